@@ -1,0 +1,83 @@
+# Ten Papers, Executable.  `make book`, `make test`: all that a newcomer needs.  `make help` lists the rest.
+SHELL        := /bin/bash
+.SHELLFLAGS  := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+VENV   := .venv
+BIN    := $(VENV)/bin
+HTML   := _build/html
+JOBS   ?= 2
+N      ?=
+
+# The mirror of the data sets, where this checkout has one beside it; else cache and download.
+ifneq ($(wildcard ../shared/data/MANIFEST.tsv),)
+export BOOK_DATA_MIRROR ?= $(abspath ../shared/data)
+endif
+# One thread a process: two processes fill two cores, and sums come out in one order.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+export PYTHONHASHSEED := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pip prints one line for every package and every package folder it does not find: noise.
+PIP := $(BIN)/python -m pip install --quiet --no-deps
+
+.PHONY: help book test env notebooks chapter reproduce html bench serve lint lock new-chapter clean distclean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+env: $(VENV)/.stamp ## the Python environment, from requirements.lock
+
+$(VENV)/.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(f"Python 3.11 is needed, this is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11") if v != (3, 11) else None'
+	@echo "setting up $(VENV) (about 2 GB, some minutes the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -r requirements.lock 2> >(grep -v 'is ignored: it is neither' >&2)
+	@$(PIP) --no-build-isolation -e . 2> >(grep -v 'is ignored: it is neither' >&2)
+	@touch $@
+
+book: notebooks html ## set-up, stale notebooks, HTML at _build/html/index.html
+	@echo "the book: $(HTML)/index.html"
+
+notebooks: env ## re-execute the notebooks whose stored key is stale
+	@$(BIN)/python -m lib.core.notebooks run --stale --jobs $(JOBS)
+
+chapter: env ## re-execute one chapter and build the book: make chapter N=01
+	@test -n "$(N)" || { echo "say which: make chapter N=01" >&2; exit 2; }
+	@$(BIN)/python -m lib.core.notebooks run --stale --chapter $(N) --jobs $(JOBS)
+	@$(MAKE) --no-print-directory html
+
+reproduce: env ## re-execute every notebook, stale or not
+	@$(BIN)/python -m lib.core.notebooks run --all --jobs $(JOBS)
+
+html: env ## only the HTML, from the stored outputs
+	@$(BIN)/jupyter-book build . -W -n --keep-going --quiet
+	@test -s $(HTML)/index.html
+
+test: html lint ## everything: checks, unit and property tests, notebooks proved by nbval, HTML, browser
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope tests
+	@$(BIN)/python -m lib.core.notebooks prove --jobs $(JOBS)
+
+lint: env ## ruff, mypy, floors
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > /tmp/lint-imports.$$$$ || { cat /tmp/lint-imports.$$$$ 2>/dev/null; exit 1; }
+
+bench: env ## the benchmarks: ratios measured in one run
+	@$(BIN)/python -m pytest tests/bench -m bench -s --no-header -q
+
+serve: ## the built book at http://localhost:8000
+	@cd $(HTML) && $(PYTHON) -m http.server 8000
+
+lock: ## freeze what is installed into requirements.lock (see CONTRIBUTING.md)
+	@$(BIN)/python -m pip list --format=freeze 2>/dev/null | grep -vE '^(pip|wheel|ten-papers-executable)==' | sed 's/+cpu$$//' | sort -f > requirements.lock
+
+new-chapter: env ## the skeleton of a chapter: make new-chapter N=05 SLUG=collapse_warning ARXIV=2606.00329
+	@$(BIN)/python -m lib.core.scaffold $(N) $(SLUG) $(ARXIV)
+
+clean: ## remove what was built (not the environment)
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+distclean: clean ## remove the environment and the caches too
+	rm -rf $(VENV) .cache *.egg-info
