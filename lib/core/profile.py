@@ -1,0 +1,39 @@
+"""How much to compute: one variable, ``BOOK_PROFILE``; the code is the same."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, TypeVar, cast, get_args
+
+__all__ = ["Profile", "pick", "profile"]
+
+Profile = Literal["smoke", "book", "full"]
+T = TypeVar("T")
+
+
+def profile() -> Profile:
+    """Return the profile of this run: ``smoke`` (tests), ``book`` (the pages) or ``full``.
+
+    Raises
+    ------
+    ValueError
+        If ``BOOK_PROFILE`` is set to anything else.
+    """
+    name = os.environ.get("BOOK_PROFILE") or "book"
+    if name not in get_args(Profile):
+        names = ", ".join(get_args(Profile))
+        raise ValueError(f"BOOK_PROFILE is {name!r}; expected one of {names}")
+    return cast("Profile", name)
+
+
+def pick(*, smoke: T, book: T, full: T) -> T:
+    """Return the value meant for the profile of this run.
+
+    Examples
+    --------
+    >>> from unittest import mock
+    >>> with mock.patch.dict(os.environ, BOOK_PROFILE="smoke"):
+    ...     pick(smoke=10, book=1_000, full=100_000)
+    10
+    """
+    return {"smoke": smoke, "book": book, "full": full}[profile()]
