@@ -71,7 +71,7 @@ serve: ## the built book at http://localhost:8000
 	@cd $(HTML) && $(PYTHON) -m http.server 8000
 
 lock: ## freeze what is installed into requirements.lock (see CONTRIBUTING.md)
-	@$(BIN)/python -m pip list --format=freeze 2>/dev/null | grep -vE '^(pip|wheel|ten-papers-executable)==' | sed 's/+cpu$$//' | sort -f > requirements.lock
+	@$(BIN)/python -m pip list --format=freeze 2>/dev/null | grep -vE '^(pip|ten-papers-executable)==' | sed 's/+cpu$$//' | sort -f > requirements.lock
 
 new-chapter: env ## the skeleton of a chapter: make new-chapter N=05 SLUG=collapse_warning ARXIV=2606.00329
 	@$(BIN)/python -m lib.core.scaffold $(N) $(SLUG) $(ARXIV)

@@ -188,22 +188,30 @@ def level_map(coarse: Labels, fine: Labels) -> Labels:
     return parent
 
 
-def pool(values: Array, labels: Labels) -> Array:
+def pool(values: Array, labels: Labels, axis: int = 0) -> Array:
     """Sum ``values`` over the units of each cluster.
 
     Parameters
     ----------
-    values : ndarray, shape (n_units, ...)
+    values : ndarray, shape (..., n_units, ...)
         Counts or masses.
     labels : ndarray of int, shape (n_units,)
-        Cluster of each unit.
+        Cluster of each unit, every number from 0 to the largest.
+    axis : int
+        The axis of the units.
 
     Returns
     -------
-    ndarray, shape (n_clusters, ...)
+    ndarray, shape (..., n_clusters, ...)
+
+    Examples
+    --------
+    >>> pool(np.array([1, 2, 4]), np.array([1, 0, 1])).tolist()
+    [2, 5]
     """
-    total = np.zeros((int(labels.max()) + 1, *values.shape[1:]), dtype=values.dtype)
-    np.add.at(total, labels, values)
+    order = np.argsort(labels, kind="stable")
+    starts = np.searchsorted(labels[order], np.arange(int(labels.max()) + 1))
+    total: Array = np.add.reduceat(np.take(values, order, axis=axis), starts, axis=axis)
     return total
 
 
@@ -335,8 +343,8 @@ def shrink(
     if not ((y >= 0) & (y <= n)).all():
         raise ValueError("expected 0 <= conversions <= trials in every cluster")
     if not (k > 0).all():
-        raise ValueError(f"strength is {strength}; expected a positive number")
+        raise ValueError(f"strength is {k}; expected a positive number")
     if not ((m >= 0) & (m <= 1)).all():
-        raise ValueError(f"prior mean is {mean}; expected [0, 1]")
+        raise ValueError(f"prior mean is {m}; expected [0, 1]")
     rate: Floats = (y + k * m) / (n + k)
     return rate

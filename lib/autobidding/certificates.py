@@ -1,0 +1,609 @@
+"""Verdicts on monotonicity, each with the certificate that proves it.
+
+A platform metric is *monotone* under a refinement if it cannot fall. Whether it falls may depend on
+which equilibrium of each model is compared, so a verdict looks at the whole equilibrium sets first
+and at a selection second.
+
+Source: arXiv 2605.31036, Table 1; certificates and the third mark are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+
+from lib.autobidding.bidders import Bidder
+from lib.autobidding.constructions import (
+    B2,
+    B3,
+    B4,
+    SPLIT,
+    UNIQUE_BINDING,
+    Construction,
+    with_idle_budgets,
+)
+from lib.autobidding.equilibrium import EquilibriumCell, equilibria_2p, equilibrium_range
+from lib.autobidding.market import Market, check_refinement
+from lib.autobidding.mechanism import Rule, check_metric
+
+Point = tuple[Any, Any]
+Interval = tuple[Any, Any]
+Selection = Literal["all", "binding", "maximal", "best", "worst"]
+SELECTIONS = ("all", "binding", "maximal", "best", "worst")
+Mark = Literal[
+    "monotone_here",
+    "violated_for_selection",
+    "violated_in_every_equilibrium",
+]
+
+PROOF_INSTANCES = 200
+"""Random exact instances on which a proof's inequality is checked."""
+
+PROOF_SEED = 20260529
+
+
+@dataclass(frozen=True)
+class EquilibriumCertificate:
+    """Evidence from the full sets of pure equilibria of both models.
+
+    Parameters
+    ----------
+    metric : str
+    selection : str
+        Equilibria that the mark compares; see :func:`verdict`.
+    coarse, fine : tuple of EquilibriumCell
+        All equilibria of each model.
+    coarse_range, fine_range : tuple
+        Lowest and highest metric over all of them (closure).
+    coarse_selected, fine_selected : tuple of (low, high)
+        Metric on each selected cell or point.
+    witness : tuple of two points, or None
+        Effective multipliers of a coarse and a fine equilibrium among which the metric falls.
+    witness_values : tuple or None
+        The metric there.
+    reason : str
+        One sentence.
+    """
+
+    metric: str
+    selection: str
+    coarse: tuple[EquilibriumCell, ...]
+    fine: tuple[EquilibriumCell, ...]
+    coarse_range: Interval
+    fine_range: Interval
+    coarse_selected: tuple[Interval, ...]
+    fine_selected: tuple[Interval, ...]
+    witness: tuple[Point, Point] | None
+    witness_values: tuple[Any, Any] | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A mark and the certificate behind it."""
+
+    mark: Mark
+    certificate: EquilibriumCertificate
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A selected piece of one cell: the metric's range there, and points near its two ends."""
+
+    interval: Interval
+    low: Callable[[int], Point]
+    high: Callable[[int], Point]
+
+
+def verdict(
+    coarse: Market,
+    fine: Market,
+    labels: Sequence[int],
+    bidders: Sequence[Bidder],
+    rule: Rule,
+    metric: str,
+    *,
+    selection: Selection = "all",
+    undominated: bool = True,
+) -> Verdict:
+    """Decide whether refining a two-bidder market lowers a metric, and for which equilibria.
+
+    Parameters
+    ----------
+    coarse, fine : Market
+        Two bidders; ``fine`` refines ``coarse``.
+    labels : sequence of int, shape (fine.n_clusters,)
+        Coarse cluster of each fine one.
+    bidders : sequence of two Bidder
+    rule : {"first", "second", "vcg"}
+    metric : {"revenue", "welfare", "liquid_welfare"}
+    selection : {"all", "binding", "maximal", "best", "worst"}
+        Which equilibria to compare if not every pair falls: all of them; those at which both
+        bidders pay exactly their target (the paper's convention in second price); the
+        componentwise largest multipliers (its convention with budgets); those with the best or
+        the worst value of the metric.
+    undominated : bool
+        Passed to :func:`.equilibria_2p`.
+
+    Returns
+    -------
+    Verdict
+        ``violated_in_every_equilibrium`` if every fine equilibrium is strictly below every coarse
+        one; else ``violated_for_selection`` if some selected fine equilibrium is strictly below
+        some selected coarse one; else ``monotone_here``.
+
+    Raises
+    ------
+    NotARefinementError, CalibrationError
+        When ``fine`` is no calibrated refinement of ``coarse``.
+    ValueError
+        On input that :func:`.equilibria_2p` refuses, an unknown metric or selection, or a model
+        in which no (selected) pure equilibrium exists.
+
+    Examples
+    --------
+    >>> c = SPLIT
+    >>> verdict(c.coarse, c.fine, c.labels, c.bidders, c.rule, "revenue").mark
+    'violated_in_every_equilibrium'
+    """
+    check_metric(metric)
+    if selection not in SELECTIONS:
+        raise ValueError(f"selection is {selection!r}; expected one of {', '.join(SELECTIONS)}")
+    check_refinement(coarse, fine, labels)
+    cells = {
+        name: tuple(equilibria_2p(market, bidders, rule, undominated=undominated))
+        for name, market in (("coarse", coarse), ("fine", fine))
+    }
+    for name, found in cells.items():
+        if not found:
+            raise ValueError(
+                f"the {name} model has no pure equilibrium; compare coarse correlated equilibria"
+            )
+    ranges = {name: equilibrium_range(found, metric) for name, found in cells.items()}
+    chosen = {name: _select(found, metric, selection) for name, found in cells.items()}
+    for name, picked in chosen.items():
+        if not picked:
+            raise ValueError(f"the {name} model has no equilibrium for the selection {selection!r}")
+    top = max(chosen["coarse"], key=lambda c: c.interval[1])
+    bottom = min(chosen["fine"], key=lambda c: c.interval[0])
+    mark: Mark
+    if ranges["fine"][1] < ranges["coarse"][0]:
+        mark = "violated_in_every_equilibrium"
+        reason = "every equilibrium of the fine model lies below every one of the coarse model"
+    elif bottom.interval[0] < top.interval[1]:
+        mark = "violated_for_selection"
+        reason = "some compared equilibria fall, but the two full ranges overlap"
+    else:
+        mark = "monotone_here"
+        reason = "no compared equilibrium of the fine model lies below one of the coarse model"
+    witness, values = None, None
+    if mark != "monotone_here":
+        witness, values = _witness(top, bottom, cells, metric)
+    return Verdict(
+        mark,
+        EquilibriumCertificate(
+            metric=metric,
+            selection=selection,
+            coarse=cells["coarse"],
+            fine=cells["fine"],
+            coarse_range=ranges["coarse"],
+            fine_range=ranges["fine"],
+            coarse_selected=tuple(c.interval for c in chosen["coarse"]),
+            fine_selected=tuple(c.interval for c in chosen["fine"]),
+            witness=witness,
+            witness_values=values,
+            reason=reason,
+        ),
+    )
+
+
+def _select(cells: tuple[EquilibriumCell, ...], metric: str, selection: Selection) -> list[_Choice]:
+    if selection == "binding":
+        return [_at_point(c, metric, c.binding) for c in cells if c.binding is not None]
+    if selection == "maximal":
+        tops = [(c, p) for c in cells if (p := _largest(c)) is not None]
+        return [
+            _at_point(c, metric, p)
+            for c, p in tops
+            if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for _, q in tops)
+        ]
+    choices = [_whole(c, metric) for c in cells]
+    if selection == "all":
+        return choices
+    if selection == "best":
+        best = max(choices, key=lambda c: c.interval[1])
+        return [_Choice((best.interval[1],) * 2, best.high, best.high)]
+    worst = min(choices, key=lambda c: c.interval[0])
+    return [_Choice((worst.interval[0],) * 2, worst.low, worst.low)]
+
+
+def _largest(cell: EquilibriumCell) -> Point | None:
+    """Componentwise largest point of a cell, if it has one."""
+    if cell.unbounded:
+        return None
+    point = (max(v[0] for v in cell.vertices), max(v[1] for v in cell.vertices))
+    return point if cell.contains(point) else None
+
+
+def _at_point(cell: EquilibriumCell, metric: str, point: Point) -> _Choice:
+    value = cell.at(metric, point)
+    return _Choice((value, value), lambda _: point, lambda _: point)
+
+
+def _whole(cell: EquilibriumCell, metric: str) -> _Choice:
+    ends = cell.bounds(metric)
+
+    def near(end: Any) -> Callable[[int], Point]:
+        face = [v for v in cell.vertices if cell.at(metric, v) == end]
+        middle = tuple(sum(v[i] for v in face) / len(face) for i in (0, 1))
+        centre = cell.centroid
+
+        def point(step: int) -> Point:
+            """Walk from the cell's centre to its end; the centre is always an equilibrium."""
+            if cell.contains((middle[0], middle[1])):
+                return middle[0], middle[1]
+            share = Fraction(1, 2**step) if isinstance(centre[0], Fraction) else 0.5**step
+            return (
+                middle[0] + share * (centre[0] - middle[0]),
+                middle[1] + share * (centre[1] - middle[1]),
+            )
+
+        return point
+
+    return _Choice(ends, near(ends[0]), near(ends[1]))
+
+
+def _witness(
+    top: _Choice,
+    bottom: _Choice,
+    cells: dict[str, tuple[EquilibriumCell, ...]],
+    metric: str,
+) -> tuple[tuple[Point, Point], tuple[Any, Any]]:
+    """Equilibria close enough to the two ends that the metric falls between them."""
+    step = 0
+    while True:
+        points = top.high(step), bottom.low(step)
+        values = tuple(
+            next(c.at(metric, p) for c in cells[name] if c.contains(p))
+            for name, p in zip(("coarse", "fine"), points, strict=True)
+        )
+        if values[1] < values[0]:
+            return points, (values[0], values[1])
+        step += 1
+
+
+# ── Proof certificates ────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class ProofCertificate:
+    """A theorem of the theory page, and its inequality checked on exact random instances.
+
+    The check proves nothing; it would expose a wrong statement.
+
+    Parameters
+    ----------
+    theorem : str
+        Where the paper states it.
+    argument : str
+        The idea of the proof.
+    instances : int
+        Number of exact random refinements.
+    smallest_gain : Fraction
+        Smallest fine minus coarse value among them; not negative.
+    """
+
+    theorem: str
+    argument: str
+    instances: int
+    smallest_gain: Fraction
+
+
+def top_value(market: Market, values: Sequence[Any]) -> Any:
+    """Total of the best ``v_i p_i`` of each cluster: ``sum_C w_C max_i v_i p_{i,C}``.
+
+    First-price revenue and welfare of tCPA bidders at multiplier one (values are targets), and
+    VCG welfare of truthful MAX-CPA bidders.
+
+    Examples
+    --------
+    >>> top_value(Market.exact([1, 1], [["1/2", "1/4"], ["1/4", "1/2"]]), [1, 1])
+    Fraction(1, 1)
+    """
+    if len(values) != market.n_bidders:
+        raise ValueError(f"market has {market.n_bidders} bidders, got {len(values)} values")
+    return (market.mass * np.asarray(values, dtype=market.mass.dtype)).max(axis=1).sum()
+
+
+def random_refinement(
+    rng: np.random.Generator, n_clusters: int = 6, n_bidders: int = 3, n_coarse: int = 2
+) -> tuple[Market, Market, tuple[int, ...]]:
+    """Draw an exact market and a random coarsening of it.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+    n_clusters, n_bidders, n_coarse : int
+        Sizes; ``1 <= n_coarse <= n_clusters``.
+
+    Returns
+    -------
+    coarse, fine : Market
+        Predictions are multiples of 1/100, weights whole numbers from 1 to 5.
+    labels : tuple of int
+    """
+    if not 1 <= n_coarse <= n_clusters:
+        raise ValueError(f"n_coarse is {n_coarse}; expected 1 to {n_clusters}")
+    hundredths = rng.integers(0, 101, size=(n_clusters, n_bidders)).tolist()
+    fine = Market.exact(
+        rng.integers(1, 6, size=n_clusters).tolist(),
+        [[Fraction(x, 100) for x in row] for row in hundredths],
+    )
+    spare = rng.integers(0, n_coarse, size=n_clusters - n_coarse)
+    labels = rng.permutation(np.concatenate([np.arange(n_coarse), spare]))
+    return fine.coarsen(labels), fine, tuple(int(x) for x in labels)
+
+
+def jensen_certificate(theorem: str) -> ProofCertificate:
+    """Certify rows 1 and 6: the best value of a cluster is convex in its predictions.
+
+    Examples
+    --------
+    >>> jensen_certificate("Theorem 5.1").smallest_gain >= 0
+    True
+    """
+    rng = np.random.default_rng(PROOF_SEED)
+    gains = []
+    for _ in range(PROOF_INSTANCES):
+        coarse, fine, labels = random_refinement(rng)
+        check_refinement(coarse, fine, labels)
+        values = [Fraction(int(x), 10) for x in rng.integers(1, 51, size=fine.n_bidders)]
+        gains.append(top_value(fine, values) - top_value(coarse, values))
+    return ProofCertificate(
+        theorem,
+        "revenue or welfare of a cluster is a maximum of linear functions, hence convex: Jensen",
+        len(gains),
+        _not_negative(theorem, gains),
+    )
+
+
+def lifting_certificate(theorem: str) -> ProofCertificate:
+    """Certify rows 4 and 8: copy a coarse allocation to the parts of each cluster.
+
+    On each random instance a random feasible coarse allocation is copied; supply, spend and
+    objective must be preserved *exactly*, so the fine optimum cannot be smaller.
+
+    Examples
+    --------
+    >>> lifting_certificate("Theorem 5.11").smallest_gain
+    Fraction(0, 1)
+    """
+    rng = np.random.default_rng(PROOF_SEED)
+    gains = []
+    for _ in range(PROOF_INSTANCES):
+        coarse, fine, labels = random_refinement(rng)
+        check_refinement(coarse, fine, labels)
+        values = np.array([Fraction(int(x), 10) for x in rng.integers(1, 51, size=fine.n_bidders)])
+        # Shares of each cluster with a slack share, so that supply holds.
+        raw = rng.integers(0, 10, size=(coarse.n_clusters, fine.n_bidders + 1))
+        raw[:, -1] += 1
+        shares = np.array([[Fraction(int(x), int(row.sum())) for x in row] for row in raw])[:, :-1]
+        lifted = shares[list(labels)]
+        spend = (shares * coarse.mass * values).sum(axis=0)
+        lifted_spend = (lifted * fine.mass * values).sum(axis=0)
+        if (lifted.sum(axis=1) > 1).any() or (lifted_spend != spend).any():
+            raise AssertionError(f"lifting broke a constraint on {fine}, labels {labels}")
+        gains.append(lifted_spend.sum() - spend.sum())
+    return ProofCertificate(
+        theorem,
+        "a coarse allocation copied to the parts keeps supply, spend and objective: lifting",
+        len(gains),
+        _not_negative(theorem, gains),
+    )
+
+
+def _not_negative(theorem: str, gains: list[Fraction]) -> Fraction:
+    smallest = min(gains)
+    if smallest < 0:
+        raise AssertionError(f"{theorem} fails on an instance: fine minus coarse is {smallest}")
+    return smallest
+
+
+# ── Coarse correlated equilibria, where no pure one exists ────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class CorrelatedCertificate:
+    """Metric over all coarse correlated equilibria of both models on one grid of multipliers.
+
+    Parameters
+    ----------
+    metric : str
+    grid_sizes : tuple of int
+        Number of multipliers of each bidder.
+    coarse_range, fine_range : tuple of float
+    pure_coarse, pure_fine : int
+        Number of undominated pure equilibrium cells in each model, over all multipliers.
+    """
+
+    metric: str
+    grid_sizes: tuple[int, ...]
+    coarse_range: tuple[float, float]
+    fine_range: tuple[float, float]
+    pure_coarse: int
+    pure_fine: int
+
+
+def correlated_certificate(
+    construction: Construction, metric: str, grids: Sequence[Any]
+) -> CorrelatedCertificate:
+    """Compare the metric's intervals over coarse correlated equilibria on a common grid.
+
+    Parameters
+    ----------
+    construction : Construction
+        With MAX-CPA bidders.
+    metric : {"revenue", "welfare", "liquid_welfare"}
+    grids : sequence of two arrays
+        Effective multipliers of each bidder, the same in both models.
+    """
+    # Imported here: the linear programmes load SciPy's solver, which most users do not need.
+    from lib.autobidding.correlated import cce_interval
+
+    models = construction.coarse, construction.fine
+    ranges = [cce_interval(m.to_float(), construction.bidders, grids, metric) for m in models]
+    cells = [equilibria_2p(m, construction.bidders, construction.rule) for m in models]
+    return CorrelatedCertificate(
+        metric,
+        tuple(len(g) for g in grids),
+        (float(ranges[0][0]), float(ranges[0][1])),
+        (float(ranges[1][0]), float(ranges[1][1])),
+        len(cells[0]),
+        len(cells[1]),
+    )
+
+
+# ── Table 1 ───────────────────────────────────────────────────────────────────────────────────
+
+Certificate = EquilibriumCertificate | ProofCertificate | CorrelatedCertificate
+
+MARK_TEXT = {
+    "monotone_here": "monotone here",
+    "violated_for_selection": "violated for a selection",
+    "violated_in_every_equilibrium": "violated in every equilibrium",
+}
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """One cell of the regenerated Table 1.
+
+    Parameters
+    ----------
+    row : int
+        1 to 8, as in the paper.
+    key : str
+        Short name of the row.
+    bidder, mechanism : str
+    metric : {"revenue", "welfare"}
+        Column; in rows with budgets ``"welfare"`` means liquid welfare.
+    mark : str
+        The strongest statement that the certificate proves.
+    evidence : str
+        Theorem or construction.
+    certificate : object or None
+        ``None`` where the metric is not defined.
+    """
+
+    row: int
+    key: str
+    bidder: str
+    mechanism: str
+    metric: str
+    mark: str
+    evidence: str
+    certificate: Certificate | None
+
+
+ROWS = (
+    ("tcpa_fpa", "tCPA", "first price"),
+    ("tcpa_vcg", "tCPA", "VCG = second price"),
+    ("tcpa_budget_fpa", "tCPA + budget", "first price"),
+    ("tcpa_budget_lp", "tCPA + budget", "LP benchmark"),
+    ("maxcpa_fpa", "MAX-CPA", "first price"),
+    ("maxcpa_vcg", "MAX-CPA", "VCG = second price"),
+    ("maxcpa_budget_fpa", "MAX-CPA + budget", "first price"),
+    ("maxcpa_budget_lp", "MAX-CPA + budget", "LP benchmark"),
+)
+
+
+def table1(grids: Sequence[Any]) -> list[TableCell]:
+    """Regenerate Table 1 of the paper, every mark from a certificate.
+
+    Parameters
+    ----------
+    grids : sequence of two arrays
+        Effective multipliers for the coarse correlated equilibria of rows 5 and 7.
+
+    Returns
+    -------
+    list of TableCell
+        Eight rows times two metrics, in the paper's order.
+    """
+    cells = []
+    for number, (key, bidder, mechanism) in enumerate(ROWS, start=1):
+        for metric in ("revenue", "welfare"):
+            mark, evidence, certificate = _certify(key, metric, grids)
+            cells.append(
+                TableCell(number, key, bidder, mechanism, metric, mark, evidence, certificate)
+            )
+    return cells
+
+
+def _certify(key: str, metric: str, grids: Sequence[Any]) -> tuple[str, str, Certificate | None]:
+    revenue = metric == "revenue"
+    if key == "maxcpa_budget_lp" and revenue:
+        # Payments of a MAX-CPA bidder are no part of the LP, so there is nothing to measure.
+        return "not defined", "the LP has no payments", None
+    proofs = {
+        ("tcpa_fpa", "revenue"): (jensen_certificate, "Theorem 5.1"),
+        ("tcpa_fpa", "welfare"): (jensen_certificate, "Corollary 5.3"),
+        ("maxcpa_vcg", "welfare"): (jensen_certificate, "Theorem 5.5"),
+        ("tcpa_budget_lp", "revenue"): (lifting_certificate, "Theorem 5.11"),
+        ("tcpa_budget_lp", "welfare"): (lifting_certificate, "Theorem 5.11"),
+        ("maxcpa_budget_lp", "welfare"): (lifting_certificate, "Theorem 5.11"),
+    }
+    if (key, metric) in proofs:
+        prove, theorem = proofs[key, metric]
+        return "monotone", theorem, prove(theorem)
+    if key in ("maxcpa_fpa", "maxcpa_budget_fpa"):
+        construction = B4 if key == "maxcpa_fpa" else with_idle_budgets(B4)
+        name = metric if revenue or key == "maxcpa_fpa" else "liquid_welfare"
+        found = correlated_certificate(construction, name, grids)
+        # The interval ends carry the LP solver's tolerance, far below this margin.
+        apart = found.fine_range[1] < found.coarse_range[0] - 1e-6 * abs(found.coarse_range[0])
+        mark = "violated in every CCE on the grid" if apart else "undecided on the grid"
+        return mark, construction.name, found
+    # The last entry: dominated multipliers make the set larger, so a verdict on all is stronger.
+    choices: dict[tuple[str, str], tuple[Construction, str, Selection, bool]] = {
+        ("tcpa_vcg", "revenue"): (SPLIT, "revenue", "all", True),
+        ("tcpa_vcg", "welfare"): (UNIQUE_BINDING, "welfare", "binding", True),
+        ("tcpa_budget_fpa", "revenue"): (B2, "revenue", "maximal", True),
+        ("tcpa_budget_fpa", "welfare"): (B2, "liquid_welfare", "all", False),
+        ("maxcpa_vcg", "revenue"): (B3, "revenue", "all", True),
+    }
+    construction, name, selection, undominated = choices[key, metric]
+    judged = construction_verdict(construction, name, selection=selection, undominated=undominated)
+    return MARK_TEXT[judged.mark], construction.name, judged.certificate
+
+
+def construction_verdict(
+    construction: Construction,
+    metric: str,
+    *,
+    selection: Selection = "all",
+    undominated: bool = True,
+) -> Verdict:
+    """Call :func:`verdict` on the two models of a construction.
+
+    Examples
+    --------
+    >>> construction_verdict(B2, "liquid_welfare", undominated=False).mark
+    'violated_in_every_equilibrium'
+    >>> construction_verdict(B2, "revenue", selection="maximal").mark
+    'violated_for_selection'
+    """
+    return verdict(
+        construction.coarse,
+        construction.fine,
+        construction.labels,
+        construction.bidders,
+        construction.rule,
+        metric,
+        selection=selection,
+        undominated=undominated,
+    )

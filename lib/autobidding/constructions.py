@@ -1,0 +1,341 @@
+"""The paper's four constructions and our own examples: inputs, and the profiles they designate.
+
+Only inputs stand here: probabilities, targets, values, budgets, partitions, and which equilibrium
+or profile the source looks at. Every result is computed from them.
+
+Source: arXiv 2605.31036, appendix B; the examples named ``ours`` are of this book.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+from lib.autobidding.bidders import Bidder, check_bidders, number
+from lib.autobidding.market import Market
+from lib.autobidding.mechanism import Rule
+
+Convention = Literal["binding", "exhausting", "truthful", "matching"]
+
+
+def binding_multipliers(
+    market: Market, bidders: Sequence[Bidder], allocation: Sequence[int]
+) -> tuple[Any, Any]:
+    """Effective multipliers at which both bidders pay exactly their target in second price.
+
+    A second price is the rival's bid, so each bidder's target pins the *rival's* multiplier:
+    ``g_j = t_i P_i(S_i) / P_j(S_i)`` with ``P_k(S)`` bidder k's predicted conversions on the
+    clusters that i wins.
+
+    Parameters
+    ----------
+    market : Market
+        Of two bidders.
+    bidders : sequence of two tCPA bidders
+    allocation : sequence of int, length n_clusters
+        Winner of each cluster.
+
+    Returns
+    -------
+    tuple (g1, g2)
+
+    Raises
+    ------
+    ValueError
+        When a bidder wins nothing, or wins only what its rival bids zero for.
+
+    Examples
+    --------
+    >>> market = Market.exact([1, 1], [["1/2", "1/4"], ["1/4", "1/2"]])
+    >>> binding_multipliers(market, [Bidder("tcpa", 1), Bidder("tcpa", 1)], [0, 1])
+    (Fraction(2, 1), Fraction(2, 1))
+    """
+    _check_two(market, bidders, allocation, "tcpa")
+    goals: list[Any] = [None, None]
+    for i in (0, 1):
+        own, rival = _masses(market, allocation, i, i), _masses(market, allocation, i, 1 - i)
+        if own == 0 or rival == 0:
+            raise ValueError(
+                f"bidder {i} has {own} conversions at a rival mass of {rival} in allocation "
+                f"{tuple(allocation)}; no multiplier makes its target bind"
+            )
+        goals[1 - i] = number(market, bidders[i].value) * own / rival
+    return goals[0], goals[1]
+
+
+def exhausting_multipliers(
+    market: Market, bidders: Sequence[Bidder], allocation: Sequence[int]
+) -> tuple[Any, Any]:
+    """Largest first-price effective multipliers that keep target and budget at an allocation.
+
+    Parameters
+    ----------
+    market : Market
+        Of two bidders.
+    bidders : sequence of two tCPA bidders
+    allocation : sequence of int, length n_clusters
+
+    Returns
+    -------
+    tuple (g1, g2)
+        ``min(t_i, B_i / P_i(S_i))``; the target itself where there is no budget.
+
+    Examples
+    --------
+    >>> market = Market.exact([1, 1], [["1/2", "1/4"], ["1/4", "1/2"]])
+    >>> exhausting_multipliers(market, [Bidder("tcpa", 3, 1), Bidder("tcpa", 1)], [0, 1])
+    (Fraction(2, 1), Fraction(1, 1))
+    """
+    _check_two(market, bidders, allocation, "tcpa")
+    goals = []
+    for i, bidder in enumerate(bidders):
+        target, won = number(market, bidder.value), _masses(market, allocation, i, i)
+        if bidder.budget is not None and won > 0:
+            target = min(target, number(market, bidder.budget) / won)
+        goals.append(target)
+    return goals[0], goals[1]
+
+
+def _check_two(
+    market: Market, bidders: Sequence[Bidder], allocation: Sequence[int], kind: str
+) -> None:
+    check_bidders(market, bidders)
+    if len(bidders) != 2 or any(b.kind != kind for b in bidders):
+        raise ValueError(f"expected two {kind} bidders, got {[b.kind for b in bidders]}")
+    if len(allocation) != market.n_clusters or not set(allocation) <= {0, 1}:
+        raise ValueError(
+            f"allocation is {tuple(allocation)}; expected 0 or 1 for {market.n_clusters} clusters"
+        )
+
+
+def _masses(market: Market, allocation: Sequence[int], winner: int, bidder: int) -> Any:
+    """Predicted conversions of ``bidder`` on the clusters that ``winner`` gets."""
+    return sum(market.mass[k, bidder] for k in range(market.n_clusters) if allocation[k] == winner)
+
+
+@dataclass(frozen=True)
+class Construction:
+    """A fine model, the partition that coarsens it, and who bids how.
+
+    Parameters
+    ----------
+    name, source : str
+    fine : Market
+        Exact.
+    labels : tuple of int
+        Coarse cluster of each fine cluster.
+    bidders : tuple of two Bidder
+    rule : {"first", "second", "vcg"}
+    convention : {"binding", "exhausting", "truthful", "matching"}
+        Which profile the source evaluates: both targets binding in second price; the largest
+        first-price multipliers that keep target and budget; truth; or bidder 1 meeting bidder
+        2's truthful bid in a pooled model.
+    coarse_winners, fine_winners : tuple of int or None
+        Allocation at which ``binding`` and ``exhausting`` are evaluated.
+    fine_goals : tuple or None
+        Effective multipliers that the source designates in the fine model, where no rule gives
+        them.
+    """
+
+    name: str
+    source: str
+    fine: Market
+    labels: tuple[int, ...]
+    bidders: tuple[Bidder, Bidder]
+    rule: Rule
+    convention: Convention
+    coarse_winners: tuple[int, ...] | None = None
+    fine_winners: tuple[int, ...] | None = None
+    fine_goals: tuple[Fraction, Fraction] | None = None
+
+    @property
+    def coarse(self) -> Market:
+        """The coarse model, pooled by ``labels``."""
+        return self.fine.coarsen(self.labels)
+
+    def goals(self, model: Literal["coarse", "fine"]) -> tuple[Any, Any]:
+        """Effective multipliers ``(g1, g2)`` that the source evaluates in one model.
+
+        Raises
+        ------
+        ValueError
+            On another model than ``"coarse"`` or ``"fine"``.
+        """
+        if model not in ("coarse", "fine"):
+            raise ValueError(f"model is {model!r}; expected 'coarse' or 'fine'")
+        fine = model == "fine"
+        market = self.fine if fine else self.coarse
+        values = [Fraction(b.value) for b in self.bidders]
+        if fine and self.fine_goals is not None:
+            return self.fine_goals
+        if self.convention == "truthful":
+            return values[0], values[1]
+        if self.convention == "matching":
+            first, second = market.predictions[0]
+            return values[1] * second / first, values[1]
+        winners = self.fine_winners if fine else self.coarse_winners
+        if winners is None:
+            raise ValueError(f"{self.name} designates no {model} allocation")
+        rule = binding_multipliers if self.convention == "binding" else exhausting_multipliers
+        return rule(market, self.bidders, winners)
+
+
+def _columns(first: str, second: str) -> list[tuple[str, str]]:
+    """Rows (p1, p2) of a market from two lists of numbers, one for each bidder."""
+    return list(zip(first.split(), second.split(), strict=True))
+
+
+def _pair(kind: Any, values: Sequence[Any], budgets: Sequence[Any] = (None, None)) -> Any:
+    return tuple(
+        Bidder(kind, Fraction(v), None if b is None else Fraction(b))
+        for v, b in zip(values, budgets, strict=True)
+    )
+
+
+B1 = Construction(
+    name="B.1",
+    source="arXiv 2605.31036, appendix B.1",
+    fine=Market.exact([1] * 4, _columns("0.20 0.05 0.01 0.01", "0.08 0.30 0.03 0.70")),
+    labels=(0, 0, 1, 1),
+    bidders=_pair("tcpa", (10, 1)),
+    rule="second",
+    convention="binding",
+    coarse_winners=(0, 1),
+    fine_winners=(0, 1, 1, 1),
+)
+
+B2 = Construction(
+    name="B.2",
+    source="arXiv 2605.31036, appendix B.2",
+    fine=Market.exact([1] * 4, _columns("0.516 0.027 0.560 0.555", "0.559 0.850 0.617 0.330")),
+    labels=(0, 0, 1, 1),
+    bidders=_pair("tcpa", ("8.674", "1.662"), ("3.185", None)),
+    rule="first",
+    convention="exhausting",
+    coarse_winners=(1, 0),
+    fine_winners=(0, 1, 0, 0),
+)
+
+B3 = Construction(
+    name="B.3",
+    source="arXiv 2605.31036, appendix B.3",
+    fine=Market.exact(["1/2"] * 2, _columns("0.2 0.6", "0.5 0.1")),
+    labels=(0, 0),
+    bidders=_pair("maxcpa", (10, 8)),
+    rule="vcg",
+    convention="truthful",
+)
+
+B4 = Construction(
+    name="B.4",
+    source="arXiv 2605.31036, appendix B.4",
+    fine=Market.exact(["0.9", "0.1"], _columns("0.2 0.01", "0.02 0.5")),
+    labels=(0, 0),
+    bidders=_pair("maxcpa", (600, 10)),
+    rule="first",
+    convention="matching",
+    fine_goals=(Fraction(1), Fraction(1)),
+)
+
+
+def with_idle_budgets(construction: Construction) -> Construction:
+    """Give every bidder a budget equal to its value for everything, which cannot bind.
+
+    Examples
+    --------
+    >>> [b.has_budget for b in with_idle_budgets(B4).bidders]
+    [True, True]
+    """
+    totals = construction.fine.mass.sum(axis=0)
+    budgets = [b.value * total for b, total in zip(construction.bidders, totals, strict=True)]
+    return Construction(
+        name=f"{construction.name} with budgets that cannot bind",
+        source=construction.source,
+        fine=construction.fine,
+        labels=construction.labels,
+        bidders=_pair(
+            construction.bidders[0].kind, [b.value for b in construction.bidders], budgets
+        ),
+        rule=construction.rule,
+        convention=construction.convention,
+        coarse_winners=construction.coarse_winners,
+        fine_winners=construction.fine_winners,
+        fine_goals=construction.fine_goals,
+    )
+
+
+SPLIT = Construction(
+    name="split market",
+    source="ours: second-price revenue falls to nothing",
+    fine=Market.exact([1, 1], _columns("1 0", "0 1")),
+    labels=(0, 0),
+    bidders=_pair("tcpa", (1, 1)),
+    rule="second",
+    convention="truthful",
+)
+
+
+def budget_family(step: Fraction | int | str = Fraction(1, 100)) -> Construction:
+    """Three impressions, one budgeted bidder: liquid welfare falls in every pure equilibrium.
+
+    Parameters
+    ----------
+    step : Fraction, int or str
+        Above 0 and at most 1/4: how far bidder 2's predictions are from one half. The loss grows
+        as it shrinks.
+
+    Returns
+    -------
+    Construction
+
+    Raises
+    ------
+    ValueError
+        On a step outside ``(0, 1/4]``.
+    """
+    eps = Fraction(step)
+    if not 0 < eps <= Fraction(1, 4):
+        raise ValueError(f"step is {eps}; expected a number above 0 and at most 1/4")
+    half = Fraction(1, 2)
+    return Construction(
+        name="budget example",
+        source="ours: a budget counterexample of three impressions",
+        fine=Market.exact([1] * 3, [(half, 0), (half, half - eps), (0, half + 2 * eps)]),
+        labels=(0, 1, 1),
+        bidders=_pair("tcpa", (5, 1), (1, None)),
+        rule="first",
+        convention="exhausting",
+        coarse_winners=(0, 1),
+        fine_winners=(0, 0, 1),
+    )
+
+
+BUDGET_EXAMPLE = budget_family()
+
+BEST_SELECTION = Construction(
+    name="best-equilibrium example",
+    source="ours: the best equilibrium gets worse",
+    fine=Market.exact([1] * 3, _columns("1/2 1/5 2/5", "0 3/10 1")),
+    labels=(0, 0, 1),
+    bidders=_pair("tcpa", (2, 1)),
+    rule="second",
+    convention="binding",
+    coarse_winners=(0, 1),
+)
+
+UNIQUE_BINDING = Construction(
+    name="unique-binding example",
+    source="ours: the only equilibrium with both targets binding gets worse",
+    fine=Market.exact([1] * 4, _columns("3/10 3/10 1/1000 1/5", "3/1000 1/20 1/20 3/10")),
+    labels=(0, 0, 1, 1),
+    bidders=_pair("tcpa", (1, 1)),
+    rule="second",
+    convention="binding",
+    coarse_winners=(0, 1),
+    fine_winners=(0, 0, 1, 0),
+)
+
+PAPER = (B1, B2, B3, B4)
+"""The four constructions of appendix B, in order."""

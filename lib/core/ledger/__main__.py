@@ -1,0 +1,64 @@
+"""``python -m lib.core.ledger``: the ledger on a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from lib.core.ledger.claims import LedgerError
+from lib.core.ledger.rows import Row, check, collect, tally
+from lib.core.ledger.values import format_interval, format_value
+
+
+def _table(rows: list[Row]) -> str:
+    lines = [
+        (
+            row.label,
+            row.claim.id,
+            row.claim.basis,
+            format_value(row.claim.value),
+            " ".join(filter(None, [format_value(row.measured), format_interval(row.interval)])),
+        )
+        for row in rows
+    ]
+    head = ("verdict", "id", "basis", "claimed", "measured")
+    # Long lists of values would push every other column off the screen; --json has them whole.
+    cut = [tuple(c if len(c) <= 44 else c[:43] + "…" for c in line) for line in [head, *lines]]
+    widths = [max(len(line[i]) for line in cut) for i in range(len(head))]
+    text = [
+        "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cut
+    ]
+    counts = ", ".join(f"{n} {label}" for label, n in tally(rows).items())
+    return "\n".join([*text, "", f"{len(rows)} rows: {counts}"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status: 1 for problems, 0 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m lib.core.ledger", description=__doc__)
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--json", action="store_true", help="all rows as a JSON list")
+    mode.add_argument("--table", action="store_true", help="all rows as text")
+    mode.add_argument("--check", action="store_true", help="problems; exit status 1 if any")
+    parser.add_argument("--chapter", metavar="SLUG", help="only this chapter")
+    parser.add_argument("--root", type=Path, help="repository root (default: this one)")
+    options = parser.parse_args(arguments)
+    try:
+        if options.check:
+            problems = check(root=options.root, chapter=options.chapter)
+            print("\n".join(problems) or "every claim has one measurement")
+            return 1 if problems else 0
+        rows = collect(root=options.root, chapter=options.chapter)
+    except LedgerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps([row.to_json() for row in rows], indent=1, ensure_ascii=False))
+    else:
+        print(_table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,621 @@
+"""Notebooks: execute once, store the outputs, know when they are stale, prove that they come again.
+
+The py:percent file is the source; the .ipynb beside it is made from it. A stored notebook carries a
+key in its metadata: a digest over everything its outputs depend on, namely
+
+- its code cells (not its text: a reworded paragraph changes no output),
+- the syntax tree of every `lib` module in its import closure, without docstrings and comments,
+- ``requirements.lock``,
+- the digests of the data sets registered for its chapter, and
+- the claims of its chapter.
+
+The parts are stored too, so that a stale notebook can say what moved. Modules imported by name at
+run time (importlib) are not seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import yaml
+
+from lib.core import data
+from lib.core.paths import ROOT, write_atomic
+from lib.core.sources import code_digest, digest, import_closure, lock_digest, parse
+
+__all__ = [
+    "Notebook",
+    "check",
+    "discover",
+    "execute",
+    "key_parts",
+    "key_problems",
+    "main",
+    "output_problems",
+    "pair",
+    "pairing_problems",
+    "prove",
+    "run",
+]
+
+CELL_SECONDS = 900
+"""A cell that takes longer than this is stopped."""
+
+SLOW_SECONDS = 60
+"""`prove` names the notebooks that take longer."""
+
+UNCHECKED_TAGS = frozenset({"nbval-ignore-output", "nbval-skip", "raises-exception"})
+"""Tags with which strict nbval does not compare a cell."""
+
+SANITIZE = Path("tests") / "notebooks" / "sanitize.cfg"
+
+# What a stored notebook says of its kernel: no version, which would differ between machines.
+_METADATA: dict[str, Any] = {
+    "jupytext": {
+        "cell_metadata_filter": "tags,-all",
+        "formats": "ipynb,py:percent",
+        "notebook_metadata_filter": "kernelspec,-all",
+    },
+    "kernelspec": {
+        "display_name": "Python 3 (ipykernel)",
+        "language": "python",
+        "name": "python3",
+    },
+    "language_info": {
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
+
+# A call of one of these leaves an output behind.
+_SPEAKING = frozenset({"display", "print", "report", "show", "show_chart"})
+
+
+@dataclass(frozen=True, order=True)
+class Notebook:
+    """A py:percent source and the executed notebook beside it.
+
+    Attributes
+    ----------
+    source : Path
+        The ``.py`` file, ``<root>/notebooks/<chapter>/<name>.py``.
+    """
+
+    source: Path
+
+    @property
+    def stored(self) -> Path:
+        """The executed notebook."""
+        return self.source.with_suffix(".ipynb")
+
+    @property
+    def chapter(self) -> str:
+        """The name of the chapter's folder, such as ``ch01_autobidding``."""
+        return self.source.parent.name
+
+    @property
+    def root(self) -> Path:
+        """The repository root."""
+        return self.source.parents[2]
+
+    @property
+    def name(self) -> str:
+        """The stored notebook's path from the root."""
+        return self.stored.relative_to(self.root).as_posix()
+
+    def read_source(self) -> Any:
+        """Return the source as a notebook without outputs, with fixed metadata and cell ids."""
+        made = jupytext.read(self.source, fmt="py:percent")
+        made.metadata = nbformat.from_dict(_METADATA)
+        made.nbformat, made.nbformat_minor = 4, 5
+        for index, cell in enumerate(made.cells):
+            cell.id = f"cell-{index:03d}"
+            tags = cell.metadata.get("tags")
+            cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        return made
+
+    def read_stored(self) -> Any:
+        """Return the executed notebook.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none yet.
+        """
+        if not self.stored.is_file():
+            raise FileNotFoundError(
+                f"{self.name} does not exist: python -m lib.core.notebooks run --stale"
+            )
+        return nbformat.read(self.stored, as_version=4)
+
+    def write(self, content: Any) -> None:
+        """Write the executed notebook in one step; nbformat sorts the keys."""
+        nbformat.validate(content)
+        write_atomic(self.stored, nbformat.writes(content, version=4) + "\n")
+
+
+def discover(chapter: str | None = None, root: Path = ROOT) -> list[Notebook]:
+    """Return the notebooks of the book in reading order.
+
+    Parameters
+    ----------
+    chapter : str, optional
+        Number or folder name of one chapter: ``"01"``, ``"1"`` or ``"ch01_autobidding"``.
+    root : Path
+        The repository root.
+
+    Raises
+    ------
+    ValueError
+        If `chapter` names no folder.
+    """
+    folders = sorted(path for path in (root / "notebooks").glob("ch[0-9][0-9]_*") if path.is_dir())
+    if chapter is not None:
+        number = f"ch{int(chapter):02d}_" if chapter.isdigit() else None
+        chosen = [
+            one
+            for one in folders
+            if one.name == chapter or (number is not None and one.name.startswith(number))
+        ]
+        if not chosen:
+            names = ", ".join(one.name for one in folders)
+            raise ValueError(f"no chapter {chapter!r} in notebooks/; there are: {names}")
+        folders = chosen
+    return [Notebook(path) for one in folders for path in sorted(one.glob("*.py"))]
+
+
+# --- the key ------------------------------------------------------------------------------------
+
+
+def _code(content: Any) -> list[str]:
+    return [cell.source.rstrip() for cell in content.cells if cell.cell_type == "code"]
+
+
+def key_parts(notebook: Notebook) -> dict[str, Any]:
+    """Return the digests of everything that a notebook's outputs depend on.
+
+    Returns
+    -------
+    dict
+        ``source``, ``lock`` and ``claims``: a digest each; ``lib`` and ``data``: digests by name.
+    """
+    root = notebook.root
+    codes = _code(notebook.read_source())
+    claims = root / "book" / notebook.chapter / "claims.yml"
+    declared = yaml.safe_load(claims.read_text(encoding="utf-8")) if claims.is_file() else None
+    return {
+        "source": digest("\n\f\n".join(codes)),
+        "lib": {
+            file.relative_to(root).as_posix(): code_digest(file)
+            for _, file in sorted(import_closure(codes, root).items())
+        },
+        "lock": lock_digest(root),
+        "data": data.digests(notebook.chapter),
+        "claims": digest(json.dumps(declared, sort_keys=True, default=str)),
+    }
+
+
+def _key(parts: dict[str, Any]) -> str:
+    return digest(json.dumps(parts, sort_keys=True))
+
+
+def key_problems(notebook: Notebook) -> list[str]:
+    """Say which parts of the key moved since the notebook was executed; empty if it is fresh."""
+    if not notebook.stored.is_file():
+        return ["never executed"]
+    stored = notebook.read_stored().metadata.get("book") or {}
+    now = key_parts(notebook)
+    if stored.get("key") == _key(now) and stored.get("profile") == "book":
+        return []
+    before = stored.get("parts")
+    if not isinstance(before, dict):
+        return ["no key is stored"]
+    moved = []
+    if before.get("source") != now["source"]:
+        moved.append(f"{notebook.source.relative_to(notebook.root).as_posix()}: its code changed")
+    for part, suffix in (("lib", ""), ("data", " (data)")):
+        was, is_ = before.get(part, {}), now[part]
+        for name in sorted(was.keys() | is_.keys()):
+            if was.get(name) != is_.get(name):
+                verb = "changed" if name in was and name in is_ else "is new"
+                moved.append(f"{name}{suffix} {verb if name in is_ else 'is not used any more'}")
+    if before.get("lock") != now["lock"]:
+        moved.append("requirements.lock changed")
+    if before.get("claims") != now["claims"]:
+        moved.append(f"book/{notebook.chapter}/claims.yml changed")
+    if stored.get("profile") != "book":
+        moved.append(f"executed with profile {stored.get('profile')!r}, expected 'book'")
+    return moved or ["the stored key does not belong to the stored parts"]
+
+
+# --- pairing and outputs ------------------------------------------------------------------------
+
+
+def pairing_problems(notebook: Notebook) -> list[str]:
+    """Compare source and stored notebook by content: cell types, sources and tags."""
+    if not notebook.stored.is_file():
+        return ["never executed"]
+
+    def cells(content: Any) -> list[tuple[str, str, tuple[str, ...]]]:
+        return [
+            (one.cell_type, one.source.rstrip(), tuple(sorted(one.metadata.get("tags", []))))
+            for one in content.cells
+        ]
+
+    ours, theirs = cells(notebook.read_source()), cells(notebook.read_stored())
+    problems = []
+    if len(ours) != len(theirs):
+        problems.append(f"the source has {len(ours)} cells, the notebook {len(theirs)}")
+    for index, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+        for what, left, right in zip(("type", "source", "tags"), one, other, strict=True):
+            if left != right:
+                problems.append(f"cell {index}: {what} differs: {left!r:.80} against {right!r:.80}")
+    return problems
+
+
+def _speaks(code: str) -> bool:
+    """Whether a cell must have left an output: it calls what displays, or ends in a value."""
+    body = parse(code).body
+    last = body[-1] if body else None
+    silenced = code.rstrip().endswith(";")
+    if isinstance(last, ast.Expr) and not silenced and not isinstance(last.value, ast.Call):
+        return True
+    # A definition only promises an output; what is called outside of definitions gives one.
+    definitions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    for statement in body:
+        if isinstance(statement, definitions):
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call):
+                function = node.func
+                name = getattr(function, "attr", getattr(function, "id", None))
+                if name in _SPEAKING:
+                    return True
+    return False
+
+
+def output_problems(content: Any) -> list[str]:
+    """Say what is wrong with the stored outputs of a notebook.
+
+    Every code cell has its execution count, in order from 1; outputs are where the code leaves
+    some; there is no error and nothing on the error stream.
+    """
+    problems = []
+    codes = [(index, one) for index, one in enumerate(content.cells) if one.cell_type == "code"]
+    for rank, (index, cell) in enumerate(codes, start=1):
+        if cell.execution_count != rank:
+            problems.append(f"cell {index}: execution count {cell.execution_count}, not {rank}")
+        if not cell.outputs and _speaks(cell.source):
+            problems.append(f"cell {index}: no output, though its code leaves one")
+        for output in cell.outputs:
+            if output.output_type == "error":
+                problems.append(f"cell {index}: {output.ename}: {output.evalue}")
+            elif output.output_type == "stream" and output.name == "stderr":
+                problems.append(f"cell {index}: on the error stream: {output.text.strip()[:200]!r}")
+    if codes and not any(cell.outputs for _, cell in codes):
+        problems.append("no cell has an output")
+    return problems
+
+
+def _adopt_outputs(made: Any, old: Any) -> None:
+    """Give the code cells of `made` the outputs of the same code in `old`."""
+    new_cells = [one for one in made.cells if one.cell_type == "code"]
+    old_cells = [one for one in old.cells if one.cell_type == "code"]
+    matcher = difflib.SequenceMatcher(a=_code(old), b=_code(made), autojunk=False)
+    for start, target, size in matcher.get_matching_blocks():
+        for step in range(size):
+            cell, twin = new_cells[target + step], old_cells[start + step]
+            cell.outputs, cell.execution_count = twin.outputs, twin.execution_count
+            if "mystnb" in twin.metadata:
+                cell.metadata["mystnb"] = twin.metadata["mystnb"]
+
+
+def pair(notebook: Notebook) -> bool:
+    """Bring the stored notebook's cells up to the source, keeping outputs; return if it changed.
+
+    The key stays as it is, so a notebook whose code changed remains stale.
+    """
+    made = notebook.read_source()
+    before = None
+    if notebook.stored.is_file():
+        old = notebook.read_stored()
+        before = notebook.stored.read_bytes()
+        _adopt_outputs(made, old)
+        if "book" in old.metadata:
+            made.metadata["book"] = old.metadata["book"]
+    notebook.write(made)
+    return notebook.stored.read_bytes() != before
+
+
+# --- execution ----------------------------------------------------------------------------------
+
+
+class ExecutionError(RuntimeError):
+    """A cell raised; the message holds the cell and its traceback."""
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """Return the environment of a kernel: fixed profile, one thread, this tree's `lib`."""
+    return {
+        **os.environ,
+        "BOOK_PROFILE": "book",
+        "BOOK_QUIET": "1",
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MKL_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONHASHSEED": "0",
+        "PYTHONPATH": str(root),
+    }
+
+
+def _set_alternative_text(content: Any) -> None:
+    """Copy each figure's alternative text to where myst-nb reads it, the metadata of its cell."""
+    for index, cell in enumerate(content.cells):
+        if cell.cell_type != "code":
+            continue
+        texts = {
+            output.metadata["image/png"]["alt"]
+            for output in cell.outputs
+            if "image/png" in output.get("data", {})
+            and "alt" in output.get("metadata", {}).get("image/png", {})
+        }
+        if len(texts) > 1:
+            raise ExecutionError(
+                f"cell {index} shows {len(texts)} figures; a cell has one alternative text, so "
+                "show one figure a cell"
+            )
+        if texts:
+            cell.metadata["mystnb"] = {"image": {"alt": texts.pop()}}
+
+
+def _tidy(content: Any) -> None:
+    """Remove what differs between two runs and join neighbouring pieces of one stream."""
+    for cell in content.cells:
+        if cell.cell_type != "code":
+            continue
+        cell.metadata.pop("execution", None)
+        outputs: list[Any] = []
+        for output in cell.outputs:
+            last = outputs[-1] if outputs else None
+            if (
+                last is not None
+                and output.output_type == last.output_type == "stream"
+                and output.name == last.name
+            ):
+                last.text += output.text
+            else:
+                outputs.append(output)
+        cell.outputs = outputs
+
+
+def execute(notebook: Notebook) -> float:
+    """Execute a notebook in its folder and store it, only if every cell succeeded.
+
+    Returns
+    -------
+    float
+        Seconds of wall time.
+
+    Raises
+    ------
+    ExecutionError
+        If a cell raises or hangs, or something it depends on changed during the run. The stored
+        notebook stays as it was.
+    """
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    parts = key_parts(notebook)
+    made = notebook.read_source()
+    start = time.monotonic()
+    # The environment's own kernel, whatever a user has installed elsewhere under the same name.
+    specs = KernelSpecManager(kernel_dirs=[str(Path(sys.prefix) / "share" / "jupyter" / "kernels")])
+    client = NotebookClient(
+        made,
+        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs),
+        timeout=CELL_SECONDS,
+        record_timing=False,
+        resources={"metadata": {"path": str(notebook.source.parent)}},
+    )
+    try:
+        client.execute(env=_environment(notebook.root))
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        raise ExecutionError(f"{type(error).__name__}: {error}") from None
+    seconds = time.monotonic() - start
+    _tidy(made)
+    _set_alternative_text(made)
+    if key_parts(notebook) != parts:
+        raise ExecutionError("its source or something it imports changed during the run; run again")
+    made.metadata = nbformat.from_dict(
+        {**_METADATA, "book": {"key": _key(parts), "parts": parts, "profile": "book"}}
+    )
+    notebook.write(made)
+    return seconds
+
+
+def run(notebooks: list[Notebook], *, stale_only: bool = True, jobs: int = 2) -> int:
+    """Execute notebooks, `jobs` at a time; return how many failed.
+
+    Parameters
+    ----------
+    notebooks : list of Notebook
+        Which.
+    stale_only : bool
+        Skip those whose key is fresh; their text is still brought up to the source.
+    jobs : int
+        Kernels at a time, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If `jobs` is below 1.
+    """
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}, expected at least 1")
+    todo = []
+    for one in notebooks:
+        moved = key_problems(one)
+        if stale_only and not moved:
+            if pairing_problems(one) and pair(one):
+                print(f"{one.name}: text brought up to the source, outputs kept")
+            continue
+        print(f"{one.name}: {'; '.join(moved) if moved else 'fresh, executed again as asked'}")
+        todo.append(one)
+    print(f"{len(notebooks)} notebooks, {len(todo)} to execute", flush=True)
+    if not todo:
+        return 0
+    failed = 0
+    with ProcessPoolExecutor(min(jobs, len(todo)), mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(execute, one): one for one in todo}
+        for future in as_completed(futures):
+            one = futures[future]
+            try:
+                seconds = future.result()
+            except Exception as error:
+                failed += 1
+                print(f"{one.name}: FAILED, the stored notebook is untouched\n{error}", flush=True)
+                continue
+            print(f"{one.name}: executed in {seconds:.0f} s", flush=True)
+            for problem in output_problems(one.read_stored()):
+                print(f"{one.name}: warning: {problem}", flush=True)
+    return failed
+
+
+# --- proof --------------------------------------------------------------------------------------
+
+
+def _missing_data(notebook: Notebook) -> str | None:
+    """Return why the data that a notebook's code names cannot be had, or None."""
+    codes = _code(notebook.read_source())
+    trees = [parse(code) for code in codes]
+    for module, file in import_closure(codes, notebook.root).items():
+        if module != "lib.core.data":
+            trees.append(ast.parse(file.read_text(encoding="utf-8")))
+    texts = {
+        node.value
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    for name in sorted(texts & data.registry().keys()):
+        try:
+            data.fetch(name)
+        except data.MissingDataError as error:
+            return f"{name}: {error}"
+    return None
+
+
+def prove(notebooks: list[Notebook], *, jobs: int = 2) -> int:
+    """Run strict nbval over stored notebooks; return pytest's exit status, 0 when all is proved.
+
+    A notebook whose data set cannot be had is left out, with the reason printed; one whose data
+    are there but wrong fails.
+    """
+    chosen = []
+    for one in notebooks:
+        reason = _missing_data(one)
+        if reason is None:
+            chosen.append(one)
+        else:
+            print(f"SKIPPED {one.name}: {reason}", flush=True)
+    if not chosen:
+        print("no notebook to prove")
+        return 0 if notebooks else 1
+    root = chosen[0].root
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--nbval"]
+        command += ["--nbval-current-env", "--nbval-sanitize-with", str(root / SANITIZE)]
+        command += ["--nbval-cell-timeout", str(CELL_SECONDS), "-p", "no:cacheprovider"]
+        command += ["--numprocesses", str(min(jobs, len(chosen))), "--dist", "loadscope"]
+        command += [f"--junitxml={report}", *[one.name for one in chosen]]
+        status = subprocess.run(command, cwd=root, env=_environment(root), check=False).returncode
+        _print_slow(report)
+    return status
+
+
+def _print_slow(report: Path) -> None:
+    if not report.is_file():
+        return
+    seconds: Counter[str] = Counter()
+    for case in ET.parse(report).iter("testcase"):
+        seconds[case.get("classname", "?")] += float(case.get("time", 0))  # type: ignore[assignment]
+    for name, spent in seconds.most_common():
+        if spent > SLOW_SECONDS:
+            print(f"slow: {name}: {spent:.0f} s")
+
+
+def check(notebooks: list[Notebook]) -> list[str]:
+    """Return every problem of pairing, outputs and key, each with the notebook's name."""
+    problems = []
+    for one in notebooks:
+        found = pairing_problems(one)
+        if one.stored.is_file():
+            found += output_problems(one.read_stored())
+            found += key_problems(one)
+        problems += [f"{one.name}: {problem}" for problem in found]
+    return problems
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Execute, pair, prove or check the notebooks of the book."""
+    parser = argparse.ArgumentParser(prog="python -m lib.core.notebooks", description=main.__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("run", "execute notebooks and store their outputs"),
+        ("pair", "bring the .ipynb's cells up to the .py, keeping outputs"),
+        ("prove", "strict nbval: every stored output comes out again"),
+        ("check", "pairing, outputs and key, without executing"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("--chapter", help="number or folder of one chapter, such as 01")
+        if name in ("run", "prove"):
+            command.add_argument("--jobs", type=int, default=2, help="kernels at a time")
+        if name == "run":
+            which = command.add_mutually_exclusive_group()
+            which.add_argument("--stale", action="store_true", help="only stale ones (the default)")
+            which.add_argument("--all", action="store_true", help="all of them")
+    options = parser.parse_args(arguments)
+    try:
+        notebooks = discover(options.chapter)
+    except ValueError as error:
+        parser.error(str(error))
+    if options.command == "run":
+        return 1 if run(notebooks, stale_only=not options.all, jobs=options.jobs) else 0
+    if options.command == "pair":
+        print(f"{sum([pair(one) for one in notebooks])} of {len(notebooks)} notebooks changed")
+        return 0
+    if options.command == "prove":
+        return prove(notebooks, jobs=options.jobs)
+    problems = check(notebooks)
+    print("\n".join(problems) or f"{len(notebooks)} notebooks: paired, executed and fresh")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Fixtures of all tests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lib.core.paths import ROOT
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests say themselves which profile and which sweep backend they want."""
+    for name in ("BOOK_PROFILE", "BOOK_SWEEP_BACKEND", "BOOK_DASK_SCHEDULER"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def copy_of_tree(tmp_path: Path) -> Path:
+    """Return a copy of the files that git knows or would take, to plant faults in."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    target = tmp_path / "tree"
+    for name in filter(None, listing.split("\0")):
+        # Vendored scripts are large, and no test changes them.
+        if name.startswith("book/_static/vendor/") or not (ROOT / name).is_file():
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target / name)
+    return target

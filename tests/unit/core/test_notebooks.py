@@ -1,0 +1,357 @@
+"""The notebook machinery, on a small tree of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from lib.core import data, notebooks
+from lib.core.notebooks import Notebook
+from lib.core.sources import import_closure
+
+SOURCE = """# %% [markdown]
+# # A title
+
+# %%
+from lib.model import double
+
+print(double(3))
+
+# %% tags=["nbval-ignore-output"]
+{"answer": double(21)}
+
+# %%
+import os
+
+os.environ["BOOK_PROFILE"], os.getcwd().endswith("ch99_demo")
+"""
+
+FIGURE = """
+# %%
+from IPython.display import display
+
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+display({"image/png": PIXEL}, raw=True, metadata={"image/png": {"alt": "a pixel"}})
+"""
+
+
+def plant(root: Path) -> Path:
+    files = {
+        "lib/__init__.py": "",
+        "lib/model.py": '"""Doubling."""\nfrom .deep import factor\n\n'
+        "def double(x):\n    from lib import late\n    return factor * x + late.zero\n",
+        "lib/deep.py": "factor = 2\n",
+        "lib/late.py": "zero = 0\n",
+        "lib/other.py": "unused = 1\n",
+        "requirements.lock": "a==1\nb==2\n",
+        "book/ch99_demo/claims.yml": "claims: []\n",
+        "notebooks/ch99_demo/01_first.py": SOURCE + FIGURE,
+        "tests/notebooks/sanitize.cfg": "",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return plant(tmp_path)
+
+
+@pytest.fixture
+def notebook(tree: Path) -> Notebook:
+    return notebooks.discover(root=tree)[0]
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Execute the small notebook once; the tests below plant its text where they need it."""
+    root = plant(tmp_path_factory.mktemp("executed"))
+    one = notebooks.discover(root=root)[0]
+    notebooks.execute(one)
+    first = one.stored.read_text()
+    notebooks.execute(one)
+    return {"first": first, "second": one.stored.read_text()}
+
+
+@pytest.fixture
+def fresh(notebook: Notebook, executed: dict[str, str]) -> Notebook:
+    notebook.stored.write_text(executed["first"])
+    return notebook
+
+
+def test_discovery_by_number_and_name(tree: Path) -> None:
+    for chapter in ("99", "ch99_demo", None):
+        (one,) = notebooks.discover(chapter, root=tree)
+        assert one.name == "notebooks/ch99_demo/01_first.ipynb"
+        assert one.root == tree
+    with pytest.raises(ValueError, match=r"no chapter '7'.*ch99_demo"):
+        notebooks.discover("7", root=tree)
+
+
+def test_closure_follows_relative_and_function_level_imports(tree: Path) -> None:
+    found = import_closure(["%matplotlib inline\nimport lib.model as m"], tree)
+    assert sorted(found) == ["lib", "lib.deep", "lib.late", "lib.model"]
+
+
+def test_closure_of_a_package_and_its_names(tree: Path) -> None:
+    package = tree / "lib" / "pack"
+    (package / "sub").mkdir(parents=True)
+    (package / "__init__.py").write_text("from .one import thing\n")
+    (package / "one.py").write_text("from .sub import inner\nthing = inner.value\n")
+    (package / "sub" / "__init__.py").write_text("")
+    (package / "sub" / "inner.py").write_text("from ... import other\nvalue = 1\n")
+    found = import_closure(["from lib import pack"], tree)
+    assert sorted(found) == [
+        "lib",
+        "lib.other",
+        "lib.pack",
+        "lib.pack.one",
+        "lib.pack.sub",
+        "lib.pack.sub.inner",
+    ]
+
+
+def test_execution_stores_outputs_key_and_nothing_that_moves(
+    executed: dict[str, str], fresh: Notebook
+) -> None:
+    assert executed["first"] == executed["second"]
+    stored = fresh.read_stored()
+    counts = [one.execution_count for one in stored.cells if one.cell_type == "code"]
+    assert counts == [1, 2, 3, 4]
+    assert stored.cells[1].outputs[0].text == "6\n"
+    assert stored.cells[3].outputs[0].data["text/plain"] == "('book', True)"
+    assert "execution" not in json.dumps(stored.cells[1].metadata)
+    assert stored.cells[4].metadata.mystnb.image.alt == "a pixel"
+    assert sorted(stored.metadata) == ["book", "jupytext", "kernelspec", "language_info"]
+    assert "version" not in stored.metadata.language_info
+    assert notebooks.check([fresh]) == []
+    assert sorted(stored.metadata.book.parts.lib) == [
+        "lib/__init__.py",
+        "lib/deep.py",
+        "lib/late.py",
+        "lib/model.py",
+    ]
+
+
+def test_the_kernel_is_of_this_environment_and_this_tree(fresh: Notebook) -> None:
+    fresh.source.write_text(
+        "# %%\nimport sys, lib\n\nprint(sys.prefix)\n\n# %%\nprint(lib.__file__)\n"
+    )
+    notebooks.execute(fresh)
+    cells = fresh.read_stored().cells
+    assert cells[0].outputs[0].text.strip() == sys.prefix
+    assert cells[1].outputs[0].text.strip() == str(fresh.root / "lib" / "__init__.py")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "moved"),
+    [
+        ("lib/deep.py", "factor = 2", "factor = 3", "lib/deep.py changed"),
+        ("lib/late.py", "zero = 0", "zero = 1", "lib/late.py changed"),
+        ("requirements.lock", "b==2", "b==3", "requirements.lock changed"),
+        ("book/ch99_demo/claims.yml", "[]", "[1]", "book/ch99_demo/claims.yml changed"),
+        ("notebooks/ch99_demo/01_first.py", "double(3)", "double(4)", "01_first.py: its code"),
+        ("lib/model.py", "from .deep", "from . import other\nfrom .deep", "lib/other.py is new"),
+    ],
+)
+def test_what_outputs_depend_on_makes_stale(
+    fresh: Notebook, file: str, old: str, new: str, moved: str
+) -> None:
+    path = fresh.root / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    problems = notebooks.key_problems(fresh)
+    assert any(moved in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("lib/model.py", '"""Doubling."""', '"""Twice as much."""\n# why not\n'),
+        ("lib/other.py", "1", "2"),
+        ("requirements.lock", "a==1\nb==2", "# two pins\nb==2\na==1"),
+        ("book/ch99_demo/claims.yml", "claims", "# none yet\nclaims"),
+        ("notebooks/ch99_demo/01_first.py", "A title", "Another title"),
+    ],
+)
+def test_what_changes_no_output_leaves_it_fresh(
+    fresh: Notebook, file: str, old: str, new: str
+) -> None:
+    path = fresh.root / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    assert notebooks.key_problems(fresh) == []
+
+
+def test_a_data_set_of_the_chapter_is_part_of_the_key(
+    fresh: Notebook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "digests", lambda chapter: {f"{chapter}:x.csv": "0" * 64})
+    assert notebooks.key_problems(fresh) == ["ch99_demo:x.csv (data) is new"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("profile", "smoke", "executed with profile 'smoke', expected 'book'"),
+        ("key", "0" * 64, "the stored key does not belong to the stored parts"),
+    ],
+)
+def test_another_profile_or_a_forged_key_is_stale(
+    fresh: Notebook, field: str, value: str, expected: str
+) -> None:
+    stored = fresh.read_stored()
+    stored.metadata.book[field] = value
+    fresh.stored.write_text(nbformat.writes(stored))
+    assert notebooks.key_problems(fresh) == [expected]
+
+
+def test_edited_source_is_not_paired(fresh: Notebook) -> None:
+    text = fresh.source.read_text()
+    fresh.source.write_text(text.replace("A title", "Another title"))
+    assert notebooks.pairing_problems(fresh) == [
+        "cell 0: source differs: '# Another title' against '# A title'"
+    ]
+    fresh.source.write_text(text.replace(' tags=["nbval-ignore-output"]', ""))
+    assert "tags differs" in notebooks.pairing_problems(fresh)[0]
+    fresh.source.write_text(text + "\n# %%\n1\n")
+    assert notebooks.pairing_problems(fresh)[0] == "the source has 6 cells, the notebook 5"
+
+
+def test_pair_keeps_outputs_and_leaves_changed_code_stale(fresh: Notebook) -> None:
+    text = fresh.source.read_text()
+    assert not notebooks.pair(fresh)
+    fresh.source.write_text(text.replace("A title", "Another title"))
+    assert notebooks.pair(fresh)
+    assert notebooks.check([fresh]) == []
+    fresh.source.write_text(text.replace("double(3)", "double(5)"))
+    assert notebooks.pair(fresh)
+    stored = fresh.read_stored()
+    assert stored.cells[1].outputs == []
+    assert stored.cells[2].outputs != []
+    assert stored.cells[4].metadata.mystnb.image.alt == "a pixel"
+    assert notebooks.key_problems(fresh) != []
+
+
+def test_run_touches_only_what_is_stale(
+    fresh: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = fresh.stored.stat().st_mtime_ns
+    assert notebooks.run([fresh]) == 0
+    assert fresh.stored.stat().st_mtime_ns == before
+    fresh.source.write_text(fresh.source.read_text().replace("A title", "Another"))
+    assert notebooks.run([fresh]) == 0
+    assert "outputs kept" in capsys.readouterr().out
+    (fresh.root / "lib" / "deep.py").write_text("factor = 10\n")
+    assert notebooks.run([fresh]) == 0
+    assert "lib/deep.py changed" in capsys.readouterr().out
+    assert fresh.read_stored().cells[1].outputs[0].text == "30\n"
+    assert notebooks.check([fresh]) == []
+
+
+def test_a_failing_cell_leaves_the_stored_notebook(
+    fresh: Notebook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = fresh.stored.read_bytes()
+    (fresh.root / "lib" / "deep.py").write_text("factor = None\n")
+    assert notebooks.run([fresh]) == 1
+    said = capsys.readouterr().out
+    assert "FAILED" in said
+    assert "print(double(3))" in said
+    assert "TypeError" in said
+    assert fresh.stored.read_bytes() == before
+    assert [path.name for path in fresh.source.parent.iterdir() if "part" in path.name] == []
+
+
+def test_two_figures_in_one_cell_are_refused(fresh: Notebook) -> None:
+    again = FIGURE.splitlines()[-1].replace("a pixel", "another")
+    fresh.source.write_text("# %%" + FIGURE.split("# %%")[1] + again + "\n")
+    with pytest.raises(notebooks.ExecutionError, match="one figure a cell"):
+        notebooks.execute(fresh)
+
+
+def test_stripped_outputs_errors_and_counts_are_seen(fresh: Notebook) -> None:
+    assert notebooks.output_problems(fresh.read_stored()) == []
+    stripped = fresh.read_stored()
+    for cell in stripped.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    problems = notebooks.output_problems(stripped)
+    assert "cell 1: no output, though its code leaves one" in problems
+    assert "no cell has an output" in problems
+    uncounted = fresh.read_stored()
+    uncounted.cells[1].execution_count = None
+    assert notebooks.output_problems(uncounted) == ["cell 1: execution count None, not 1"]
+    loud = fresh.read_stored()
+    loud.cells[1].outputs += [
+        nbformat.v4.new_output("error", ename="KeyError", evalue="'x'", traceback=[]),
+        nbformat.v4.new_output("stream", name="stderr", text="a warning"),
+    ]
+    assert notebooks.output_problems(loud) == [
+        "cell 1: KeyError: 'x'",
+        "cell 1: on the error stream: 'a warning'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "speaks"),
+    [
+        ("x = 1", False),
+        ("x", True),
+        ("x;", False),
+        ("f(x)", False),
+        ("for i in x:\n    print(i)", True),
+        ("def f():\n    print(1)", False),
+        ("ledger.report('a', 1)", True),
+        ("", False),
+    ],
+)
+def test_where_an_output_is_expected(code: str, speaks: bool) -> None:
+    assert notebooks._speaks(code) is speaks
+
+
+def test_proof_fails_on_another_number(
+    fresh: Notebook, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-c /dev/null")
+    assert notebooks.prove([fresh], jobs=1) == 0
+    assert "4 passed" in capfd.readouterr().out
+    (fresh.root / "lib" / "deep.py").write_text("factor = 4\n")
+    assert notebooks.prove([fresh], jobs=1) != 0
+    assert "mismatch" in capfd.readouterr().out
+
+
+def test_proof_skips_with_the_reason_when_data_are_missing(
+    fresh: Notebook, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> None:
+        raise data.MissingDataError(f"{name} is nowhere")
+
+    monkeypatch.setattr(data, "fetch", missing)
+    fresh.source.write_text('# %%\nprint("hillstrom")\n')
+    assert notebooks.prove([fresh]) == 0
+    assert "SKIPPED notebooks/ch99_demo/01_first.ipynb: hillstrom" in capsys.readouterr().out
+
+
+def test_command_line() -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "lib.core.notebooks"]
+    done = subprocess.run(
+        [*command, "run", "--chapter", "nowhere"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "no chapter 'nowhere'" in done.stderr

@@ -1,0 +1,209 @@
+"""Sweeps: order, resumption, errors, processes and a cluster of two workers."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from lib.core import sweeps
+from lib.core.paths import ROOT
+
+# The functions live in a module of their own, as those of lib do, so that workers can import it;
+# each test has another one, for worker processes outlive a test.
+WORK = """
+import os
+from pathlib import Path
+
+TRACE = Path(os.environ["SWEEP_TRACE"])
+
+def square(item):
+    with (TRACE / "calls").open("a") as file:
+        file.write(f"{item} {os.getpid()}\\n")
+    return item * item
+
+def square_or_fail(item):
+    if item == 3 and not (TRACE / "mended").exists():
+        raise ZeroDivisionError("three is not liked")
+    return square(item)
+
+def square_or_die(item):
+    import signal
+    if item == 3 and not (TRACE / "mended").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(item)
+
+def draw(item, rng):
+    return float(rng.random())
+
+def process(item):
+    import time
+    time.sleep(0.2)
+    return os.getpid()
+"""
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    name = f"work_{uuid.uuid4().hex}"
+    (tmp_path / f"{name}.py").write_text(WORK)
+    monkeypatch.setenv("SWEEP_TRACE", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sweeps, "CACHE", tmp_path / "cache")
+    yield importlib.import_module(name)
+    sys.modules.pop(name, None)
+
+
+def calls(work: ModuleType) -> list[int]:
+    trace = work.TRACE / "calls"
+    lines = trace.read_text().splitlines() if trace.exists() else []
+    return [int(line.split()[0]) for line in lines]
+
+
+def test_results_keep_the_order_and_equal_items_run_once(work: ModuleType) -> None:
+    assert sweeps.run(work.square, [3, 1, 3, 2], name="a", n_jobs=1) == [9, 1, 9, 4]
+    assert sorted(calls(work)) == [1, 2, 3]
+    assert sweeps.run(work.square, [2, 5], name="a", n_jobs=1) == [4, 25]
+    assert sorted(calls(work)) == [1, 2, 3, 5]
+    assert sweeps.run(work.square, [], name="a") == []
+
+
+def test_processes_of_this_machine(work: ModuleType) -> None:
+    pids = sweeps.run(work.process, range(4), name="a", n_jobs=2, cache=False)
+    assert os.getpid() not in pids
+    assert len(set(pids)) == 2
+    assert sweeps.run(work.square, range(10), name="b", n_jobs=2) == [i * i for i in range(10)]
+
+
+def test_a_failing_item_is_named_and_the_rest_resumes(work: ModuleType) -> None:
+    with pytest.raises(sweeps.SweepError, match=r"square_or_fail failed on item 3: ZeroDivision"):
+        sweeps.run(work.square_or_fail, [1, 2, 3, 4], name="a", n_jobs=1)
+    assert calls(work) == [1, 2]
+    (work.TRACE / "mended").touch()
+    assert sweeps.run(work.square_or_fail, [1, 2, 3, 4], name="a", n_jobs=1) == [1, 4, 9, 16]
+    assert calls(work) == [1, 2, 3, 4]
+
+
+def test_a_failing_item_is_named_across_processes(work: ModuleType) -> None:
+    with pytest.raises(sweeps.SweepError, match=r"failed on item 3"):
+        sweeps.run(work.square_or_fail, [1, 2, 3, 4], name="a", n_jobs=2)
+
+
+def test_a_killed_sweep_resumes(work: ModuleType) -> None:
+    script = (
+        f"from pathlib import Path; import {work.__name__} as work; from lib.core import sweeps; "
+        f"sweeps.CACHE = Path({str(sweeps.CACHE)!r}); "
+        "print(sweeps.run(work.square_or_die, [1, 2, 3, 4], name='a', n_jobs=1))"
+    )
+    first = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert first.returncode == -signal.SIGKILL
+    assert calls(work) == [1, 2]
+    (work.TRACE / "mended").touch()
+    second = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert second.stdout.strip() == "[1, 4, 9, 16]"
+    assert calls(work) == [1, 2, 3, 4]
+
+
+def test_a_damaged_result_is_computed_again(work: ModuleType) -> None:
+    sweeps.run(work.square, [1, 2], name="a", n_jobs=1)
+    files = sorted((sweeps.CACHE / "sweeps" / "a").glob("*.pkl"))
+    assert len(files) == 2
+    files[0].write_bytes(files[0].read_bytes()[:-1])
+    files[1].write_bytes(b"")
+    assert sweeps.run(work.square, [1, 2], name="a", n_jobs=1) == [1, 4]
+    assert sorted(calls(work)) == [1, 1, 2, 2]
+
+
+def test_a_change_of_code_computes_again_and_of_wording_does_not(work: ModuleType) -> None:
+    file = Path(str(work.__file__))
+    sweeps.run(work.square, [2], name="a", n_jobs=1)
+    file.write_text('"""Now with a docstring."""\n# and a comment\n' + WORK)
+    assert sweeps.run(work.square, [2], name="a", n_jobs=1) == [4]
+    assert calls(work) == [2]
+    file.write_text(WORK.replace("return item * item", "return item * item * item"))
+    importlib.reload(work)
+    assert sweeps.run(work.square, [2], name="a", n_jobs=1) == [8]
+
+
+def test_random_numbers_depend_on_seed_and_item_only(work: ModuleType) -> None:
+    one = sweeps.run(work.draw, [1, 2, 3], name="a", seed=7, n_jobs=1)
+    two = sweeps.run(work.draw, [3, 1], name="b", seed=7, n_jobs=2)
+    assert two == [one[2], one[0]]
+    assert len(set(one)) == 3
+    assert sweeps.run(work.draw, [1], name="a", seed=8, n_jobs=1) != one[:1]
+
+
+def test_arrays_as_items(work: ModuleType) -> None:
+    grid = [np.arange(3), np.arange(3) + 1]
+    first = sweeps.run(work.square, grid, name="a", n_jobs=1)
+    again = sweeps.run(work.square, [one.copy() for one in grid], name="a", n_jobs=1)
+    np.testing.assert_array_equal(first, again)
+    assert len((work.TRACE / "calls").read_text().splitlines()) == 2
+
+
+def test_a_cluster_of_two_worker_processes(
+    work: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            local_directory=str(work.TRACE),
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        workers = set(client.run(os.getpid).values())
+        assert len(workers) == 2
+        pids = sweeps.run(work.process, range(6), name="a", backend=client)
+        assert set(pids) == workers
+        # The same by configuration alone, and what is stored is not asked of the cluster again.
+        monkeypatch.setenv("BOOK_SWEEP_BACKEND", "dask")
+        monkeypatch.setenv("BOOK_DASK_SCHEDULER", cluster.scheduler_address)
+        assert sweeps.run(work.square, [3, 1, 2], name="b") == [9, 1, 4]
+        assert sweeps.run(work.process, range(6), name="a") == pids
+        with pytest.raises(sweeps.SweepError, match="failed on item 3"):
+            sweeps.run(work.square_or_fail, [3], name="c")
+    assert sorted(calls(work)) == [1, 2, 3]
+
+
+def test_bad_arguments(work: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def local(item: int) -> int:
+        return item
+
+    for function in (local, lambda item: item):
+        with pytest.raises(ValueError, match="cannot be imported by a worker"):
+            sweeps.run(function, [1], name="a")
+    for options, message in (
+        ({"name": "../up"}, "name is '../up'"),
+        ({"name": "a", "n_jobs": 0}, "n_jobs is 0"),
+        ({"name": "a", "seed": -1}, "seed is -1"),
+        ({"name": "a", "backend": "ray"}, "backend is 'ray'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sweeps.run(work.square, [1], **options)  # type: ignore[arg-type]
+    monkeypatch.setenv("BOOK_SWEEP_BACKEND", "dask")
+    with pytest.raises(ValueError, match="BOOK_DASK_SCHEDULER is not set"):
+        sweeps.run(work.square, [1], name="a")
+
+
+def test_progress_is_silent_without_a_terminal(
+    work: ModuleType, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sweeps.run(work.square, [1, 2], name="a", n_jobs=1)
+    assert capfd.readouterr().err == ""
