@@ -738,8 +738,8 @@ def _polygon(constraints: list[HalfPlane], *, exact: bool) -> tuple[list[tuple[A
     """Vertices of the closure in order, and whether the region is unbounded."""
     # Each line is parallel to an axis or passes through the origin, so every corner lies at a
     # bound or at a bound times a slope: a box twice that size cuts no corner off.
-    reach: Any = 1
-    steepness: Any = 1
+    reach: Any = Fraction(1) if exact else 1.0
+    steepness: Any = reach
     for c in constraints:
         if c.a1 != 0 and c.a2 != 0:
             steepness = max(steepness, abs(c.a1 / c.a2), abs(c.a2 / c.a1))
@@ -748,8 +748,6 @@ def _polygon(constraints: list[HalfPlane], *, exact: bool) -> tuple[list[tuple[A
         elif c.bound < 0:
             return [], False
     side = 2 * reach * steepness
-    if not exact:
-        side = float(side)
     zero = side * 0
     corners = [(zero, zero), (side, zero), (side, side), (zero, side)]
     for plane in constraints:

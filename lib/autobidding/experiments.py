@@ -36,13 +36,19 @@ from lib.autobidding.pacing import fppe
 from lib.core import data
 
 __all__ = [
+    "HILLSTROM_STRENGTH",
     "HILLSTROM_TARGETS",
+    "LIKED",
+    "MOVIELENS_BUDGETS",
+    "MOVIELENS_STRENGTH",
     "Interval",
     "Panel",
     "Smoothing",
     "Trial",
     "batch_curves",
+    "bootstrap_interval",
     "corrected_t_interval",
+    "curve_intervals",
     "dispersion_strength",
     "genre_panel",
     "hillstrom_features",
@@ -53,7 +59,9 @@ __all__ = [
     "pacing_curve",
     "read_hillstrom",
     "read_movielens",
+    "resampled_weights",
     "revenue_curve",
+    "reweighted",
     "split_differences",
     "split_summary",
     "truthful_revenue",
@@ -73,6 +81,9 @@ HILLSTROM_STRENGTH = 20.0
 
 MOVIELENS_STRENGTH = 10.0
 """Prior weight, in ratings, that draws a user's rate of a genre to the mean of that genre."""
+
+MOVIELENS_BUDGETS = (0.06, 0.12) * 5
+"""Budgets of the ten genres in money per user, at a target of one per conversion: ours."""
 
 LIKED = 4.0
 """Stars from which a rating counts as a conversion."""
@@ -232,9 +243,111 @@ def batch_curves(
     return curves
 
 
+def bootstrap_interval(
+    estimate: npt.ArrayLike, copies: npt.ArrayLike, level: float = 0.95
+) -> tuple[Floats, Floats]:
+    """Put a normal interval around an estimate, as wide as its resampled copies spread.
+
+    It describes sampling noise, and leaves the estimate in its middle. It does not repair the
+    estimate's bias; percentiles of the copies would add that bias a second time.
+
+    Parameters
+    ----------
+    estimate : array_like, shape (...)
+    copies : array_like, shape (n_copies, ...)
+        The same quantity in at least two resampled data sets.
+    level : float
+        Confidence level in (0, 1).
+
+    Returns
+    -------
+    low, high : ndarray, shape (...)
+
+    Raises
+    ------
+    ValueError
+        On fewer than two copies, shapes that do not fit, or a level outside (0, 1).
+
+    Examples
+    --------
+    >>> low, high = bootstrap_interval(5.0, [4.0, 5.0, 6.0])
+    >>> round(float(low), 2), round(float(high), 2)
+    (3.04, 6.96)
+    """
+    middle, drawn = np.asarray(estimate, dtype=float), np.asarray(copies, dtype=float)
+    if len(drawn) < 2 or drawn.shape[1:] != middle.shape:
+        raise ValueError(
+            f"expected two copies or more of shape {middle.shape}, got shape {drawn.shape}"
+        )
+    _check_level(level)
+    half = stats.norm.ppf((1 + level) / 2) * drawn.std(axis=0, ddof=1)
+    return middle - half, middle + half
+
+
+def curve_intervals(curve: pd.DataFrame, copies: Floats) -> pd.DataFrame:
+    """Give every point of a revenue curve its bootstrap interval.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        From :func:`revenue_curve` or :func:`pacing_curve`: ``clusters`` and one column or more.
+    copies : ndarray, shape (n_copies, n_levels, n_columns)
+        The columns after ``clusters``, in resampled data.
+
+    Returns
+    -------
+    DataFrame
+        One row a level and column: ``clusters``, ``rule``, ``revenue``, ``low``, ``high``.
+    """
+    columns = list(curve.columns.drop("clusters"))
+    low, high = bootstrap_interval(curve[columns].to_numpy(), copies)
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "clusters": curve["clusters"],
+                    "rule": name,
+                    "revenue": curve[name],
+                    "low": low[:, j],
+                    "high": high[:, j],
+                }
+            )
+            for j, name in enumerate(columns)
+        ],
+        ignore_index=True,
+    )
+
+
+def resampled_weights(n_units: int, n_copies: int, rng: np.random.Generator) -> Floats:
+    """Bootstrap weights of units of equal mass, shape (n_copies, n_units); rows sum to one."""
+    weights: Floats = rng.multinomial(n_units, np.full(n_units, 1 / n_units), n_copies) / n_units
+    return weights
+
+
+def reweighted(filtration: Filtration, weights: Floats) -> Filtration:
+    """Return the filtration of the same units with other weights; units of weight zero leave.
+
+    Parameters
+    ----------
+    filtration : Filtration
+    weights : ndarray, shape (n_units,)
+        Not negative.
+    """
+    here = weights > 0
+    return Filtration(
+        Market(weights[here], filtration.base.predictions[here]),
+        [np.unique(np.asarray(i)[here], return_inverse=True)[1] for i in filtration.labels],
+    )
+
+
 def _check_values(values: Sequence[float], n_bidders: int) -> None:
     if len(values) != n_bidders:
         raise ValueError(f"expected {n_bidders} numbers, one a bidder, got {len(values)}")
+
+
+def _check_level(level: float) -> None:
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; expected a number between 0 and 1")
 
 
 # ── A randomised trial in counts ──────────────────────────────────────────────────────────────
@@ -271,9 +384,7 @@ class Trial:
                 f"expected integer counts (n_cells, n_arms, 2), got {counts.dtype} {counts.shape}"
             )
         if not 1 <= len(self.advertisers) <= counts.shape[1]:
-            raise ValueError(
-                f"got {len(self.advertisers)} advertisers for {counts.shape[1]} arms"
-            )
+            raise ValueError(f"got {len(self.advertisers)} advertisers for {counts.shape[1]} arms")
         if (counts < 0).any():
             cell = int(np.argmax((counts < 0).any(axis=(1, 2))))
             raise ValueError(f"cell {cell} has a negative count")
@@ -416,7 +527,9 @@ def read_hillstrom(file: Path | None = None, *, customers: int = _CUSTOMERS) -> 
     for name, fine in checks.items():
         if not fine.all():
             row = int(np.argmin(fine))
-            allowed = _HILLSTROM_VALUES.get(name, "a number, 0 or more, or a segment '1) …' to '7) …'")
+            allowed = _HILLSTROM_VALUES.get(
+                name, "a number, 0 or more, or a segment '1) …' to '7) …'"
+            )
             raise ValueError(
                 f"hillstrom: {name} of customer {row} is {table[name].iloc[row]!r}; "
                 f"expected {allowed}"
@@ -541,9 +654,7 @@ def level_rates(trial: Trial, smoothing: Smoothing) -> list[Floats]:
         if smoothing == "none":
             rates.append(np.where(mailed > 0, visits / np.maximum(mailed, 1), prior))
         else:
-            rates.append(
-                shrink(visits, mailed, prior, dispersion_strength(visits, mailed, parent))
-            )
+            rates.append(shrink(visits, mailed, prior, dispersion_strength(visits, mailed, parent)))
     return rates
 
 
@@ -583,8 +694,9 @@ def holdout(
     DataFrame
         One row a split and level: ``split``, ``clusters``, ``collected`` (revenue per customer),
         ``delivered`` (value per customer), ``cpa`` (collected over delivered: realised cost per
-        conversion over target, all advertisers) and the same for each advertiser by its name
-        (NaN where it wins nothing).
+        conversion over target, all advertisers), ``second`` (truthful second-price revenue per
+        customer under the same predictions) and ``cpa <name>`` for each advertiser (NaN where it
+        wins nothing).
 
     Raises
     ------
@@ -618,8 +730,12 @@ def holdout(
                     "collected": result.revenue,
                     "delivered": result.welfare,
                     "cpa": result.revenue / result.welfare,
+                    "second": float(
+                        truthful_revenue(served[here], predicted[here], targets, "second")
+                    ),
                     **{
-                        name: result.cpa[i] / targets[i] for i, name in enumerate(trial.advertisers)
+                        f"cpa {name}": result.cpa[i] / targets[i]
+                        for i, name in enumerate(trial.advertisers)
                     },
                 }
             )
@@ -654,8 +770,7 @@ def corrected_t_interval(values: npt.ArrayLike, level: float = 0.95) -> Interval
     x = np.asarray(values, dtype=float)
     if x.ndim != 1 or len(x) < 2:
         raise ValueError(f"expected two values or more, got shape {x.shape}")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; expected a number between 0 and 1")
+    _check_level(level)
     half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) * np.sqrt(1 / len(x) + 1)
     return float(x.mean() - half), float(x.mean() + half)
 
@@ -746,8 +861,8 @@ def read_movielens(table: pd.DataFrame | None = None) -> pd.DataFrame:
         )
     twice = table.duplicated(["userId", "movieId"])
     if twice.any():
-        row = table[twice].iloc[0]
-        raise ValueError(f"movielens: user {row['userId']} rated film {row['movieId']} twice")
+        user, film = table.loc[twice, ["userId", "movieId"]].to_numpy()[0]
+        raise ValueError(f"movielens: user {user} rated film {film} twice")
     return table
 
 

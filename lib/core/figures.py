@@ -211,6 +211,7 @@ def _theme() -> dict[str, Any]:
         "title": {"anchor": "start", "color": _INK, "fontWeight": "normal"},
         "range": {"category": list(_CYCLE.values()), "heatmap": {"scheme": "cividis"}},
         "line": {"strokeWidth": 2},
+        "mark": {"color": _CYCLE["blue"]},
     }
     return {"config": config}
 

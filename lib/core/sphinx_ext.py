@@ -1,8 +1,8 @@
 """The ledger on the book's pages: the directives verdicts, ledger, chapter-cards and paper-card.
 
-All four read ``book/*/claims.yml`` and the outputs stored in ``notebooks/``, below the Sphinx source
-folder, and run nothing. A page with one of them is read again when any of these files changes,
-comes or goes.
+All four read ``book/*/claims.yml`` and the outputs stored in ``notebooks/``, below the Sphinx
+source folder, and run nothing. A page with one of them is read again when any of these files
+changes, comes or goes.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class _LedgerDirective(SphinxDirective):  # type: ignore[misc]  # Sphinx is unty
 
 
 class Verdicts(_LedgerDirective):
-    """``{verdicts} <slug>``: the table of one chapter; ``:by: paper`` or ``:by: ours`` for a part."""
+    """``{verdicts} <slug>``: the table of one chapter; ``:by: paper`` or ``:by: ours``: a part."""
 
     required_arguments = 1
     option_spec = {"by": lambda text: directives.choice(text, ("paper", "ours"))}  # noqa: RUF012

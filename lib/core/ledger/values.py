@@ -268,8 +268,8 @@ def _interval(id: str, value: Scalar, interval: object, digits: int) -> Interval
     for number in (value, low, high):
         if isinstance(number, bool | str):
             raise LedgerError(f"{id}: an interval needs numbers, found {number!r}")
-    # Rounding is monotone, so the order of the raw numbers survives it; a fraction is not rounded.
-    middle = normalise(float(value), digits=digits) if isinstance(value, Fraction) else value
-    if not exact(low) <= exact(middle) <= exact(high):  # type: ignore[arg-type]
+    # Compared as rounded floats: rounding keeps the order, but not between a float and a fraction.
+    first, middle, last = (float(f"{float(n):.{digits}g}") for n in (low, value, high))
+    if not first <= middle <= last:
         raise LedgerError(f"{id}: interval ({low}, {high}) does not hold the value {value}")
     return low, high  # type: ignore[return-value]

@@ -1,0 +1,351 @@
+"""How often better predictions hurt: random markets, drawn and counted.
+
+Predictions are uniform on [0, 1], targets uniform on [1/2, 2], clusters have equal mass, and the
+coarse model pools neighbours into groups of equal size. Everything here is simulated: the shares
+say how common an effect is under this draw, not in any real auction. Theorems are not tested by
+drawing; where one holds, its row must read zero and serves as a check of the code.
+
+The design is ours; arXiv 2605.31036 names prevalence as an open question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from lib.autobidding.bidders import Bidder
+from lib.autobidding.equilibrium import EquilibriumCell, equilibria_2p, equilibrium_range
+from lib.autobidding.experiments import truthful_revenue
+from lib.autobidding.market import Market
+from lib.core import sweeps
+
+__all__ = [
+    "GRID",
+    "Counts",
+    "Design",
+    "binding_census",
+    "budget_census",
+    "count_changes",
+    "draw",
+    "proportion",
+    "truthful_atlas",
+]
+
+Floats = npt.NDArray[np.float64]
+
+TARGETS = (0.5, 2.0)
+"""Range of the targets, money per conversion."""
+
+BLOCK = 10_000
+"""Markets drawn at once; a block is one item of a sweep."""
+
+NOISE = 0.2
+"""Largest relative error of the miscalibrated control's predictions."""
+
+CHANGE_TOLERANCE = 1e-12
+"""Changes of revenue smaller than this, per unit of mass, are rounding."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """The shape of a random market.
+
+    Parameters
+    ----------
+    n_bidders, n_fine, n_coarse : int
+        Positive; ``n_fine`` is a multiple of ``n_coarse`` and larger.
+
+    Raises
+    ------
+    ValueError
+        When the numbers do not fit.
+    """
+
+    n_bidders: int
+    n_fine: int
+    n_coarse: int
+
+    def __post_init__(self) -> None:
+        if self.n_bidders < 1:
+            raise ValueError(f"n_bidders is {self.n_bidders}; expected 1 or more")
+        if self.n_coarse < 1 or self.n_fine <= self.n_coarse or self.n_fine % self.n_coarse:
+            raise ValueError(
+                f"{self.n_fine} fine clusters do not split {self.n_coarse} coarse ones evenly"
+            )
+
+
+GRID = tuple(
+    Design(n, fine, coarse) for n in (2, 3, 5, 10) for fine, coarse in ((2, 1), (8, 4), (64, 8))
+)
+"""The cells of the atlas."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many of ``markets`` random markets changed in which way under refinement.
+
+    ``spa_falls`` and ``spa_rises``: truthful second-price revenue; ``fpa_falls``: first-price
+    revenue of tCPA bidders; ``control_falls``: the same with a miscalibrated fine model.
+    """
+
+    markets: int
+    spa_falls: int
+    spa_rises: int
+    fpa_falls: int
+    control_falls: int
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(a + b for a, b in zip(self._all(), other._all(), strict=True)))
+
+    def _all(self) -> tuple[int, ...]:
+        return (self.markets, self.spa_falls, self.spa_rises, self.fpa_falls, self.control_falls)
+
+
+def draw(design: Design, n_markets: int, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
+    """Draw random markets.
+
+    Parameters
+    ----------
+    design : Design
+    n_markets : int
+        At least 1.
+    rng : numpy Generator
+
+    Returns
+    -------
+    fine : ndarray, shape (n_markets, n_fine, n_bidders)
+        Predictions of the fine model.
+    coarse : ndarray, shape (n_markets, n_coarse, n_bidders)
+        Means over groups of ``n_fine / n_coarse`` neighbours.
+    targets : ndarray, shape (n_markets, n_bidders)
+        Money per conversion.
+    """
+    if n_markets < 1:
+        raise ValueError(f"n_markets is {n_markets}; expected 1 or more")
+    fine = rng.uniform(size=(n_markets, design.n_fine, design.n_bidders))
+    targets = rng.uniform(*TARGETS, size=(n_markets, design.n_bidders))
+    groups = fine.reshape(n_markets, design.n_coarse, -1, design.n_bidders)
+    return fine, groups.mean(axis=2), targets
+
+
+def count_changes(design: Design, n_markets: int, rng: np.random.Generator) -> Counts:
+    """Draw markets and count how revenue changes from the coarse model to the fine one.
+
+    Parameters
+    ----------
+    design : Design
+    n_markets : int
+        At least 1.
+    rng : numpy Generator
+
+    Returns
+    -------
+    Counts
+
+    Examples
+    --------
+    >>> counts = count_changes(Design(2, 8, 4), 500, np.random.default_rng(0))
+    >>> counts.spa_rises, counts.fpa_falls
+    (0, 0)
+    """
+    fine, coarse, targets = draw(design, n_markets, rng)
+    wrong = np.clip(fine * rng.uniform(1 - NOISE, 1 + NOISE, size=fine.shape), 0, 1)
+    values = targets[:, None, :]
+
+    def revenue(predictions: Floats, rule: str) -> Floats:
+        weights = np.full(predictions.shape[:2], 1 / predictions.shape[1])
+        return truthful_revenue(weights, predictions, values, rule)  # type: ignore[arg-type]
+
+    spa = revenue(fine, "second") - revenue(coarse, "second")
+    first = revenue(coarse, "first")
+    return Counts(
+        n_markets,
+        int((spa < -CHANGE_TOLERANCE).sum()),
+        int((spa > CHANGE_TOLERANCE).sum()),
+        int((revenue(fine, "first") - first < -CHANGE_TOLERANCE).sum()),
+        int((revenue(wrong, "first") - first < -CHANGE_TOLERANCE).sum()),
+    )
+
+
+def _count_block(item: tuple[Design, int, int], rng: np.random.Generator) -> Counts:
+    """One item of the sweep: a design, a number of markets, and the number of the block."""
+    design, n_markets, _ = item
+    return count_changes(design, n_markets, rng)
+
+
+def truthful_atlas(
+    n_markets: int,
+    *,
+    seed: int,
+    grid: Iterable[Design] = GRID,
+    cache: bool = False,
+    n_jobs: int | None = 1,
+) -> pd.DataFrame:
+    """Count changes of truthful revenue over a grid of designs.
+
+    Parameters
+    ----------
+    n_markets : int
+        Random markets in each cell of the grid, at least 1.
+    seed : int
+        Of the sweep; the numbers do not depend on how many processes count.
+    grid : iterable of Design
+    cache : bool
+        Keep finished blocks on disk, so that a long sweep resumes (:func:`lib.core.sweeps.run`).
+    n_jobs : int, optional
+        Processes; ``None`` for one a core.
+
+    Returns
+    -------
+    DataFrame
+        One row a design and event (the fields of :class:`Counts`): ``bidders``, ``fine``,
+        ``coarse``, ``event``, ``count``, ``markets``, ``share``, and a 95 % interval ``low``,
+        ``high``.
+    """
+    if n_markets < 1:
+        raise ValueError(f"n_markets is {n_markets}; expected 1 or more")
+    blocks = [min(BLOCK, n_markets - start) for start in range(0, n_markets, BLOCK)]
+    items = [(design, size, k) for design in grid for k, size in enumerate(blocks)]
+    results = sweeps.run(
+        _count_block, items, name="autobidding-atlas", seed=seed, cache=cache, n_jobs=n_jobs
+    )
+    totals: dict[Design, Counts] = {}
+    for (design, _, _), counts in zip(items, results, strict=True):
+        totals[design] = totals[design] + counts if design in totals else counts
+    rows = [
+        {
+            "bidders": design.n_bidders,
+            "fine": design.n_fine,
+            "coarse": design.n_coarse,
+            "event": event,
+            **proportion(getattr(counts, event), counts.markets),
+        }
+        for design, counts in totals.items()
+        for event in ("spa_falls", "spa_rises", "fpa_falls", "control_falls")
+    ]
+    return pd.DataFrame(rows)
+
+
+def proportion(count: int, markets: int, level: float = 0.95) -> dict[str, float]:
+    """Share with its Clopper-Pearson interval, which is exact also at shares of zero and one.
+
+    Parameters
+    ----------
+    count, markets : int
+        ``0 <= count <= markets`` and ``markets >= 1``.
+    level : float
+        Confidence level in (0, 1).
+
+    Returns
+    -------
+    dict
+        ``count``, ``markets``, ``share``, ``low``, ``high``.
+
+    Raises
+    ------
+    ValueError
+        On numbers out of order.
+
+    Examples
+    --------
+    >>> round(proportion(0, 100)["high"], 3)
+    0.036
+    """
+    if not 0 <= count <= markets or markets < 1:
+        raise ValueError(f"expected 0 <= count <= markets and markets >= 1, got {count}, {markets}")
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; expected a number between 0 and 1")
+    interval = stats.binomtest(count, markets).proportion_ci(level, method="exact")
+    return {
+        "count": count,
+        "markets": markets,
+        "share": count / markets,
+        "low": float(interval.low),
+        "high": float(interval.high),
+    }
+
+
+# ── Two bidders, all equilibria ───────────────────────────────────────────────────────────────
+
+CENSUS = Design(2, 4, 2)
+"""The markets whose equilibria are enumerated."""
+
+
+def budget_census(n_markets: int, *, seed: int) -> pd.DataFrame:
+    """Enumerate first-price equilibria of budgeted tCPA bidders before and after refinement.
+
+    Budgets are uniform between zero and what winning everything at target would cost.
+
+    Parameters
+    ----------
+    n_markets : int
+        Random markets of shape :data:`CENSUS`.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        One row a market: ``exists`` (both models have a pure equilibrium), ``coarse_low``,
+        ``coarse_high``, ``fine_low``, ``fine_high`` (liquid welfare over all equilibria, NaN
+        without one), and ``falls_everywhere`` (every fine one is below every coarse one).
+    """
+    rng = np.random.default_rng(seed)
+    fine, coarse, targets = draw(CENSUS, n_markets, rng)
+    share = rng.uniform(size=targets.shape)
+    budgets = share * targets * fine.mean(axis=1)
+    rows = []
+    for k in range(n_markets):
+        pair = [
+            Bidder("tcpa", t, b)
+            for t, b in zip(targets[k].tolist(), budgets[k].tolist(), strict=True)
+        ]
+        before, after = (
+            equilibria_2p(_equal(predictions), pair, "first")
+            for predictions in (coarse[k], fine[k])
+        )
+        (a, b), (c, d) = _range(before), _range(after)
+        rows.append((bool(before and after), a, b, c, d, bool(d < a * (1 - 1e-9))))
+    names = ["exists", "coarse_low", "coarse_high", "fine_low", "fine_high", "falls_everywhere"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def binding_census(n_markets: int, *, seed: int) -> pd.DataFrame:
+    """Count second-price tCPA equilibria at which both targets bind, before and after refinement.
+
+    Parameters
+    ----------
+    n_markets : int
+        Random markets of shape :data:`CENSUS`.
+    seed : int
+
+    Returns
+    -------
+    DataFrame
+        One row a market: ``coarse`` and ``fine``, the number of equilibria, at most one an
+        allocation, at which both bidders pay exactly their target.
+    """
+    fine, coarse, targets = draw(CENSUS, n_markets, np.random.default_rng(seed))
+    rows = []
+    for k in range(n_markets):
+        pair = [Bidder("tcpa", t) for t in targets[k].tolist()]
+        rows.append(
+            [
+                sum(cell.binding is not None for cell in equilibria_2p(_equal(table), pair))
+                for table in (coarse[k], fine[k])
+            ]
+        )
+    return pd.DataFrame(rows, columns=["coarse", "fine"])
+
+
+def _equal(predictions: Floats) -> Market:
+    """Market of clusters of equal mass, total mass one."""
+    return Market(np.full(len(predictions), 1 / len(predictions)), predictions)
+
+
+def _range(cells: list[EquilibriumCell]) -> tuple[float, float]:
+    return equilibrium_range(cells, "liquid_welfare") if cells else (np.nan, np.nan)

@@ -1,0 +1,210 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Equilibrium sets, pacing and ceilings
+#
+# A market seldom has one equilibrium. This notebook computes *all* of them for two bidders, asks
+# which losses survive every choice, and then bounds how large a loss can be.
+
+# %%
+import pandas as pd
+
+from lib.autobidding import constructions as cons
+from lib.autobidding.certificates import construction_verdict
+from lib.autobidding.equilibrium import equilibria_2p, equilibrium_range
+from lib.autobidding.interactive import market_explorer
+from lib.autobidding.pacing import fppe, proportional_response
+from lib.autobidding.plots import cells_figure
+from lib.core import figures, ledger
+
+figures.use()
+
+# %% [markdown]
+# ## Move the multipliers yourself
+#
+# Construction B.1 is a second-price market of two tCPA bidders. Each shaded polygon is a set of
+# pure equilibria that share an allocation. A second price is the *rival's* bid: moving A's slider
+# inside a polygon changes what B pays, and nothing else, until B's target breaks.
+
+# %%
+chart = market_explorer(
+    {"coarse": cons.B1.coarse, "fine": cons.B1.fine},
+    cons.B1.bidders,
+    names=("A", "B"),
+    start=(36.0, 6.0),
+    limits=(80.0, 30.0),
+)
+figures.show_chart(
+    chart,
+    alt="Equilibrium polygons of construction B.1 in the plane of both multipliers, bids in each "
+    "cluster, and revenue, welfare and cost over target at a point set by two sliders.",
+    caption="Construction B.1 (exact inputs of the paper). Move the sliders and switch the model: "
+    "with the fine model three polygons appear, and one of them has more welfare than any coarse "
+    "one. A red bar is a broken target.",
+)
+
+# %% [markdown]
+# ## One binding equilibrium only
+#
+# The paper compares equilibria in which both targets bind. In B.1's fine model there are two such
+# points, so the convention does not select an outcome. Here is a market where it does.
+
+# %%
+example = cons.UNIQUE_BINDING
+cells = {
+    name: equilibria_2p(market, example.bidders, example.rule)
+    for name, market in (("coarse", example.coarse), ("fine", example.fine))
+}
+pd.DataFrame(
+    [
+        {
+            "model": name,
+            "allocation": cell.allocation,
+            "welfare": str(cell.welfare),
+            "both targets bind at": "-"
+            if cell.binding is None
+            else ", ".join(map(str, cell.binding)),
+        }
+        for name, found in cells.items()
+        for cell in found
+    ]
+).style.hide()
+
+# %%
+binding = {name: [c for c in found if c.binding is not None] for name, found in cells.items()}
+b1_fine = [c for c in equilibria_2p(cons.B1.fine, cons.B1.bidders) if c.binding is not None]
+ledger.report(
+    "ch01.ours.unique_binding.unique",
+    all(len(found) == 1 for found in binding.values()),
+    control=len(b1_fine) > 1,
+)
+ledger.report(
+    "ch01.ours.unique_binding.multipliers",
+    [*binding["coarse"][0].binding, *binding["fine"][0].binding],
+)
+ledger.report(
+    "ch01.ours.unique_binding.welfare", [binding[name][0].welfare for name in ("coarse", "fine")]
+)
+
+# %%
+figures.show(
+    cells_figure(
+        cells["coarse"],
+        cells["fine"],
+        limits=((1, 500), (1, 500)),
+        names=("A", "B"),
+        labels=example.labels,
+    ),
+    alt="Equilibrium cells of the coarse and the fine model with one star in each.",
+    caption="The unique-binding example (ours, exact). Stars: both bidders pay exactly their "
+    "target. Each model has one star, and welfare at the fine one is lower.",
+)
+
+# %% [markdown]
+# ## The best equilibrium can get worse
+#
+# Even a platform that could choose the best equilibrium in each model may lose by refining.
+
+# %%
+best = [
+    equilibrium_range(equilibria_2p(m, cons.BEST_SELECTION.bidders, "second"), "welfare")[1]
+    for m in (cons.BEST_SELECTION.coarse, cons.BEST_SELECTION.fine)
+]
+ledger.report("ch01.ours.best_selection", best)
+
+# %% [markdown]
+# ## Revenue has no floor
+#
+# Two users, two bidders, each wanted by one bidder only. Pooled, they compete; split, they do not.
+
+# %%
+split = construction_verdict(cons.SPLIT, "revenue")
+ledger.report(
+    "ch01.ours.revenue_unbounded",
+    [split.certificate.coarse_range[0], split.certificate.fine_range[1]],
+)
+welfare = construction_verdict(cons.SPLIT, "welfare").certificate
+ledger.report(
+    "ch01.ours.revenue_unbounded.welfare", [welfare.coarse_range[0], welfare.fine_range[0]]
+)
+split.mark
+
+# %% [markdown]
+# ## Budgets: a smaller counterexample
+#
+# Three impressions, one budgeted bidder. The fine model lets it win an impression it cannot pay
+# more for, and takes that impression from a bidder who could.
+
+# %%
+budget = cons.BUDGET_EXAMPLE
+profiles = [budget.goals("coarse"), budget.goals("fine")]
+judged = construction_verdict(budget, "liquid_welfare", undominated=False)
+low, high = judged.certificate.coarse_range[0], judged.certificate.fine_range[1]
+ledger.report("ch01.ours.budget_example.multipliers", [profile[0] for profile in profiles])
+ledger.report("ch01.ours.budget_example.liquid_welfare", [low, high])
+ledger.report("ch01.ours.budget_example.change", (high - low) / low)
+
+# %%
+budget_cells = [
+    equilibria_2p(m, budget.bidders, "first", undominated=False)
+    for m in (budget.coarse, budget.fine)
+]
+ledger.report(
+    "ch01.ours.budget_example.unique",
+    all(len({c.allocation for c in found}) == 1 for found in budget_cells),
+    control=len({c.allocation for c in equilibria_2p(cons.B1.fine, cons.B1.bidders)}) > 1,
+)
+ledger.report(
+    "ch01.ours.budget_example.plain_welfare", [found[0].welfare for found in budget_cells]
+)
+
+# %% [markdown]
+# ## Pacing: the budget selection is principled
+#
+# With budgets the paper takes the largest multiplier that exhausts the budget. A *first-price
+# pacing equilibrium* is the standard way to choose: nobody shades while money is left. It solves a
+# convex programme, so it is unique. On construction B.2 both choices agree, to the last digit.
+
+# %%
+b2 = cons.B2
+values = [bidder.value for bidder in b2.bidders]
+budgets = [bidder.budget for bidder in b2.bidders]
+models = {
+    "one cluster": b2.fine.coarsen([0, 0, 0, 0]),
+    "coarse": b2.coarse,
+    "fine": b2.fine,
+}
+paced = {name: fppe(market, values, budgets) for name, market in models.items()}
+halved = fppe(b2.fine, values, [budgets[0] / 2, None])
+agrees = [
+    tuple(paced[name].multipliers * values) == tuple(b2.goals(name)) for name in ("coarse", "fine")
+]
+ledger.report(
+    "ch01.ours.b2.fppe_is_selection",
+    all(agrees),
+    control=tuple(halved.multipliers * values) != tuple(b2.goals("fine")),
+)
+ledger.report("ch01.ours.b2.fppe_path", [float(eq.revenue) for eq in paced.values()])
+
+# %% [markdown]
+# A second, independent method finds the same multipliers: proportional response, in which every
+# bidder keeps splitting its money over clusters in proportion to what it got from each.
+
+# %%
+independent = {
+    name: proportional_response(market.to_float(), [float(v) for v in values], budgets)
+    for name, market in models.items()
+}
+pd.DataFrame(
+    {
+        "convex programme": [float(eq.multipliers[0]) for eq in paced.values()],
+        "proportional response": [float(eq.multipliers[0]) for eq in independent.values()],
+    },
+    index=list(models),
+).round(4)

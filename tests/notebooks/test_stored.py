@@ -1,0 +1,191 @@
+"""Every stored notebook: paired, executed, whole, small, checked, fresh, and honest."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import nbformat
+import pytest
+from literals import as_fraction, digits, literal_problems, literals
+
+from lib.core import ledger, notebooks
+from lib.core.notebooks import UNCHECKED_TAGS, Notebook
+from lib.core.paths import ROOT
+
+MAX_BYTES = 400_000
+MAX_CELL_LINES = 25
+MAX_UNCHECKED = 0.10
+
+NOTEBOOKS = notebooks.discover()
+CHAPTERS = sorted(path.parent.name for path in (ROOT / "book").glob("ch*/claims.yml"))
+
+each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda one: one.name)
+each_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
+
+
+def unchecked(content: nbformat.NotebookNode) -> float:
+    """Return the share of code cells that strict nbval does not compare."""
+    codes = [one for one in content.cells if one.cell_type == "code"]
+    tagged = [one for one in codes if UNCHECKED_TAGS & set(one.metadata.get("tags", []))]
+    return len(tagged) / max(1, len(codes))
+
+
+def long_cells(content: nbformat.NotebookNode) -> list[str]:
+    """Name the code cells with too many lines; blank lines and comments do not count."""
+    problems = []
+    for index, cell in enumerate(content.cells):
+        if cell.cell_type != "code":
+            continue
+        lines = [line.strip() for line in cell.source.splitlines()]
+        count = sum(bool(line) and not line.startswith("#") for line in lines)
+        if count > MAX_CELL_LINES:
+            problems.append(f"cell {index} has {count} lines of code: move what it does to lib")
+    return problems
+
+
+@each_chapter
+def test_a_chapter_has_notebooks(chapter: str) -> None:
+    assert notebooks.discover(chapter)
+
+
+def test_no_notebook_without_a_source() -> None:
+    stored = set((ROOT / "notebooks").glob("*/*.ipynb"))
+    assert stored == {one.stored for one in NOTEBOOKS}
+
+
+@each_notebook
+def test_paired_by_content(notebook: Notebook) -> None:
+    assert notebooks.pairing_problems(notebook) == []
+
+
+@each_notebook
+def test_executed_with_outputs_and_without_errors(notebook: Notebook) -> None:
+    assert notebooks.output_problems(notebook.read_stored()) == []
+
+
+@each_notebook
+def test_fresh(notebook: Notebook) -> None:
+    assert notebooks.key_problems(notebook) == []
+
+
+@each_notebook
+def test_small(notebook: Notebook) -> None:
+    assert notebook.stored.stat().st_size < MAX_BYTES
+
+
+@each_notebook
+def test_few_unchecked_cells(notebook: Notebook) -> None:
+    assert unchecked(notebook.read_source()) < MAX_UNCHECKED
+
+
+@each_notebook
+def test_short_cells(notebook: Notebook) -> None:
+    assert long_cells(notebook.read_source()) == []
+
+
+@each_chapter
+def test_every_claim_is_reported(chapter: str) -> None:
+    assert ledger.check(chapter=chapter) == []
+
+
+@each_chapter
+def test_no_claimed_value_is_typed_in_code(chapter: str) -> None:
+    problems = literal_problems(chapter, ROOT)
+    assert problems == [], "an input of a construction belongs in `inputs` of claims.yml"
+
+
+# --- the guards see planted faults ----------------------------------------------------------------
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Notebook:
+    """Return a copy of a real notebook, with what its key covers."""
+    ready = [one for one in NOTEBOOKS if one.stored.is_file() and not notebooks.check([one])]
+    if not ready:
+        pytest.skip("no stored notebook is paired, executed and fresh: the tests above say why")
+    one = ready[0]
+    shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "data", tmp_path / "data")
+    shutil.copy2(ROOT / "requirements.lock", tmp_path)
+    for folder in ("book", "notebooks"):
+        shutil.copytree(ROOT / folder / one.chapter, tmp_path / folder / one.chapter)
+    copy = Notebook(tmp_path / one.source.relative_to(ROOT))
+    assert notebooks.check([copy]) == []
+    return copy
+
+
+def test_stripped_outputs_fail(planted: Notebook) -> None:
+    content = planted.read_stored()
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    planted.write(content)
+    problems = notebooks.output_problems(planted.read_stored())
+    assert "no cell has an output" in problems
+    assert any("execution count" in problem for problem in problems)
+    assert any("reports it" in problem for problem in ledger.check(root=planted.root)) or not any(
+        "report(" in cell.source for cell in content.cells
+    )
+
+
+def test_an_edited_source_fails(planted: Notebook) -> None:
+    text = planted.source.read_text(encoding="utf-8")
+    planted.source.write_text(text + "\n# %%\nplanted = 1\n", encoding="utf-8")
+    assert notebooks.pairing_problems(planted) != []
+    assert any("its code changed" in problem for problem in notebooks.key_problems(planted))
+
+
+def test_an_edited_constant_of_lib_fails(planted: Notebook) -> None:
+    package = planted.chapter.partition("_")[2]
+    used = planted.read_stored().metadata.book.parts.lib
+    name = next(name for name in sorted(used) if name.startswith(f"lib/{package}/"))
+    file = planted.root / name
+    file.write_text(file.read_text(encoding="utf-8") + "\nPLANTED = 1\n", encoding="utf-8")
+    assert notebooks.key_problems(planted) == [f"{name} changed"]
+
+
+@each_chapter
+def test_a_typed_result_fails(chapter: str, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in ("book", "notebooks"):
+        shutil.copytree(ROOT / folder / chapter, tmp_path / folder / chapter)
+    shutil.copytree(ROOT / "data", tmp_path / "data")
+    before = literal_problems(chapter, tmp_path)
+    values = [
+        (claim.id, as_fraction(claim.value))
+        for claim in ledger.load_chapter(chapter, root=tmp_path).claims
+    ]
+    claim, value = next((i, v) for i, v in values if v is not None and digits(v) >= 4)
+    planted = tmp_path / "lib" / chapter.partition("_")[2] / "planted.py"
+    planted.parent.mkdir(exist_ok=True)
+    for text in (str(float(value)), f"{value.numerator} / {value.denominator}", f"'{value}'"):
+        planted.write_text(f"def answer():\n    return {text}\n")
+        after = set(literal_problems(chapter, tmp_path)) - set(before)
+        assert after, f"{text} of {claim} was not seen"
+        assert all("planted.py, line 2" in problem for problem in after)
+
+
+def test_what_counts_as_a_typed_number() -> None:
+    code = "a = -0.516\nb = 61 / 84\nc = Fraction(61, 84)\nd = '61/84'\ne = 'x 3.14'\nf = True\n"
+    found = sorted(literals(ast.parse(code)))
+    assert (1, Fraction(516, 1000)) in found
+    assert {line for line, value in found if value == Fraction(61, 84)} == {2, 3, 4}
+    assert not [value for line, value in found if line in (5, 6)]
+
+
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [("0.516", 3), ("100", 1), ("0.05", 1), ("1/2", 1), ("2/3", 2), ("7/12", 3), ("22350", 4)],
+)
+def test_significant_digits(value: str, count: int) -> None:
+    assert digits(Fraction(value)) == count
+
+
+def test_an_unchecked_or_long_cell_is_seen() -> None:
+    cell = nbformat.v4.new_code_cell("x = 1\n" * 26, metadata={"tags": ["nbval-ignore-output"]})
+    content = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell("# a\n" * 40)])
+    assert unchecked(content) == 0.5
+    assert long_cells(content) == ["cell 0 has 26 lines of code: move what it does to lib"]
