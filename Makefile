@@ -62,7 +62,10 @@ test: html lint ## everything: checks, unit and property tests, notebooks proved
 	@$(BIN)/python -m lib.core.notebooks prove --jobs $(JOBS)
 
 lint: env ## ruff, mypy, floors
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache > /tmp/lint-imports.$$$$ || { cat /tmp/lint-imports.$$$$ 2>/dev/null; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
 
 bench: env ## the benchmarks: ratios measured in one run
 	@$(BIN)/python -m pytest tests/bench -m bench -s --no-header -q

@@ -13,11 +13,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from lib.autobidding.bidders import Bidder, check_bidders, number
+from lib.autobidding.bidders import Bidder, check_bidders, multipliers_of, number
+from lib.autobidding.equilibrium import (
+    EquilibriumCell,
+    EquilibriumCheck,
+    equilibria_2p,
+    is_equilibrium,
+)
 from lib.autobidding.market import Market
-from lib.autobidding.mechanism import Rule
+from lib.autobidding.mechanism import Outcome, Rule, outcome
 
 Convention = Literal["binding", "exhausting", "truthful", "matching"]
+Model = Literal["coarse", "fine"]
+Goals = tuple[Any, Any]
 
 
 def binding_multipliers(
@@ -137,6 +145,13 @@ class Construction:
     fine_goals : tuple or None
         Effective multipliers that the source designates in the fine model, where no rule gives
         them.
+
+    Examples
+    --------
+    >>> B3.change("revenue"), B3.change("welfare")
+    (Fraction(-5, 12), Fraction(1, 4))
+    >>> B3.check("fine").holds
+    True
     """
 
     name: str
@@ -155,7 +170,19 @@ class Construction:
         """The coarse model, pooled by ``labels``."""
         return self.fine.coarsen(self.labels)
 
-    def goals(self, model: Literal["coarse", "fine"]) -> tuple[Any, Any]:
+    def model(self, model: Model) -> Market:
+        """Return the coarse or the fine model by name.
+
+        Raises
+        ------
+        ValueError
+            On another name than ``"coarse"`` or ``"fine"``.
+        """
+        if model not in ("coarse", "fine"):
+            raise ValueError(f"model is {model!r}; expected 'coarse' or 'fine'")
+        return self.fine if model == "fine" else self.coarse
+
+    def goals(self, model: Model) -> Goals:
         """Effective multipliers ``(g1, g2)`` that the source evaluates in one model.
 
         Raises
@@ -163,10 +190,7 @@ class Construction:
         ValueError
             On another model than ``"coarse"`` or ``"fine"``.
         """
-        if model not in ("coarse", "fine"):
-            raise ValueError(f"model is {model!r}; expected 'coarse' or 'fine'")
-        fine = model == "fine"
-        market = self.fine if fine else self.coarse
+        market, fine = self.model(model), model == "fine"
         values = [Fraction(b.value) for b in self.bidders]
         if fine and self.fine_goals is not None:
             return self.fine_goals
@@ -180,6 +204,27 @@ class Construction:
             raise ValueError(f"{self.name} designates no {model} allocation")
         rule = binding_multipliers if self.convention == "binding" else exhausting_multipliers
         return rule(market, self.bidders, winners)
+
+    def outcome(self, model: Model, goals: Goals | None = None) -> Outcome:
+        """Score effective multipliers in one model; by default the designated ones."""
+        chosen = self.goals(model) if goals is None else goals
+        multipliers = multipliers_of(self.bidders, chosen)
+        return outcome(self.model(model), self.bidders, multipliers, self.rule)
+
+    def check(self, model: Model, goals: Goals | None = None) -> EquilibriumCheck:
+        """Check effective multipliers for equilibrium; by default the designated ones."""
+        chosen = self.goals(model) if goals is None else goals
+        multipliers = multipliers_of(self.bidders, chosen)
+        return is_equilibrium(self.model(model), self.bidders, multipliers, self.rule)
+
+    def equilibria(self, model: Model, *, undominated: bool = True) -> list[EquilibriumCell]:
+        """Enumerate all pure equilibria of one model."""
+        return equilibria_2p(self.model(model), self.bidders, self.rule, undominated=undominated)
+
+    def change(self, metric: str) -> Any:
+        """Relative change of a metric from the coarse to the fine designated profile."""
+        before, after = (self.outcome(m).metric(metric) for m in ("coarse", "fine"))  # type: ignore[arg-type]
+        return after / before - 1
 
 
 def _columns(first: str, second: str) -> list[tuple[str, str]]:

@@ -100,7 +100,11 @@ _HILLSTROM_VALUES: dict[str, tuple[Any, ...]] = {
     "visit": (0, 1),
     "conversion": (0, 1),
 }
-_HILLSTROM_NUMBERS = ("history", "spend")
+_HILLSTROM_FORMS = {
+    "history": "a number that is not negative",
+    "spend": "a number that is not negative",
+    "history_segment": "a text from '1) …' to '7) …'",
+}
 _RECENCY_EDGES = (0, 3, 7, 12)
 _HISTORY_CAP = 4
 _MOVIELENS_COLUMNS = ("userId", "movieId", "genres", "rating")
@@ -512,7 +516,7 @@ def read_hillstrom(file: Path | None = None, *, customers: int = _CUSTOMERS) -> 
         the column may take; the message names the column, the row and the value.
     """
     table = pd.read_csv(data.path("hillstrom") if file is None else file)
-    expected = [*_HILLSTROM_VALUES, *_HILLSTROM_NUMBERS, "history_segment"]
+    expected = [*_HILLSTROM_VALUES, *_HILLSTROM_FORMS]
     missing = [name for name in expected if name not in table]
     if missing:
         raise ValueError(f"hillstrom: column {missing[0]!r} is missing; got {list(table)}")
@@ -521,17 +525,15 @@ def read_hillstrom(file: Path | None = None, *, customers: int = _CUSTOMERS) -> 
             f"hillstrom: {len(table)} customers, expected {customers}: truncated or another file"
         )
     checks = {name: table[name].isin(allowed) for name, allowed in _HILLSTROM_VALUES.items()}
-    for name in _HILLSTROM_NUMBERS:
+    for name in ("history", "spend"):
         checks[name] = pd.to_numeric(table[name], errors="coerce") >= 0
     checks["history_segment"] = table["history_segment"].astype(str).str.match(r"[1-7]\) ")
     for name, fine in checks.items():
         if not fine.all():
             row = int(np.argmin(fine))
-            allowed = _HILLSTROM_VALUES.get(
-                name, "a number, 0 or more, or a segment '1) …' to '7) …'"
-            )
+            allowed = _HILLSTROM_VALUES.get(name, _HILLSTROM_FORMS.get(name))
             raise ValueError(
-                f"hillstrom: {name} of customer {row} is {table[name].iloc[row]!r}; "
+                f"hillstrom: {name} of customer {row} is {table[name].iloc[row]}; "
                 f"expected {allowed}"
             )
     absent = [arm for arm in HILLSTROM_ARMS if not (table["segment"] == arm).any()]

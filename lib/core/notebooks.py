@@ -359,7 +359,6 @@ def _environment(root: Path) -> dict[str, str]:
         **os.environ,
         "BOOK_PROFILE": "book",
         "BOOK_QUIET": "1",
-        "JUPYTER_PLATFORM_DIRS": "1",
         "JUPYTER_PREFER_ENV_PATH": "1",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "MKL_NUM_THREADS": "1",

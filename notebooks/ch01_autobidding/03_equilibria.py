@@ -15,6 +15,7 @@
 # %%
 import pandas as pd
 
+from lib.autobidding import ceilings
 from lib.autobidding import constructions as cons
 from lib.autobidding.certificates import construction_verdict
 from lib.autobidding.equilibrium import equilibria_2p, equilibrium_range
@@ -77,8 +78,15 @@ pd.DataFrame(
 ).style.hide()
 
 # %%
-binding = {name: [c for c in found if c.binding is not None] for name, found in cells.items()}
-b1_fine = [c for c in equilibria_2p(cons.B1.fine, cons.B1.bidders) if c.binding is not None]
+binding = {
+    name: [c for c in found if c.binding is not None]
+    for name, found in cells.items()
+}
+b1_fine = [
+    c
+    for c in equilibria_2p(cons.B1.fine, cons.B1.bidders)
+    if c.binding is not None
+]
 ledger.report(
     "ch01.ours.unique_binding.unique",
     all(len(found) == 1 for found in binding.values()),
@@ -89,7 +97,8 @@ ledger.report(
     [*binding["coarse"][0].binding, *binding["fine"][0].binding],
 )
 ledger.report(
-    "ch01.ours.unique_binding.welfare", [binding[name][0].welfare for name in ("coarse", "fine")]
+    "ch01.ours.unique_binding.welfare",
+    [binding[name][0].welfare for name in ("coarse", "fine")],
 )
 
 # %%
@@ -113,7 +122,9 @@ figures.show(
 
 # %%
 best = [
-    equilibrium_range(equilibria_2p(m, cons.BEST_SELECTION.bidders, "second"), "welfare")[1]
+    equilibrium_range(
+        equilibria_2p(m, cons.BEST_SELECTION.bidders, "second"), "welfare"
+    )[1]
     for m in (cons.BEST_SELECTION.coarse, cons.BEST_SELECTION.fine)
 ]
 ledger.report("ch01.ours.best_selection", best)
@@ -131,7 +142,8 @@ ledger.report(
 )
 welfare = construction_verdict(cons.SPLIT, "welfare").certificate
 ledger.report(
-    "ch01.ours.revenue_unbounded.welfare", [welfare.coarse_range[0], welfare.fine_range[0]]
+    "ch01.ours.revenue_unbounded.welfare",
+    [welfare.coarse_range[0], welfare.fine_range[0]],
 )
 split.mark
 
@@ -146,7 +158,9 @@ budget = cons.BUDGET_EXAMPLE
 profiles = [budget.goals("coarse"), budget.goals("fine")]
 judged = construction_verdict(budget, "liquid_welfare", undominated=False)
 low, high = judged.certificate.coarse_range[0], judged.certificate.fine_range[1]
-ledger.report("ch01.ours.budget_example.multipliers", [profile[0] for profile in profiles])
+ledger.report(
+    "ch01.ours.budget_example.multipliers", [profile[0] for profile in profiles]
+)
 ledger.report("ch01.ours.budget_example.liquid_welfare", [low, high])
 ledger.report("ch01.ours.budget_example.change", (high - low) / low)
 
@@ -158,10 +172,14 @@ budget_cells = [
 ledger.report(
     "ch01.ours.budget_example.unique",
     all(len({c.allocation for c in found}) == 1 for found in budget_cells),
-    control=len({c.allocation for c in equilibria_2p(cons.B1.fine, cons.B1.bidders)}) > 1,
+    control=len(
+        {c.allocation for c in equilibria_2p(cons.B1.fine, cons.B1.bidders)}
+    )
+    > 1,
 )
 ledger.report(
-    "ch01.ours.budget_example.plain_welfare", [found[0].welfare for found in budget_cells]
+    "ch01.ours.budget_example.plain_welfare",
+    [found[0].welfare for found in budget_cells],
 )
 
 # %% [markdown]
@@ -183,14 +201,17 @@ models = {
 paced = {name: fppe(market, values, budgets) for name, market in models.items()}
 halved = fppe(b2.fine, values, [budgets[0] / 2, None])
 agrees = [
-    tuple(paced[name].multipliers * values) == tuple(b2.goals(name)) for name in ("coarse", "fine")
+    tuple(paced[name].multipliers * values) == tuple(b2.goals(name))
+    for name in ("coarse", "fine")
 ]
 ledger.report(
     "ch01.ours.b2.fppe_is_selection",
     all(agrees),
     control=tuple(halved.multipliers * values) != tuple(b2.goals("fine")),
 )
-ledger.report("ch01.ours.b2.fppe_path", [float(eq.revenue) for eq in paced.values()])
+ledger.report(
+    "ch01.ours.b2.fppe_path", [float(eq.revenue) for eq in paced.values()]
+)
 
 # %% [markdown]
 # A second, independent method finds the same multipliers: proportional response, in which every
@@ -198,13 +219,84 @@ ledger.report("ch01.ours.b2.fppe_path", [float(eq.revenue) for eq in paced.value
 
 # %%
 independent = {
-    name: proportional_response(market.to_float(), [float(v) for v in values], budgets)
+    name: proportional_response(
+        market.to_float(), [float(v) for v in values], budgets
+    )
     for name, market in models.items()
 }
 pd.DataFrame(
     {
         "convex programme": [float(eq.multipliers[0]) for eq in paced.values()],
-        "proportional response": [float(eq.multipliers[0]) for eq in independent.values()],
+        "proportional response": [
+            float(eq.multipliers[0]) for eq in independent.values()
+        ],
     },
     index=list(models),
 ).round(4)
+
+# %% [markdown]
+# ## How much can be lost?
+#
+# If every equilibrium of a class has at least $1/\kappa$ of the best possible welfare, no
+# refinement costs more than that: the best possible never falls. The proofs are on the page
+# {doc}`/book/ch01_autobidding/beyond`. A search over random markets is no proof; it looks for a
+# mistake in one, and shows how far the bound is from what typically happens.
+
+# %%
+searches = [
+    ceilings.first_price_tcpa(),
+    ceilings.second_price_tcpa(),
+    ceilings.pacing(),
+]
+pd.DataFrame(
+    {
+        "class": [s.name for s in searches],
+        "kept, proved": [1 / ceilings.KAPPA[s.name] for s in searches],
+        "kept, worst found": [s.kept for s in searches],
+        "share of the best, worst found": [s.optimum for s in searches],
+        "control": [s.control for s in searches],
+    }
+).round(3).style.hide().format(precision=3)
+
+# %%
+first_price, second_price, pacing = searches
+ledger.report(
+    "ch01.ours.ceiling.fpa_tcpa",
+    first_price.holds,
+    control=first_price.control_fails,
+)
+ledger.report(
+    "ch01.ours.ceiling.spa_tcpa",
+    second_price.holds,
+    control=second_price.control_fails,
+)
+ledger.report(
+    "ch01.ours.ceiling.fppe", pacing.holds, control=pacing.control < 1
+)
+
+# %% [markdown]
+# With two bidders and second prices one can say more: the bidder that is worth more in total can
+# always shut the other one out, and the welfare of that equilibrium is the same under every
+# partition. So no example with two bidders and positive predictions loses welfare in *every*
+# equilibrium.
+
+# %%
+targets = [bidder.value for bidder in cons.B1.bidders]
+partitions = {
+    "one cluster": cons.B1.fine.coarsen([0, 0, 0, 0]),
+    "coarse": cons.B1.coarse,
+    "fine": cons.B1.fine,
+}
+shut_out = {
+    name: ceilings.shutout_welfare(m, targets) for name, m in partitions.items()
+}
+try:
+    ceilings.shutout_welfare(cons.SPLIT.fine, (1, 1))
+    refused = False
+except LookupError:
+    refused = True
+ledger.report(
+    "ch01.ours.two_bidder_shutout",
+    len(set(shut_out.values())) == 1,
+    control=refused,
+)

@@ -39,16 +39,13 @@ def as_fraction(value: Any) -> Fraction | None:
 
 def digits(value: Fraction) -> int:
     """Return the significant digits: of the decimal if it ends, else of both parts."""
-    scale = value.denominator
-    power = 0
-    while scale % 10 and scale != 1 and power < 20:
-        # Multiply up to a power of ten where only twos and fives are left.
-        if scale % 2 and scale % 5:
-            return len(f"{abs(value.numerator)}{value.denominator}")
-        scale = scale * (5 if scale % 2 == 0 else 2)
-        power += 1
-    text = str(abs(value.numerator) * (10**20) // value.denominator).strip("0")
-    return len(text)
+    rest = value.denominator
+    for factor in (2, 5):
+        while rest % factor == 0:
+            rest //= factor
+    if rest != 1:
+        return len(f"{abs(value.numerator)}{value.denominator}")
+    return len(str(abs(value.numerator) * 10**40 // value.denominator).strip("0"))
 
 
 def _flat(value: Any) -> Iterator[Any]:

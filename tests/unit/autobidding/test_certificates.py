@@ -1,0 +1,171 @@
+"""Verdicts, proofs and Table 1."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.autobidding import certificates
+from lib.autobidding.bidders import Bidder, multipliers_of
+from lib.autobidding.certificates import (
+    construction_verdict,
+    jensen_certificate,
+    lifting_certificate,
+    random_refinement,
+    table1,
+    top_value,
+    verdict,
+)
+from lib.autobidding.constructions import (
+    B1,
+    B2,
+    B3,
+    B4,
+    BEST_SELECTION,
+    BUDGET_EXAMPLE,
+    SPLIT,
+    UNIQUE_BINDING,
+)
+from lib.autobidding.equilibrium import is_equilibrium
+from lib.autobidding.market import CalibrationError, Market, NotARefinementError
+from lib.autobidding.mechanism import outcome
+
+
+@pytest.mark.parametrize(
+    ("construction", "metric", "selection", "undominated", "mark"),
+    [
+        (B1, "welfare", "binding", True, "violated_for_selection"),
+        (B1, "welfare", "best", True, "monotone_here"),
+        (B1, "welfare", "worst", True, "monotone_here"),
+        (B2, "liquid_welfare", "all", False, "violated_in_every_equilibrium"),
+        (B2, "revenue", "maximal", True, "violated_for_selection"),
+        (B2, "revenue", "all", False, "violated_for_selection"),
+        (B2, "welfare", "all", False, "monotone_here"),
+        (B3, "revenue", "all", True, "violated_in_every_equilibrium"),
+        (B3, "welfare", "all", True, "monotone_here"),
+        (SPLIT, "revenue", "all", True, "violated_in_every_equilibrium"),
+        (BUDGET_EXAMPLE, "liquid_welfare", "all", False, "violated_in_every_equilibrium"),
+        (BEST_SELECTION, "welfare", "best", True, "violated_for_selection"),
+        (UNIQUE_BINDING, "welfare", "binding", True, "violated_for_selection"),
+    ],
+)
+def test_verdicts_and_witnesses(construction, metric, selection, undominated, mark):
+    found = construction_verdict(construction, metric, selection=selection, undominated=undominated)
+    assert found.mark == mark
+    proof = found.certificate
+    if mark == "monotone_here":
+        assert proof.witness is None
+        return
+    played = []
+    for model, point in zip((construction.coarse, construction.fine), proof.witness, strict=True):
+        multipliers = multipliers_of(construction.bidders, point)
+        assert is_equilibrium(model, construction.bidders, multipliers, construction.rule)
+        result = outcome(model, construction.bidders, multipliers, construction.rule)
+        played.append(result.metric(metric))
+    assert tuple(played) == proof.witness_values
+    assert played[1] < played[0]
+
+
+def test_one_bidder_at_a_tenth_breaks_the_assumption_but_not_in_undominated_strategies():
+    """Assumption 4.10 for revenue, and its repair."""
+    fine = Market.exact([1, 1], [["1/2", "0"], ["1/2", "0"]])
+    pair = [Bidder("tcpa", 1), Bidder("tcpa", 1)]
+    arguments = (fine.coarsen([0, 0]), fine, [0, 0], pair, "first")
+    assert verdict(*arguments, "revenue", undominated=False).mark == "violated_for_selection"
+    assert verdict(*arguments, "revenue").mark == "monotone_here"
+    assert verdict(*arguments, "welfare", undominated=False).mark == "monotone_here"
+    assert is_equilibrium(fine, pair, [Fraction(1, 10), 1], "first")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**9), st.integers(1, 4), st.integers(1, 8))
+def test_rows_one_and_six_on_random_fractions(seed, n_bidders, n_clusters):
+    rng = np.random.default_rng(seed)
+    n_coarse = int(rng.integers(1, n_clusters + 1))
+    coarse, fine, _ = random_refinement(rng, n_clusters, n_bidders, n_coarse)
+    values = [Fraction(int(x), 7) for x in rng.integers(1, 50, n_bidders)]
+    targets = [Bidder("tcpa", v) for v in values]
+    truthful = [Bidder("maxcpa", v) for v in values]
+    ones = [1] * n_bidders
+    first = [outcome(m, targets, ones, "first") for m in (coarse, fine)]
+    vcg = [outcome(m, truthful, ones, "vcg") for m in (coarse, fine)]
+    assert first[0].revenue <= first[1].revenue
+    assert first[0].welfare <= first[1].welfare
+    assert vcg[0].welfare <= vcg[1].welfare
+    for market, out in zip((coarse, fine), first, strict=True):
+        assert out.revenue == top_value(market, values) == out.welfare
+
+
+def test_miscalibrated_control_fails():
+    """Halving every fine prediction breaks calibration, and then Jensen."""
+    coarse, fine, labels = random_refinement(np.random.default_rng(1))
+    shaded = Market(fine.weights, fine.predictions * Fraction(1, 2))
+    values = [1] * fine.n_bidders
+    assert top_value(shaded, values) < top_value(coarse, values)
+    pair = [Bidder("tcpa", 1), Bidder("tcpa", 1)]
+    two = [Market(m.weights, m.predictions[:, :2]) for m in (coarse, shaded)]
+    with pytest.raises(CalibrationError):
+        verdict(*two, labels, pair, "first", "revenue")
+
+
+def test_proof_certificates():
+    for certificate in (jensen_certificate("Theorem 5.1"), lifting_certificate("Theorem 5.11")):
+        assert certificate.instances == certificates.PROOF_INSTANCES
+        assert certificate.smallest_gain >= 0
+
+
+def fake_interval(market, bidders, grids, metric):
+    """Stand-in for the linear programme: pooled markets earn more."""
+    return (2.0, 3.0) if market.n_clusters == 1 else (0.0, 1.0)
+
+
+def test_table_has_all_cells(monkeypatch):
+    correlated = pytest.importorskip("lib.autobidding.correlated")
+    monkeypatch.setattr(correlated, "cce_interval", fake_interval)
+    table = table1([[0.0, 1.0], [0.0, 1.0, 2.0]])
+    marks = {(c.key, c.metric): c.mark for c in table}
+    every, selected = "violated in every equilibrium", "violated for a selection"
+    grid = "violated in every CCE on the grid"
+    assert marks == {
+        ("tcpa_fpa", "revenue"): "monotone",
+        ("tcpa_fpa", "welfare"): "monotone",
+        ("tcpa_vcg", "revenue"): every,
+        ("tcpa_vcg", "welfare"): selected,
+        ("tcpa_budget_fpa", "revenue"): selected,
+        ("tcpa_budget_fpa", "welfare"): every,
+        ("tcpa_budget_lp", "revenue"): "monotone",
+        ("tcpa_budget_lp", "welfare"): "monotone",
+        ("maxcpa_fpa", "revenue"): grid,
+        ("maxcpa_fpa", "welfare"): grid,
+        ("maxcpa_vcg", "revenue"): every,
+        ("maxcpa_vcg", "welfare"): "monotone",
+        ("maxcpa_budget_fpa", "revenue"): grid,
+        ("maxcpa_budget_fpa", "welfare"): grid,
+        ("maxcpa_budget_lp", "revenue"): "not defined",
+        ("maxcpa_budget_lp", "welfare"): "monotone",
+    }
+    assert [c.row for c in table] == [r for r in range(1, 9) for _ in range(2)]
+    # The mark follows the intervals: a grid on which they meet proves nothing.
+    monkeypatch.setattr(correlated, "cce_interval", lambda *_: (0.0, 1.0))
+    met = {(c.key, c.metric): c.mark for c in table1([[0.0], [0.0]])}
+    assert met["maxcpa_fpa", "revenue"] == "undecided on the grid"
+
+
+def test_bad_input():
+    arguments = (B1.coarse, B1.fine, B1.labels, B1.bidders, B1.rule)
+    with pytest.raises(ValueError, match="metric is 'profit'"):
+        verdict(*arguments, "profit")
+    with pytest.raises(ValueError, match="selection is 'nicest'"):
+        verdict(*arguments, "revenue", selection="nicest")
+    with pytest.raises(NotARefinementError):
+        verdict(B1.coarse, B1.fine, (0, 0, 0, 0), B1.bidders, B1.rule, "revenue")
+    with pytest.raises(ValueError, match="the fine model has no pure equilibrium"):
+        construction_verdict(B4, "revenue")
+    with pytest.raises(ValueError, match="no equilibrium for the selection 'binding'"):
+        construction_verdict(BUDGET_EXAMPLE, "revenue", selection="binding")
+    with pytest.raises(ValueError, match="n_coarse is 9"):
+        random_refinement(np.random.default_rng(0), 3, 2, 9)
+    with pytest.raises(ValueError, match="market has 2 bidders, got 1 values"):
+        top_value(B1.fine, [1])

@@ -1,0 +1,155 @@
+"""The steps of chapter 1's proofs, and that the pages name every one of them."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sympy as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.autobidding import proofs
+from lib.autobidding.bidders import Bidder
+from lib.autobidding.certificates import verdict
+from lib.autobidding.constructions import BEST_SELECTION, UNIQUE_BINDING, binding_multipliers
+from lib.autobidding.equilibrium import equilibria_2p
+from lib.autobidding.market import Market
+from lib.autobidding.pacing import fppe
+from lib.core.paths import ROOT
+
+PAGES = ROOT / "book" / "ch01_autobidding"
+
+
+def _labels(page: Path) -> set[str]:
+    return set(re.findall(r"^:label: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+@pytest.mark.parametrize("run", proofs.CHECKS, ids=lambda run: run.__name__)
+def test_step_holds_and_its_false_variant_fails(run):
+    check = run()
+    assert check.holds
+    assert not check.variant_holds
+
+
+def test_every_check_belongs_to_a_statement_on_the_pages():
+    labels = _labels(PAGES / "theory.md") | _labels(PAGES / "beyond.md")
+    assert {c().label for c in proofs.CHECKS} <= labels
+
+
+def test_every_proof_function_is_in_the_list():
+    public = {
+        name
+        for name, item in vars(proofs).items()
+        if callable(item) and getattr(item, "__annotations__", {}).get("return") == "Check"
+    }
+    assert public == {run.__name__ for run in proofs.CHECKS}
+
+
+def test_check_all_is_one_row_a_check():
+    table = proofs.check_all()
+    assert len(table) == len(proofs.CHECKS)
+    assert list(table) == ["label", "step", "holds", "false variant", "variant refuted"]
+
+
+def test_not_negative_does_not_guess():
+    x = sp.Symbol("x", real=True)
+    assert not proofs._not_negative(x)
+    assert not proofs._not_negative(x - x**2)
+    assert proofs._not_negative(x**2)
+
+
+# ── The theorems of beyond.md against the enumeration of equilibria ───────────────────────────
+
+
+def _half_family(m: Fraction) -> tuple[Market, tuple[int, ...], tuple[Bidder, Bidder]]:
+    scale = 1 + 2 * m
+    fine = Market.exact([1, 1, 1], [(m, 0), (Fraction(1, 2), (1 - m) / scale), (0, 2 * m / scale)])
+    return fine, (0, 1, 1), (Bidder("tcpa", 1 / m, Fraction(1)), Bidder("tcpa", Fraction(1)))
+
+
+@pytest.mark.parametrize("m", [Fraction(1, 4), Fraction(1, 10), Fraction(1, 100)])
+def test_half_family_loses_in_every_pure_equilibrium(m):
+    fine, labels, bidders = _half_family(m)
+    found = verdict(fine.coarsen(labels), fine, labels, bidders, "first", "liquid_welfare")
+    assert found.mark == "violated_in_every_equilibrium"
+    scale = 1 + 2 * m
+    assert found.certificate.coarse_range == ((2 + 3 * m) / scale,) * 2
+    assert found.certificate.fine_range == ((1 + 4 * m) / scale,) * 2
+
+
+def test_half_family_does_not_lose_without_its_shield():
+    fine, _, bidders = _half_family(Fraction(1, 10))
+    labels = (0, 1, 2)
+    found = verdict(fine.coarsen(labels), fine, labels, bidders, "first", "liquid_welfare")
+    assert found.mark == "monotone_here"
+
+
+tenths = st.integers(0, 10).map(lambda k: Fraction(k, 10))
+rows = st.lists(st.tuples(tenths, tenths), min_size=1, max_size=4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows, st.sampled_from([1, 2, 5]), st.integers(1, 20))
+def test_pure_equilibria_with_one_budget_reach_each_half_of_the_optimum(predictions, target, b):
+    budget = Fraction(b, 10)
+    market = Market.exact([1] * len(predictions), predictions)
+    bidders = (Bidder("tcpa", Fraction(target), budget), Bidder("tcpa", Fraction(1)))
+    most, rival = (market.mass.sum(axis=0) * np.array([Fraction(target), Fraction(1)])).tolist()
+    for cell in equilibria_2p(market, bidders, "first", undominated=False):
+        assert cell.liquid_welfare >= max(rival, min(budget, most))
+
+
+@settings(deadline=None, max_examples=60)
+@given(rows, st.integers(1, 30), st.data())
+def test_pacing_with_one_budget_loses_at_most_a_quarter(predictions, b, data):
+    fine = Market.exact([1] * len(predictions), predictions).to_float()
+    size = len(predictions)
+    labels = data.draw(st.lists(st.integers(0, 1), min_size=size, max_size=size))
+    labels = np.unique(labels, return_inverse=True)[1]
+    values, budgets = np.array([5.0, 1.0]), np.array([b / 10, np.inf])
+    before = fppe(fine.coarsen(labels), values, budgets).revenue
+    after = fppe(fine, values, budgets).revenue
+    assert after >= 0.75 * before - 1e-6
+
+
+def test_a_quarter_is_attained_in_pacing_equilibrium():
+    fine = Market.exact([1] * 3, [("1/2", 0), ("1/2", "1/2"), (0, "1/2")]).to_float()
+    values, budgets = np.array([5.0, 1.0]), np.array([1.0, np.inf])
+    before = fppe(fine.coarsen([0, 1, 1]), values, budgets).revenue
+    after = fppe(fine, values, budgets).revenue
+    assert (before, after) == (pytest.approx(2), pytest.approx(1.5))
+
+
+positive = st.integers(1, 10).map(lambda k: Fraction(k, 10))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(positive, positive), min_size=1, max_size=4), st.sampled_from([1, 2, 5]))
+def test_worst_second_price_equilibrium_is_worth_the_stronger_bidder(predictions, target):
+    market = Market.exact([1] * len(predictions), predictions)
+    bidders = (Bidder("tcpa", Fraction(target)), Bidder("tcpa", Fraction(1)))
+    alone = (market.mass.sum(axis=0) * np.array([Fraction(target), Fraction(1)])).max()
+    cells = equilibria_2p(market, bidders, "second")
+    assert min(cell.welfare for cell in cells) == alone
+
+
+def test_best_selection_and_unique_binding_have_the_welfare_of_the_page():
+    def best(market, bidders):
+        return max(c.welfare for c in equilibria_2p(market, bidders, "second"))
+
+    example = BEST_SELECTION
+    assert best(example.coarse, example.bidders) == Fraction(12, 5)
+    assert best(example.fine, example.bidders) == Fraction(23, 10)
+    example = UNIQUE_BINDING
+    points = [
+        binding_multipliers(example.coarse, example.bidders, example.coarse_winners),
+        binding_multipliers(example.fine, example.bidders, example.fine_winners),
+    ]
+    assert points == [
+        (Fraction(350, 201), Fraction(600, 53)),
+        (Fraction(50), Fraction(800, 353)),
+    ]

@@ -1,0 +1,154 @@
+"""The skeleton of a chapter: whole or not at all, and it passes what a chapter must pass."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lib.core import scaffold
+from lib.core.ledger import load_chapter
+from lib.core.notebooks import discover, pairing_problems
+from lib.core.scaffold import ScaffoldError, create
+
+ARGUMENTS = ("05", "collapse_warning", "2606.00329")
+SLUG = "ch05_collapse_warning"
+
+
+def listing(root: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def files_of_toc(root: Path) -> list[str]:
+    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    return [
+        page["file"]
+        for part in toc["parts"]
+        for chapter in part["chapters"]
+        for page in [chapter, *chapter.get("sections", [])]
+    ]
+
+
+def test_the_skeleton(copy_of_tree: Path) -> None:
+    before = listing(copy_of_tree)
+    made = create(*ARGUMENTS, root=copy_of_tree)
+    after = listing(copy_of_tree)
+    new = {path.relative_to(copy_of_tree).as_posix() for path in made}
+    assert new == after.keys() - before.keys()
+    assert new == {
+        f"book/{SLUG}/claims.yml",
+        f"book/{SLUG}/index.md",
+        f"book/{SLUG}/references.bib",
+        f"book/{SLUG}/theory.md",
+        "lib/collapse_warning/__init__.py",
+        f"notebooks/{SLUG}/01_first.ipynb",
+        f"notebooks/{SLUG}/01_first.py",
+        "tests/unit/collapse_warning/test_collapse_warning_package.py",
+    }
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"_toc.yml", "_config.yml"}
+    pages = [f"book/{SLUG}/index", f"book/{SLUG}/theory", f"notebooks/{SLUG}/01_first"]
+    listed = files_of_toc(copy_of_tree)
+    assert [page for page in listed if "ch05" in page] == pages
+    config = yaml.safe_load((copy_of_tree / "_config.yml").read_text())
+    assert f"book/{SLUG}/references.bib" in config["bibtex_bibfiles"]
+    assert load_chapter(SLUG, root=copy_of_tree).paper.arxiv == "2606.00329"
+    (one,) = discover("05", root=copy_of_tree)
+    assert pairing_problems(one) == []
+
+
+def test_chapters_stand_in_order(copy_of_tree: Path) -> None:
+    create("10", "compute_governance", "2605.29359", root=copy_of_tree)
+    create(*ARGUMENTS, root=copy_of_tree)
+    create("07", "robot_provenance", "2605.29973", root=copy_of_tree)
+    numbers = [page[7:9] for page in files_of_toc(copy_of_tree) if page.endswith("/index")]
+    assert numbers == sorted(numbers)
+    assert {"05", "07", "10"} <= set(numbers)
+    config = yaml.safe_load((copy_of_tree / "_config.yml").read_text())
+    assert config["bibtex_bibfiles"] == sorted(config["bibtex_bibfiles"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("05", "no_such_name", "2606.00329"), "expected 'collapse_warning'"),
+        (("11", "collapse_warning", "2606.00329"), "number is 11"),
+        (("five", "collapse_warning", "2606.00329"), "expected digits"),
+        (("05", "collapse_warning", "2606.00000"), "expected '2606.00329'"),
+    ],
+)
+def test_wrong_arguments_write_nothing(
+    copy_of_tree: Path, arguments: tuple[str, str, str], message: str
+) -> None:
+    before = listing(copy_of_tree)
+    with pytest.raises(ScaffoldError, match=message):
+        create(*arguments, root=copy_of_tree)
+    assert listing(copy_of_tree) == before
+
+
+def test_nothing_is_overwritten(copy_of_tree: Path) -> None:
+    create(*ARGUMENTS, root=copy_of_tree)
+    before = listing(copy_of_tree)
+    with pytest.raises(ScaffoldError, match=f"these exist: book/{SLUG}"):
+        create(*ARGUMENTS, root=copy_of_tree)
+    assert listing(copy_of_tree) == before
+
+
+def test_a_failure_half_way_leaves_nothing(
+    copy_of_tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = listing(copy_of_tree)
+    real = scaffold.write_atomic
+
+    def fail_once(target: Path, content: str) -> Path:
+        if target.name == "_config.yml" and "ch05" in content:
+            raise OSError("the disk is full")
+        return real(target, content)
+
+    monkeypatch.setattr(scaffold, "write_atomic", fail_once)
+    with pytest.raises(OSError, match="the disk is full"):
+        create(*ARGUMENTS, root=copy_of_tree)
+    assert listing(copy_of_tree) == before
+    assert list(copy_of_tree.glob(".scaffold-*")) == []
+
+
+def test_the_skeleton_runs_lints_and_builds(copy_of_tree: Path) -> None:
+    """With a short table of contents, so that no other chapter is built here."""
+    create(*ARGUMENTS, root=copy_of_tree)
+    pages = [page for page in files_of_toc(copy_of_tree) if "ch05" in page]
+    contents = "".join(f"  - file: {page}\n" for page in pages[1:])
+    (copy_of_tree / "_toc.yml").write_text(
+        f"format: jb-book\nroot: {pages[0]}\nchapters:\n{contents}"
+    )
+    config = (copy_of_tree / "_config.yml").read_text()
+    bibliography = [line for line in config.splitlines() if "references.bib" in line]
+    for line in bibliography:
+        if SLUG not in line:
+            config = config.replace(f"{line}\n", "")
+    (copy_of_tree / "_config.yml").write_text(config)
+    environment = {**os.environ, "PYTHONPATH": str(copy_of_tree), "OMP_NUM_THREADS": "1"}
+    scripts = Path(sys.executable).parent
+    python = [f"lib/{ARGUMENTS[1]}", f"notebooks/{SLUG}", f"tests/unit/{ARGUMENTS[1]}"]
+    for command in (
+        [sys.executable, "-m", "lib.core.notebooks", "run", "--chapter", "05"],
+        [sys.executable, "-m", "lib.core.notebooks", "check", "--chapter", "05"],
+        [sys.executable, "-m", "pytest", "-q", python[2]],
+        [scripts / "ruff", "check", *python],
+        [scripts / "ruff", "format", "--check", *python],
+        [scripts / "mypy", python[0]],
+        [scripts / "jupyter-book", "build", ".", "-W", "-n", "--keep-going"],
+    ):
+        done = subprocess.run(
+            command, cwd=copy_of_tree, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    page = copy_of_tree / "_build" / "html" / "notebooks" / SLUG / "01_first.html"
+    assert "arXiv 2606.00329" in page.read_text()
