@@ -1,10 +1,8 @@
-// Filters of the ledger page. Without this script the form stays hidden and the table is whole.
+// Filters above the tables of the ledger. Without this script the forms stay hidden.
 "use strict";
 (() => {
-  const start = () => {
-    const form = document.querySelector("form.ledger-filters");
-    const table = document.querySelector("table.ledger-table.ledger-all");
-    if (!form || !table) return;
+  const prepare = (form) => {
+    const table = document.getElementById(form.dataset.table);
     const menus = [...form.querySelectorAll("select")];
     const search = form.querySelector("input[type=search]");
     const shown = form.querySelector("output");
@@ -27,12 +25,14 @@
       shown.textContent = `${count} of ${rows.length} rows`;
     };
     form.addEventListener("input", apply);
+    form.addEventListener("change", apply); // some browsers send no "input" for a menu
     form.addEventListener("submit", (event) => event.preventDefault());
     // A reset event comes before the fields are cleared.
     form.addEventListener("reset", () => setTimeout(apply));
     form.hidden = false;
     apply();
   };
+  const start = () => document.querySelectorAll("form.ledger-filters").forEach(prepare);
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
 })();

@@ -107,7 +107,9 @@ def effective(
     )
 
 
-def multipliers_of(bidders: Sequence[Bidder], effective_multipliers: Sequence[Any]) -> list[Any]:
+def multipliers_of(
+    bidders: Sequence[Bidder], effective_multipliers: Sequence[Any] | Array
+) -> list[Any]:
     """Uniform multipliers ``mu_i = g_i / v_i`` from effective ones.
 
     Examples

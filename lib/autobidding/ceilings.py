@@ -18,7 +18,8 @@ import numpy as np
 
 from lib.autobidding.bidders import Bidder
 from lib.autobidding.certificates import random_refinement, top_value
-from lib.autobidding.constructions import B2
+from lib.autobidding.constructions import B2, B4
+from lib.autobidding.correlated import cce_interval, shading_grid, threshold_grid
 from lib.autobidding.equilibrium import equilibria_2p
 from lib.autobidding.market import Market
 from lib.autobidding.pacing import fppe
@@ -27,6 +28,7 @@ from lib.autobidding.programmes import lp_benchmark
 __all__ = [
     "KAPPA",
     "WorstCase",
+    "first_price_maxcpa",
     "first_price_tcpa",
     "pacing",
     "second_price_tcpa",
@@ -150,6 +152,49 @@ def pacing(n_markets: int = 200, n_bidders: int = 4) -> WorstCase:
     return WorstCase(
         "first-price pacing", n_markets, min(kept), min(optimum), float(paced[1] / paced[0])
     )
+
+
+def first_price_maxcpa(n_markets: int = 40) -> WorstCase:
+    """Two MAX-CPA bidders in first price, all coarse correlated equilibria on a grid.
+
+    A grid offers fewer deviations than the line, so it admits worse equilibria than the ceiling
+    speaks of: a search that stays above it is evidence on the safe side. The control is again a
+    tighter bound: construction B.4 loses welfare in all of them, so no ceiling of one can hold.
+
+    Parameters
+    ----------
+    n_markets : int
+        Random refinements, at least 1.
+    """
+    kept, optimum = [], []
+    for rng in _generators(n_markets):
+        coarse, fine, _ = random_refinement(rng, n_clusters=3, n_bidders=2, n_coarse=1)
+        values = [float(v) for v in 10 ** rng.uniform(-0.5, 0.5, size=2)]
+        if min(top_value(m.to_float(), values) for m in (coarse, fine)) == 0:
+            continue
+        ranges = _cce_welfare((coarse, fine), values)
+        kept.append(ranges[1][0] / ranges[0][1])
+        optimum += [
+            low / top_value(m.to_float(), values)
+            for (low, _), m in zip(ranges, (coarse, fine), strict=True)
+        ]
+    control = _cce_welfare((B4.coarse, B4.fine), [float(b.value) for b in B4.bidders])
+    return WorstCase(
+        "first price, MAX-CPA, CCE",
+        n_markets,
+        float(min(kept)),
+        float(min(optimum)),
+        control[1][1] / control[0][0],
+    )
+
+
+def _cce_welfare(models: tuple[Market, Market], values: list[float]) -> list[tuple[float, float]]:
+    """Welfare interval of each model on one common grid."""
+    pair = [Bidder("maxcpa", v) for v in values]
+    rival = shading_grid(values[1], n_even=11, n_low=5)
+    own = threshold_grid(models, rival)
+    grids = own[own <= values[0]], rival
+    return [cce_interval(m, pair, grids, "welfare") for m in models]
 
 
 def shutout_welfare(market: Market, targets: tuple[Any, Any]) -> Any:

@@ -26,9 +26,11 @@ from lib.autobidding.constructions import (
     Construction,
     with_idle_budgets,
 )
+from lib.autobidding.correlated import cce_interval, threshold_grid
 from lib.autobidding.equilibrium import EquilibriumCell, equilibria_2p, equilibrium_range
 from lib.autobidding.market import Market, check_refinement
 from lib.autobidding.mechanism import Rule, check_metric
+from lib.autobidding.programmes import is_feasible, lift, objective
 
 Point = tuple[Any, Any]
 Interval = tuple[Any, Any]
@@ -44,6 +46,9 @@ PROOF_INSTANCES = 200
 """Random exact instances on which a proof's inequality is checked."""
 
 PROOF_SEED = 20260529
+
+CCE_POINTS = 49
+"""Multipliers of bidder 2 in the linear programmes over coarse correlated equilibria."""
 
 
 @dataclass(frozen=True)
@@ -374,8 +379,8 @@ def jensen_certificate(theorem: str) -> ProofCertificate:
 def lifting_certificate(theorem: str) -> ProofCertificate:
     """Certify rows 4 and 8: copy a coarse allocation to the parts of each cluster.
 
-    On each random instance a random feasible coarse allocation is copied; supply, spend and
-    objective must be preserved *exactly*, so the fine optimum cannot be smaller.
+    On each random instance a random coarse allocation that exhausts every budget is copied; it must
+    stay feasible, with *exactly* the same objective, so the fine optimum cannot be smaller.
 
     Examples
     --------
@@ -387,17 +392,20 @@ def lifting_certificate(theorem: str) -> ProofCertificate:
     for _ in range(PROOF_INSTANCES):
         coarse, fine, labels = random_refinement(rng)
         check_refinement(coarse, fine, labels)
-        values = np.array([Fraction(int(x), 10) for x in rng.integers(1, 51, size=fine.n_bidders)])
+        values = [Fraction(int(x), 10) for x in rng.integers(1, 51, size=fine.n_bidders)]
         # Shares of each cluster with a slack share, so that supply holds.
         raw = rng.integers(0, 10, size=(coarse.n_clusters, fine.n_bidders + 1))
         raw[:, -1] += 1
         shares = np.array([[Fraction(int(x), int(row.sum())) for x in row] for row in raw])[:, :-1]
-        lifted = shares[list(labels)]
-        spend = (shares * coarse.mass * values).sum(axis=0)
-        lifted_spend = (lifted * fine.mass * values).sum(axis=0)
-        if (lifted.sum(axis=1) > 1).any() or (lifted_spend != spend).any():
+        # Budgets that bind exactly: the copy must not need a cent more.
+        spend = (coarse.mass * shares).sum(axis=0) * np.array(values)
+        bidders = [
+            Bidder("tcpa", v, s if s > 0 else None) for v, s in zip(values, spend, strict=True)
+        ]
+        lifted = lift(shares, labels)
+        if not is_feasible(fine, bidders, lifted):
             raise AssertionError(f"lifting broke a constraint on {fine}, labels {labels}")
-        gains.append(lifted_spend.sum() - spend.sum())
+        gains.append(objective(fine, bidders, lifted) - objective(coarse, bidders, shares))
     return ProofCertificate(
         theorem,
         "a coarse allocation copied to the parts keeps supply, spend and objective: lifting",
@@ -439,31 +447,50 @@ class CorrelatedCertificate:
 
 
 def correlated_certificate(
-    construction: Construction, metric: str, grids: Sequence[Any]
+    construction: Construction, metric: str, n_points: int = CCE_POINTS
 ) -> CorrelatedCertificate:
     """Compare the metric's intervals over coarse correlated equilibria on a common grid.
+
+    Bidder 2 has evenly spaced effective multipliers from zero to its value, bidder 1 all those that
+    just tie one of them in a cluster of either model: it never needs another one.
 
     Parameters
     ----------
     construction : Construction
-        With MAX-CPA bidders.
+        In first price, with MAX-CPA bidders whose budgets, if any, cannot bind.
     metric : {"revenue", "welfare", "liquid_welfare"}
-    grids : sequence of two arrays
-        Effective multipliers of each bidder, the same in both models.
-    """
-    # Imported here: the linear programmes load SciPy's solver, which most users do not need.
-    from lib.autobidding.correlated import cce_interval
+    n_points : int
+        Multipliers of bidder 2, at least two.
 
+    Raises
+    ------
+    ValueError
+        On a budget that can bind, another rule or kind of bidder, or fewer than two points.
+
+    Examples
+    --------
+    >>> found = correlated_certificate(B4, "revenue", n_points=13)
+    >>> found.fine_range[1] < found.coarse_range[0], found.pure_fine
+    (True, 0)
+    """
+    check_metric(metric)
+    if construction.rule != "first" or n_points < 2:
+        raise ValueError(
+            f"expected first price and two points or more, got {construction.rule} and {n_points}"
+        )
+    # The enumeration refuses budgets that can bind.
+    pure = [construction.equilibria(model) for model in ("coarse", "fine")]
     models = construction.coarse, construction.fine
-    ranges = [cce_interval(m.to_float(), construction.bidders, grids, metric) for m in models]
-    cells = [equilibria_2p(m, construction.bidders, construction.rule) for m in models]
+    values = [float(b.value) for b in construction.bidders]
+    rival = np.linspace(0, values[1], n_points)
+    own = threshold_grid(models, rival)
+    # Up to its value a bidder never spends more than its value for everything: budgets stay idle.
+    grids = own[own <= values[0]], rival
+    unlimited = [Bidder(b.kind, b.value) for b in construction.bidders]
+    name = "welfare" if metric == "liquid_welfare" else metric
+    ranges = [cce_interval(m, unlimited, grids, name) for m in models]
     return CorrelatedCertificate(
-        metric,
-        tuple(len(g) for g in grids),
-        (float(ranges[0][0]), float(ranges[0][1])),
-        (float(ranges[1][0]), float(ranges[1][1])),
-        len(cells[0]),
-        len(cells[1]),
+        metric, (len(grids[0]), n_points), ranges[0], ranges[1], len(pure[0]), len(pure[1])
     )
 
 
@@ -521,13 +548,13 @@ ROWS = (
 )
 
 
-def table1(grids: Sequence[Any]) -> list[TableCell]:
+def table1(n_points: int = CCE_POINTS) -> list[TableCell]:
     """Regenerate Table 1 of the paper, every mark from a certificate.
 
     Parameters
     ----------
-    grids : sequence of two arrays
-        Effective multipliers for the coarse correlated equilibria of rows 5 and 7.
+    n_points : int
+        Size of the grid for the coarse correlated equilibria of rows 5 and 7.
 
     Returns
     -------
@@ -537,14 +564,14 @@ def table1(grids: Sequence[Any]) -> list[TableCell]:
     cells = []
     for number, (key, bidder, mechanism) in enumerate(ROWS, start=1):
         for metric in ("revenue", "welfare"):
-            mark, evidence, certificate = _certify(key, metric, grids)
+            mark, evidence, certificate = _certify(key, metric, n_points)
             cells.append(
                 TableCell(number, key, bidder, mechanism, metric, mark, evidence, certificate)
             )
     return cells
 
 
-def _certify(key: str, metric: str, grids: Sequence[Any]) -> tuple[str, str, Certificate | None]:
+def _certify(key: str, metric: str, n_points: int) -> tuple[str, str, Certificate | None]:
     revenue = metric == "revenue"
     if key == "maxcpa_budget_lp" and revenue:
         # Payments of a MAX-CPA bidder are no part of the LP, so there is nothing to measure.
@@ -563,7 +590,7 @@ def _certify(key: str, metric: str, grids: Sequence[Any]) -> tuple[str, str, Cer
     if key in ("maxcpa_fpa", "maxcpa_budget_fpa"):
         construction = B4 if key == "maxcpa_fpa" else with_idle_budgets(B4)
         name = metric if revenue or key == "maxcpa_fpa" else "liquid_welfare"
-        found = correlated_certificate(construction, name, grids)
+        found = correlated_certificate(construction, name, n_points)
         # The interval ends carry the LP solver's tolerance, far below this margin.
         apart = found.fine_range[1] < found.coarse_range[0] - 1e-6 * abs(found.coarse_range[0])
         mark = "violated in every CCE on the grid" if apart else "undecided on the grid"

@@ -223,7 +223,7 @@ class Construction:
 
     def change(self, metric: str) -> Any:
         """Relative change of a metric from the coarse to the fine designated profile."""
-        before, after = (self.outcome(m).metric(metric) for m in ("coarse", "fine"))  # type: ignore[arg-type]
+        before, after = (self.outcome(m).metric(metric) for m in ("coarse", "fine"))
         return after / before - 1
 
 

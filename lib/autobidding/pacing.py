@@ -134,9 +134,9 @@ def fppe(
     # In floats first; the ties found there are then made exact.
     rough = fppe(market.to_float(), checked.astype(float), limits.astype(float), tol=1e-9)
     for tolerance in _TIE_TOLERANCES:
-        shares = _exact_allocation(market, checked, limits, rough.multipliers, tolerance)
-        if shares is not None:
-            result = certify(market, checked, limits, shares, iterations=rough.iterations)
+        exact = _exact_allocation(market, checked, limits, rough.multipliers, tolerance)
+        if exact is not None:
+            result = certify(market, checked, limits, exact, iterations=rough.iterations)
             if result.gap == 0:
                 return result
     raise NotConvergedError(
@@ -280,9 +280,7 @@ def _check(
             raise ValueError(f"budget of bidder {i} is {b}; expected a positive number or None")
     dtype = object if market.is_exact else float
     # Infinity stays a float: fractions compare with it and divide it without rounding.
-    limits = [
-        math.inf if b is None or math.isinf(b) else number(market, b) for b in budgets
-    ]
+    limits = [math.inf if b is None or math.isinf(b) else number(market, b) for b in budgets]
     return (
         np.array([number(market, v) for v in values], dtype=dtype),
         np.array(limits, dtype=dtype),
@@ -304,7 +302,7 @@ def _received(goods: Floats, multipliers: Floats, bids: Floats) -> tuple[Floats,
 
 def _cutting_planes(goods: Floats, budgets: Floats, tol: float) -> tuple[Floats, int]:
     """Allocation of gap at most ``tol``, shape (n_clusters, n_bidders), and the passes needed."""
-    n_bidders, n_clusters = goods.shape
+    n_bidders = len(goods)
     worth = goods.sum(axis=1)
     paced = budgets < worth
     # A bidder that can pay its full value for everything never shades.
@@ -381,32 +379,15 @@ def _master(cuts: Floats, fixed: Floats, budgets: Floats, start: Floats) -> Floa
         matrix = (rows.T * (dual / slack)) @ rows
         matrix[diagonal, diagonal] += price / beta
 
-        def step(
-            target: Floats,
-            target_money: Floats,
-            matrix: Floats = matrix,
-            residual: Floats = residual,
-            beta: Floats = beta,
-        ) -> tuple[Floats, Floats, Floats, Floats]:
-            right = -residual - rows.T @ (target / slack)
-            right[:n] += target_money / beta
-            move = np.linalg.solve(matrix, right)
-            slack_move = -rows @ move
-            return (
-                move,
-                slack_move,
-                (target - dual * slack_move) / slack,
-                (target_money - price * move[:n]) / beta,
-            )
-
         try:
-            move, slack_move, dual_move, price_move = step(-products, -money)
+            state = rows, matrix, residual, slack, dual, beta, price
+            move, slack_move, dual_move, price_move = _newton_step(state, -products, -money)
             reach = length(
                 (slack, slack_move), (dual, dual_move), (beta, move[:n]), (price, price_move)
             )
             centre = (1 - reach) ** 3 * products.mean()
-            move, slack_move, dual_move, price_move = step(
-                centre - products - slack_move * dual_move, -money - move[:n] * price_move
+            move, slack_move, dual_move, price_move = _newton_step(
+                state, centre - products - slack_move * dual_move, -money - move[:n] * price_move
             )
         except np.linalg.LinAlgError:
             # Out of digits: the caller measures the gap of what has been reached.
@@ -417,6 +398,24 @@ def _master(cuts: Floats, fixed: Floats, budgets: Floats, start: Floats) -> Floa
         point, slack = point + reach * move, slack + reach * slack_move
         dual, price = dual + reach * dual_move, price + reach * price_move
     return _sharpen(cuts, fixed, budgets, point[:n], dual[:n_cuts] / dual[:n_cuts].sum())
+
+
+def _newton_step(
+    state: tuple[Floats, ...], products: Floats, money: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Move of (beta and t, slacks, duals, prices) that changes products and money as asked."""
+    rows, matrix, residual, slack, dual, beta, price = state
+    n = len(beta)
+    right = -residual - rows.T @ (products / slack)
+    right[:n] += money / beta
+    move = np.asarray(np.linalg.solve(matrix, right), dtype=np.float64)
+    slack_move = np.asarray(-rows @ move)
+    return (
+        move,
+        slack_move,
+        (products - dual * slack_move) / slack,
+        (money - price * move[:n]) / beta,
+    )
 
 
 def _sharpen(cuts: Floats, fixed: Floats, budgets: Floats, beta: Floats, mix: Floats) -> Floats:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -239,7 +240,7 @@ def _exact_dual(worth: Array, shares: Array, shadow: Array) -> Array:
                 right.append(Fraction(end))
     for c, row_shares in enumerate(shares):
         holders = [i for i in range(n_bidders) if row_shares[i] > _ZERO and worth[c, i] > 0]
-        for i, j in zip(holders, holders[1:], strict=False):
+        for i, j in pairwise(holders):
             row = [Fraction(0)] * n_bidders
             row[i], row[j] = worth[c, i], -worth[c, j]
             rows.append(row)

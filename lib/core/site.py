@@ -27,16 +27,19 @@ def add_vega(app: Sphinx, pagename: str, template: str, context: dict[str, Any],
             app.add_js_file(script, loading_method="defer")
 
 
+def _script(app: Sphinx, document: str) -> Path | None:
+    """Return the ``.py`` paired with a notebook, or None."""
+    source = Path(app.srcdir, f"{document}.py")
+    paired = source.is_file() and source.with_suffix(".ipynb").is_file()
+    return source if paired else None
+
+
 def add_py_download(
     app: Sphinx, pagename: str, template: str, context: dict[str, Any], tree: Any
 ) -> None:
-    """Copy the paired ``.py`` of a notebook beside its ``.ipynb`` and offer it for download."""
-    source = Path(app.srcdir, f"{pagename}.py")
-    if context.get("page_source_suffix") != ".ipynb" or not source.is_file():
+    """Offer the paired ``.py`` of a notebook beside its ``.ipynb``."""
+    if _script(app, pagename) is None:
         return
-    target = Path(app.outdir, "_sources", f"{pagename}.py")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
     group = next(b for b in context["header_buttons"] if b.get("label") == "download-buttons")
     group["buttons"].insert(
         1,
@@ -45,10 +48,25 @@ def add_py_download(
             "url": f"{context['pathto']('_sources', 1)}/{pagename}.py",
             "text": ".py",
             "icon": "fas fa-file-code",
-            "tooltip": "Download the source of this notebook as a Python script",
+            "tooltip": "Download this notebook as a Python script",
             "label": "download-py-button",
         },
     )
+
+
+def copy_scripts(app: Sphinx, error: Exception | None) -> None:
+    """Copy every paired ``.py`` to where its button points.
+
+    Done for all at the end, because a page is not written again when only its ``.py`` changed.
+    """
+    if error is not None or app.builder.format != "html":
+        return
+    for document in app.env.found_docs:
+        source = _script(app, document)
+        if source:
+            target = Path(app.outdir, "_sources", f"{document}.py")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
 
 
 def drop_thebe(
@@ -69,4 +87,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     # After the theme has made its buttons (501) and the assets of the page are known.
     app.connect("html-page-context", add_py_download, priority=900)
     app.connect("html-page-context", drop_thebe, priority=900)
+    app.connect("build-finished", copy_scripts)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -42,6 +42,7 @@ __all__ = ["setup"]
 logger = logging.getLogger(__name__)
 
 STATIC = ROOT / "book" / "_static"
+_WIDTHS = {"Claim": 40, "Rows by": 40, "Claimed": 24, "Paper": 24, "Expected": 24, "Measured": 24}
 _FILES = "ledger_files"  # the key, in a page's metadata, of the files it was made from
 
 
@@ -98,7 +99,8 @@ def _resolve(
 
 def _table(head: list[str], rows: list[nodes.row], classes: list[str]) -> nodes.table:
     group = nodes.tgroup("", cols=len(head))
-    group += [nodes.colspec("", colwidth=1) for _ in head]
+    # Relative widths, for writers other than HTML; the text writer never ends on narrow ones.
+    group += [nodes.colspec("", colwidth=_WIDTHS.get(title, 12)) for title in head]
     titles = [nodes.entry("", nodes.paragraph("", title)) for title in head]
     group += nodes.thead("", nodes.row("", *titles))
     group += nodes.tbody("", *rows)
@@ -215,7 +217,8 @@ class Verdicts(_LedgerDirective):
             if by is None and row.claim.by == "ours":
                 line[0].insert(0, _small("ours", classes=("ledger-ours",)))
             body.append(line)
-        return [self.summary(rows), _table(head, body, ["ledger-table", "ledger-chapter"])]
+        table = _table(head, body, ["ledger-table", "ledger-chapter"])
+        return [self.summary(rows), *_filtered(table, rows, suffix=f"-{by}" if by else "")]
 
 
 class Ledger(_LedgerDirective):
@@ -239,8 +242,7 @@ class Ledger(_LedgerDirective):
         return [
             self.summary(rows),
             self.counts(rows, chapters),
-            nodes.raw("", _filters(rows, chapters), format="html"),
-            _table(head, body, ["ledger-table", "ledger-all"]),
+            *_filtered(_table(head, body, ["ledger-table", "ledger-all"]), rows, chapters),
         ]
 
     def counts(self, rows: list[Row], chapters: tuple[Chapter, ...]) -> nodes.table:
@@ -340,26 +342,33 @@ def _arxiv(identifier: str, version: str = "") -> nodes.reference:
     )
 
 
-def _filters(rows: list[Row], chapters: tuple[Chapter, ...]) -> str:
-    """Return the form that ledger.js brings to life; hidden, and so harmless, without it."""
+def _filtered(
+    table: nodes.table, rows: list[Row], chapters: tuple[Chapter, ...] = (), suffix: str = ""
+) -> list[nodes.Node]:
+    """Put a form above a table, which ledger.js brings to life; hidden, so harmless, without it."""
+    table["ids"] = [f"ledger-rows{suffix}"]
     bases = [b for b in BASES if any(r.claim.basis == b for r in rows)]
+    makers = [by for by in ("paper", "ours") if any(r.claim.by == by for r in rows)]
     menus = {
         "Chapter": [(f"in-{_slug(c.slug)}", f"{c.number} {c.title}") for c in chapters],
         "Verdict": [(badge_class(v), v) for v in tally(rows)],
         "Run on": [(f"basis-{_slug(b)}", b) for b in bases],
-        "Claim by": [("by-paper", "the paper"), ("by-ours", "us")],
+        "Claim by": [(f"by-{by}", {"paper": "the paper", "ours": "us"}[by]) for by in makers],
     }
     selects = "".join(
         f'<label>{label} <select><option value="">all</option>'
         + "".join(f'<option value="{c}">{html.escape(text)}</option>' for c, text in options)
         + "</select></label>"
         for label, options in menus.items()
+        if len(options) > 1 or (label == "Chapter" and chapters)
     )
-    return (
-        f'<form class="ledger-filters" aria-label="Filter the rows" hidden>{selects}'
+    form = (
+        f'<form class="ledger-filters" data-table="{table["ids"][0]}" hidden '
+        f'aria-label="Filter the rows">{selects}'
         '<label>Text <input type="search" autocomplete="off"></label>'
         '<button type="reset">Show all</button><output aria-live="polite"></output></form>'
     )
+    return [nodes.raw("", form, format="html"), table]
 
 
 def _outdated(

@@ -11,6 +11,7 @@ from lib.autobidding import certificates
 from lib.autobidding.bidders import Bidder, multipliers_of
 from lib.autobidding.certificates import (
     construction_verdict,
+    correlated_certificate,
     jensen_certificate,
     lifting_certificate,
     random_refinement,
@@ -27,6 +28,7 @@ from lib.autobidding.constructions import (
     BUDGET_EXAMPLE,
     SPLIT,
     UNIQUE_BINDING,
+    with_idle_budgets,
 )
 from lib.autobidding.equilibrium import is_equilibrium
 from lib.autobidding.market import CalibrationError, Market, NotARefinementError
@@ -116,15 +118,8 @@ def test_proof_certificates():
         assert certificate.smallest_gain >= 0
 
 
-def fake_interval(market, bidders, grids, metric):
-    """Stand-in for the linear programme: pooled markets earn more."""
-    return (2.0, 3.0) if market.n_clusters == 1 else (0.0, 1.0)
-
-
 def test_table_has_all_cells(monkeypatch):
-    correlated = pytest.importorskip("lib.autobidding.correlated")
-    monkeypatch.setattr(correlated, "cce_interval", fake_interval)
-    table = table1([[0.0, 1.0], [0.0, 1.0, 2.0]])
+    table = table1(n_points=25)
     marks = {(c.key, c.metric): c.mark for c in table}
     every, selected = "violated in every equilibrium", "violated for a selection"
     grid = "violated in every CCE on the grid"
@@ -147,10 +142,23 @@ def test_table_has_all_cells(monkeypatch):
         ("maxcpa_budget_lp", "welfare"): "monotone",
     }
     assert [c.row for c in table] == [r for r in range(1, 9) for _ in range(2)]
-    # The mark follows the intervals: a grid on which they meet proves nothing.
-    monkeypatch.setattr(correlated, "cce_interval", lambda *_: (0.0, 1.0))
-    met = {(c.key, c.metric): c.mark for c in table1([[0.0], [0.0]])}
+    # The mark follows the intervals: where they meet, nothing is proved.
+    monkeypatch.setattr(certificates, "cce_interval", lambda *_: (0.0, 1.0))
+    met = {(c.key, c.metric): c.mark for c in table1(n_points=3)}
     assert met["maxcpa_fpa", "revenue"] == "undecided on the grid"
+
+
+def test_correlated_intervals_of_b4():
+    """Golden: the intervals of the dossier, on its grid."""
+    revenue = correlated_certificate(B4, "revenue")
+    assert revenue.grid_sizes == (145, 49)
+    assert revenue.coarse_range == pytest.approx((0.6625, 0.68), abs=0.004)
+    assert revenue.fine_range == pytest.approx((0.027, 0.219), abs=0.015)
+    assert (revenue.pure_coarse, revenue.pure_fine) == (1, 0)
+    # .23, the revenue of the designated fine profile, lies outside.
+    assert revenue.fine_range[1] < float(B4.outcome("fine").revenue)
+    rich = correlated_certificate(with_idle_budgets(B4), "liquid_welfare", n_points=13)
+    assert rich.coarse_range == correlated_certificate(B4, "welfare", n_points=13).coarse_range
 
 
 def test_bad_input():
@@ -165,6 +173,8 @@ def test_bad_input():
         construction_verdict(B4, "revenue")
     with pytest.raises(ValueError, match="no equilibrium for the selection 'binding'"):
         construction_verdict(BUDGET_EXAMPLE, "revenue", selection="binding")
+    with pytest.raises(ValueError, match="expected first price and two points"):
+        correlated_certificate(B3, "revenue")
     with pytest.raises(ValueError, match="n_coarse is 9"):
         random_refinement(np.random.default_rng(0), 3, 2, 9)
     with pytest.raises(ValueError, match="market has 2 bidders, got 1 values"):

@@ -1,0 +1,534 @@
+"""Coarse correlated and correlated equilibria of two autobidders on a finite grid, by LP.
+
+A designated profile need not be an equilibrium (arXiv 2605.31036 says so of its first-price
+MAX-CPA row). What holds in *every* coarse correlated equilibrium also holds, up to regret, for the
+time average of any bidders that learn without regret: so this module computes the whole range of a
+metric over that set, for multipliers from a common finite grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linprog
+from scipy.sparse import block_array, coo_array, csr_array, eye_array, kron
+
+from lib.autobidding.bidders import Bidder, Number, check_bidders, multipliers_of
+from lib.autobidding.constructions import B4
+from lib.autobidding.equilibrium import best_response
+from lib.autobidding.market import Array, Market
+from lib.autobidding.mechanism import Rule
+
+Floats = npt.NDArray[np.float64]
+
+PAYOFF_METRICS = ("revenue", "welfare")
+_TIE = 1e-12
+"""Relative difference below which two bids on the float grid are a tie."""
+
+
+@dataclass(frozen=True, eq=False)
+class GridGame:
+    """Payoffs of two MAX-CPA bidders on a grid of effective multipliers.
+
+    Parameters
+    ----------
+    grids : tuple of two ndarrays
+        Effective multipliers ``g_i`` (money per conversion), rising.
+    utility : tuple of two ndarrays, each of shape (n_first, n_second)
+        Value minus payment.
+    metrics : dict
+        ``"revenue"`` and ``"welfare"``, same shape.
+    """
+
+    grids: tuple[Floats, Floats]
+    utility: tuple[Floats, Floats]
+    metrics: dict[str, Floats]
+
+
+def shading_grid(value: Number, *, n_even: int = 41, n_low: int = 24) -> Floats:
+    """Multipliers from zero to a bidder's value: even steps, and geometric ones near zero.
+
+    Even steps resolve bidding close to value, as in a contested model; geometric ones from
+    ``value / 1000`` to ``value / 10`` resolve deep shading, as in a segmented one.
+
+    Parameters
+    ----------
+    value : number
+        Money per conversion, positive.
+    n_even, n_low : int
+        Number of steps of each kind, at least two.
+
+    Raises
+    ------
+    ValueError
+        On a value that is not positive or fewer than two steps.
+
+    Examples
+    --------
+    >>> shading_grid(10, n_even=3, n_low=2).tolist()
+    [0.0, 0.01, 1.0, 5.0, 10.0]
+    """
+    top = float(value)
+    if not top > 0 or min(n_even, n_low) < 2:
+        raise ValueError(
+            f"expected a positive value and two steps, got {value}, {n_even} and {n_low}"
+        )
+    low = np.geomspace(top / 1000, top / 10, n_low).round(12)
+    return np.unique(np.r_[np.linspace(0, top, n_even), low])
+
+
+def threshold_grid(markets: Sequence[Market], rival: npt.ArrayLike) -> Floats:
+    """Multipliers at which bidder 0 just ties bidder 1, in any cluster of any of the markets.
+
+    On a tie bidder 0 wins, so against a rival on its grid no other multiplier is ever better.
+
+    Parameters
+    ----------
+    markets : sequence of Market
+        With two bidders.
+    rival : array_like, shape (n_second,)
+        Effective multipliers of bidder 1.
+
+    Returns
+    -------
+    ndarray
+        Sorted, without repetitions, with zero.
+
+    Examples
+    --------
+    >>> threshold_grid([Market([1.0], [[0.5, 0.25]])], [0, 1, 2]).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    points = [np.zeros(1)]
+    for market in markets:
+        if market.n_bidders != 2:
+            raise ValueError(f"expected two bidders, got {market.n_bidders}")
+        for first, second in market.to_float().predictions:
+            if first > 0:
+                points.append(np.asarray(rival, dtype=float) * second / first)
+    return np.unique(np.concatenate(points).round(12))
+
+
+def grid_game(
+    market: Market,
+    bidders: Sequence[Bidder],
+    grids: tuple[npt.ArrayLike, npt.ArrayLike],
+    rule: Rule = "first",
+) -> GridGame:
+    """Tabulate payoffs for every pair of multipliers.
+
+    Parameters
+    ----------
+    market : Market
+        With two bidders; used in floats.
+    bidders : sequence of two Bidder
+        MAX-CPA without budgets: for others a mixture may break constraints that its average keeps.
+    grids : pair of array_like
+        Effective multipliers of each bidder, not negative.
+    rule : {"first", "second", "vcg"}
+
+    Raises
+    ------
+    ValueError
+        On another number of bidders than two, a tCPA or budgeted bidder, an unknown rule or a
+        grid that is empty, negative or not finite.
+    """
+    check_bidders(market, bidders)
+    if market.n_bidders != 2:
+        raise ValueError(
+            f"correlated equilibria are computed for two bidders, got {market.n_bidders}"
+        )
+    for i, bidder in enumerate(bidders):
+        if bidder.kind != "maxcpa" or bidder.has_budget:
+            raise ValueError(f"bidder {i} is {bidder}; expected a MAX-CPA bidder without budget")
+    if rule not in ("first", "second", "vcg"):
+        raise ValueError(f"rule is {rule!r}; expected 'first', 'second' or 'vcg'")
+    axes = []
+    for i, grid in enumerate(grids):
+        axis = np.unique(np.asarray(grid, dtype=float))
+        if axis.size == 0 or not np.isfinite(axis).all() or axis[0] < 0:
+            raise ValueError(f"grid of bidder {i} must hold finite numbers >= 0, got {grid!r}")
+        axes.append(axis)
+    shape = (len(axes[0]), len(axes[1]))
+    first, second, revenue, welfare = (np.zeros(shape) for _ in range(4))
+    values = [float(b.value) for b in bidders]
+    flat = market.to_float()
+    for weight, (p1, p2) in zip(flat.weights, flat.predictions, strict=True):
+        bid1, bid2 = axes[0][:, None] * p1, axes[1][None, :] * p2
+        wins = bid1 >= bid2 * (1 - _TIE)
+        paid1, paid2 = (bid1, bid2) if rule == "first" else (bid2, bid1)
+        first += weight * np.where(wins, values[0] * p1 - paid1, 0.0)
+        second += weight * np.where(wins, 0.0, values[1] * p2 - paid2)
+        revenue += weight * np.where(wins, paid1, paid2)
+        welfare += weight * np.where(wins, values[0] * p1, values[1] * p2)
+    return GridGame((axes[0], axes[1]), (first, second), {"revenue": revenue, "welfare": welfare})
+
+
+def b4_grids(n_second: int = 41) -> tuple[Floats, Floats]:
+    """Common grid of multipliers for both models of construction B.4.
+
+    Bidder 2's run from zero to its value in equal steps (above its value a multiplier is weakly
+    dominated); bidder 1's are those at which it ties one of them.
+
+    Parameters
+    ----------
+    n_second : int
+        Multipliers of bidder 2, at least 2. With 41 or 101 the designated profiles are on the grid.
+
+    Returns
+    -------
+    tuple of two ndarrays
+        Of at most ``3 n_second - 2`` and of ``n_second`` effective multipliers.
+
+    Raises
+    ------
+    ValueError
+        On fewer than two.
+
+    Examples
+    --------
+    >>> [len(grid) for grid in b4_grids()]
+    [121, 41]
+    """
+    if n_second < 2:
+        raise ValueError(f"n_second is {n_second}; expected at least 2")
+    rival = np.linspace(0, float(B4.bidders[1].value), n_second)
+    return threshold_grid([B4.coarse, B4.fine], rival), rival
+
+
+def cce_interval(
+    market: Market,
+    bidders: Sequence[Bidder],
+    grids: tuple[npt.ArrayLike, npt.ArrayLike],
+    metric: str,
+    rule: Rule = "first",
+    *,
+    regrets: tuple[float, float] = (0.0, 0.0),
+) -> tuple[float, float]:
+    """Lowest and highest expected metric over all coarse correlated equilibria on the grid.
+
+    Parameters
+    ----------
+    market, bidders, grids, rule
+        As in :func:`grid_game`.
+    metric : {"revenue", "welfare"}
+    regrets : pair of float
+        Gain by a fixed deviation that each bidder is allowed, in money: what learners have left.
+        Infinite regrets drop the equilibrium condition.
+
+    Returns
+    -------
+    tuple of float
+        (low, high).
+
+    Raises
+    ------
+    ValueError
+        As :func:`grid_game`, and on an unknown metric or a negative regret.
+
+    Notes
+    -----
+    A deviation to a fixed multiplier meets only the *marginal* of the rival, so the LP carries both
+    marginals as variables. This makes its rows sparse: about ten times faster than writing each of
+    the ``n_first + n_second`` conditions over all pairs.
+
+    Examples
+    --------
+    >>> market = Market([1.0], [[0.5, 0.5]])
+    >>> pair = [Bidder("maxcpa", 4.0), Bidder("maxcpa", 2.0)]
+    >>> grid = [0.0, 1.0, 2.0]
+    >>> [round(x, 6) for x in cce_interval(market, pair, (grid, grid), "welfare")]
+    [1.666667, 2.0]
+    """
+    game = grid_game(market, bidders, grids, rule)
+    cost = _metric(game, metric)
+    if any(not r >= 0 for r in regrets):
+        raise ValueError(f"regrets are {regrets}; expected numbers >= 0")
+    u1, u2 = game.utility
+    a, b = u1.shape
+    row_sums = kron(eye_array(a), np.ones((1, b)))
+    column_sums = kron(np.ones((1, a)), eye_array(b))
+    # Variables: joint probabilities, both marginals, both expected utilities.
+    equalities = block_array(
+        [
+            [row_sums, -eye_array(a), None, None, None],
+            [column_sums, None, -eye_array(b), None, None],
+            [None, np.ones((1, a)), coo_array((1, b)), None, None],
+            [u1.reshape(1, -1), None, None, -np.ones((1, 1)), None],
+            [u2.reshape(1, -1), None, None, None, -np.ones((1, 1))],
+        ]
+    )
+    deviations = block_array(
+        [
+            [coo_array((a, a * b)), coo_array((a, a)), u1, -np.ones((a, 1)), None],
+            [coo_array((b, a * b)), u2.T, coo_array((b, b)), None, -np.ones((b, 1))],
+        ]
+    )
+    kept = np.repeat(np.isfinite(regrets), (a, b))
+    limits = np.repeat(np.asarray(regrets, dtype=float), (a, b))
+    padding = np.zeros(a + b + 2)
+    return _range(
+        np.r_[cost.ravel(), padding],
+        csr_array(deviations)[np.flatnonzero(kept)],
+        limits[kept],
+        csr_array(equalities),
+        np.r_[np.zeros(a + b), 1.0, 0.0, 0.0],
+        [(0, None)] * (a * b + a + b) + [(None, None)] * 2,
+    )
+
+
+def ce_interval(
+    market: Market,
+    bidders: Sequence[Bidder],
+    grids: tuple[npt.ArrayLike, npt.ArrayLike],
+    metric: str,
+    rule: Rule = "first",
+) -> tuple[float, float]:
+    """Lowest and highest expected metric over all correlated equilibria on the grid.
+
+    Multipliers that another one strictly beats against everything left are removed first, again
+    and again: no correlated equilibrium plays them.
+
+    Parameters
+    ----------
+    market, bidders, grids, metric, rule
+        As in :func:`cce_interval`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`cce_interval`.
+
+    Examples
+    --------
+    >>> market = Market([1.0], [[0.5, 0.5]])
+    >>> pair = [Bidder("maxcpa", 4.0), Bidder("maxcpa", 2.0)]
+    >>> grid = [0.0, 1.0, 2.0]
+    >>> [round(x, 6) for x in ce_interval(market, pair, (grid, grid), "welfare")]
+    [1.666667, 2.0]
+    """
+    game = grid_game(market, bidders, grids, rule)
+    cost = _metric(game, metric)
+    rows, columns = undominated(*game.utility)
+    cost = cost[np.ix_(rows, columns)]
+    u1, u2 = (u[np.ix_(rows, columns)] for u in game.utility)
+    a, b = u1.shape
+    blocks = [
+        *((u1 - u1[i], slice(i * b, (i + 1) * b)) for i in range(a)),
+        *(((u2 - u2[:, [j]]).T, slice(j, a * b, b)) for j in range(b)),
+    ]
+    entries, at_row, at_column, n_rows = [], [], [], 0
+    for gains, where in blocks:
+        local = coo_array(gains)
+        entries.append(local.data)
+        at_row.append(local.coords[0] + n_rows)
+        at_column.append(np.arange(a * b)[where][local.coords[1]])
+        n_rows += gains.shape[0]
+    conditions = csr_array(
+        (np.concatenate(entries), (np.concatenate(at_row), np.concatenate(at_column))),
+        shape=(n_rows, a * b),
+    )
+    return _range(
+        cost.ravel(),
+        conditions,
+        np.zeros(n_rows),
+        csr_array(np.ones((1, a * b))),
+        np.ones(1),
+        (0, None),
+    )
+
+
+def undominated(first: Floats, second: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Actions that survive the repeated removal of strictly dominated ones (by pure actions).
+
+    Parameters
+    ----------
+    first, second : ndarray, shape (n_first, n_second)
+        Utility of each player.
+
+    Returns
+    -------
+    tuple of two index arrays
+
+    Examples
+    --------
+    >>> [x.tolist() for x in undominated(np.array([[1., 1.], [0., 0.]]), np.array([[0., 1.]] * 2))]
+    [[0], [1]]
+    """
+    rows, columns = np.arange(first.shape[0]), np.arange(first.shape[1])
+    while True:
+        kept_rows = rows[_not_beaten(first[np.ix_(rows, columns)])]
+        kept_columns = columns[_not_beaten(second[np.ix_(kept_rows, columns)].T)]
+        if len(kept_rows) == len(rows) and len(kept_columns) == len(columns):
+            return rows, columns
+        rows, columns = kept_rows, kept_columns
+
+
+def _not_beaten(utility: Floats) -> npt.NDArray[np.bool_]:
+    """Rows that no other row beats in every column, by more than rounding."""
+    margin = 1e-12 * np.abs(utility).max()
+    return np.array([not (utility > row + margin).all(axis=1).any() for row in utility])
+
+
+def regret(
+    market: Market, bidders: Sequence[Bidder], effective_multipliers: Sequence[Number] | Array
+) -> list[Any]:
+    """Measure what each bidder could gain in first price by another multiplier, rivals fixed.
+
+    A supremum over *all* multipliers, not a grid; exact in exact markets.
+
+    Parameters
+    ----------
+    market : Market
+    bidders : sequence of Bidder
+        MAX-CPA.
+    effective_multipliers : sequence, length n_bidders
+        ``g_i``, money per conversion.
+
+    Raises
+    ------
+    ValueError
+        On a tCPA bidder, whose payoff is in conversions and not in money.
+
+    Examples
+    --------
+    >>> market = Market.exact([1], [["0.5", "0.4"]])
+    >>> regret(market, [Bidder("maxcpa", 2), Bidder("maxcpa", 1)], [2, 1])
+    [Fraction(3, 5), Fraction(0, 1)]
+    """
+    check_bidders(market, bidders)
+    for i, bidder in enumerate(bidders):
+        if bidder.kind != "maxcpa":
+            raise ValueError(f"bidder {i} is {bidder}; expected a MAX-CPA bidder")
+    profile = multipliers_of(bidders, effective_multipliers)
+    if market.is_exact:
+        profile = [Fraction(x) for x in profile]
+    return [best_response(market, bidders, profile, i, "first").regret for i in range(len(bidders))]
+
+
+@dataclass(frozen=True, eq=False)
+class LearningRun:
+    """Time averages of two bidders that learn by exponential weights.
+
+    Parameters
+    ----------
+    revenue, welfare : ndarray, shape (n_seeds,)
+    regrets : ndarray, shape (n_seeds, 2)
+        Average gain that the best fixed multiplier on the grid would have brought, in money.
+    path : ndarray, shape (n_seeds, n_rounds)
+        Running average of revenue.
+    """
+
+    revenue: Floats
+    welfare: Floats
+    regrets: Floats
+    path: Floats
+
+
+def hedge(
+    market: Market,
+    bidders: Sequence[Bidder],
+    grids: tuple[npt.ArrayLike, npt.ArrayLike],
+    *,
+    n_rounds: int,
+    seeds: Sequence[int],
+    rule: Rule = "first",
+) -> LearningRun:
+    """Let both bidders learn by Hedge (exponential weights, full feedback) on the grid.
+
+    Every round each draws a multiplier from its weights, sees what every multiplier would have
+    earned against the rival's draw, and reweights. The step size is AdaHedge's: it shrinks with
+    the loss that mixing has cost so far, and so needs no knowledge of the range of utilities.
+    Simulated.
+
+    Parameters
+    ----------
+    market, bidders, grids, rule
+        As in :func:`grid_game`.
+    n_rounds : int
+    seeds : sequence of int
+        One run a seed.
+
+    Raises
+    ------
+    ValueError
+        As :func:`grid_game`, and without rounds or seeds.
+    """
+    game = grid_game(market, bidders, grids, rule)
+    if n_rounds < 1 or not len(seeds):
+        raise ValueError(f"expected rounds and seeds, got {n_rounds} and {list(seeds)}")
+    tables = (game.utility[0], game.utility[1].T)
+    draws = np.stack([np.random.default_rng(s).random((n_rounds, 2)) for s in seeds], axis=1)
+    everyone = np.arange(len(seeds))
+    earned = [np.zeros((len(seeds), len(t))) for t in tables]
+    mixing_cost = [np.zeros(len(seeds)) for _ in tables]
+    got = np.zeros((len(seeds), 2))
+    revenue, welfare = (np.empty((len(seeds), n_rounds)) for _ in range(2))
+    for t in range(n_rounds):
+        played, weights, steps = [], [], []
+        for k, table in enumerate(tables):
+            # No cost so far means an infinite step: follow the leaders.
+            step = np.log(len(table)) / np.maximum(mixing_cost[k], 1e-12)
+            behind = earned[k] - earned[k].max(axis=1, keepdims=True)
+            mass = np.exp(behind * step[:, None])
+            mass /= mass.sum(axis=1, keepdims=True)
+            played.append((mass.cumsum(axis=1) < draws[t, :, k, None]).sum(axis=1))
+            played[k] = np.minimum(played[k], len(table) - 1)
+            weights.append(mass)
+            steps.append(step)
+        for k, table in enumerate(tables):
+            outcomes = table[:, played[1 - k]].T
+            best = outcomes.max(axis=1)
+            tail = np.exp((outcomes - best[:, None]) * steps[k][:, None])
+            mixed = best + np.log((weights[k] * tail).sum(axis=1)) / steps[k]
+            expected = (weights[k] * outcomes).sum(axis=1)
+            mixing_cost[k] += np.maximum(mixed - expected, 0)
+            earned[k] += outcomes
+            got[:, k] += outcomes[everyone, played[k]]
+        revenue[:, t] = game.metrics["revenue"][played[0], played[1]]
+        welfare[:, t] = game.metrics["welfare"][played[0], played[1]]
+    best = np.stack([e.max(axis=1) for e in earned], axis=1)
+    return LearningRun(
+        revenue=revenue.mean(axis=1),
+        welfare=welfare.mean(axis=1),
+        regrets=np.maximum(best - got, 0) / n_rounds,
+        path=revenue.cumsum(axis=1) / np.arange(1, n_rounds + 1),
+    )
+
+
+def _metric(game: GridGame, metric: str) -> Floats:
+    if metric not in game.metrics:
+        raise ValueError(f"metric is {metric!r}; expected one of {', '.join(PAYOFF_METRICS)}")
+    return game.metrics[metric]
+
+
+def _range(
+    cost: Floats,
+    matrix: csr_array,
+    limits: Floats,
+    equalities: csr_array,
+    right: Floats,
+    bounds: Any,
+) -> tuple[float, float]:
+    """Both ends of a linear function over a polytope."""
+    ends = []
+    for sign in (1, -1):
+        solved = linprog(
+            sign * cost,
+            A_ub=matrix,
+            b_ub=limits,
+            A_eq=equalities,
+            b_eq=right,
+            bounds=bounds,
+            method="highs-ds",
+            options={"primal_feasibility_tolerance": 1e-9, "dual_feasibility_tolerance": 1e-9},
+        )
+        if solved.status != 0:
+            raise ArithmeticError(f"HiGHS stopped: {solved.message}")
+        ends.append(sign * float(solved.fun))
+    return ends[0], ends[1]

@@ -1,0 +1,105 @@
+"""What a newcomer meets first: README, licences, citation, workflows, templates, hooks."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lib.core.paths import ROOT
+
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.MULTILINE))
+PROSE = ("README.md", "CONTRIBUTING.md", "book/intro.md", "book/method.md", "book/running.md")
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def test_the_first_screen_of_the_readme_has_the_two_commands() -> None:
+    screen = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:20]
+    commands = [line.split("#")[0].strip() for line in screen if line.startswith("make ")]
+    assert commands == ["make book", "make test"]
+
+
+@pytest.mark.parametrize("name", PROSE)
+def test_every_target_that_prose_names_is_there(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:`|^)make ([a-z][a-z-]*)", text, re.MULTILINE))
+    assert named - TARGETS == set()
+
+
+@pytest.mark.parametrize("name", PROSE)
+def test_every_path_that_prose_names_is_there(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    paths = re.findall(r"\b(?:book|notebooks|lib|data|tests)/[\w./-]*\w", text)
+    # The example of CONTRIBUTING is a chapter that does not exist yet.
+    paths = [p for p in paths if "ch05_" not in p and "collapse_warning" not in p]
+    assert [p for p in paths if not (ROOT / p).exists()] == []
+
+
+def test_readme_links_resolve() -> None:
+    for name in ("README.md", "CONTRIBUTING.md"):
+        links = re.findall(r"\]\(([^)#]+)\)", (ROOT / name).read_text(encoding="utf-8"))
+        assert [x for x in links if "://" not in x and not (ROOT / x).exists()] == []
+
+
+def test_licences_say_what_they_cover() -> None:
+    assert (ROOT / "LICENSE").read_text(encoding="utf-8").startswith("BSD 3-Clause License")
+    text = (ROOT / "LICENSE-TEXT").read_text(encoding="utf-8")
+    assert "Creative Commons Attribution 4.0 International" in text
+    assert "https://creativecommons.org/licenses/by/4.0/" in text
+    assert "Section 8 -- Interpretation" in text or "Section 8 – Interpretation" in text
+
+
+def test_the_citation_is_whole() -> None:
+    citation = read("CITATION.cff")
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["license"] == ["BSD-3-Clause", "CC-BY-4.0"]
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'version = "{citation["version"]}"' in project
+    assert citation["repository-code"] == read("_config.yml")["repository"]["url"]
+
+
+def test_the_workflows_call_the_same_targets() -> None:
+    def commands(name: str) -> str:
+        jobs = read(f".github/workflows/{name}.yml")["jobs"].values()
+        return "\n".join(step.get("run", "") for job in jobs for step in job["steps"])
+
+    assert {"make book", "make test"} <= set(re.findall(r"make \w+", commands("ci")))
+    assert "make book" in commands("pages")
+    assert "make book" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["erratum", "chapter"])
+def test_issue_templates_are_forms(name: str) -> None:
+    form = read(f".github/ISSUE_TEMPLATE/{name}.yml")
+    assert {"name", "description", "body"} <= set(form)
+    ids = [field["id"] for field in form["body"]]
+    assert len(ids) == len(set(ids))
+    assert all(field["attributes"]["label"] for field in form["body"])
+
+
+def test_hooks_fetch_nothing() -> None:
+    repositories = read(".pre-commit-config.yaml")["repos"]
+    assert [r["repo"] for r in repositories] == ["local"]
+    assert {hook["language"] for r in repositories for hook in r["hooks"]} == {"system"}
+    subprocess.run(
+        [Path(sys.executable).parent / "pre-commit", "validate-config"], cwd=ROOT, check=True
+    )
+
+
+def test_binder_uses_the_environment_of_the_book() -> None:
+    assert (ROOT / ".binder" / "environment.yml").resolve() == ROOT / "environment.yml"
+
+
+def test_every_chapter_has_its_bibliography_registered() -> None:
+    registered = read("_config.yml")["bibtex_bibfiles"]
+    written = sorted(f.relative_to(ROOT).as_posix() for f in ROOT.glob("book/ch*/references.bib"))
+    assert sorted(registered) == written

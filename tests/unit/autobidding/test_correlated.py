@@ -1,0 +1,167 @@
+"""Correlated play: intervals contain equilibria, the sparse LP is the textbook one, learners land."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from scipy.optimize import linprog
+
+from lib.autobidding.bidders import Bidder
+from lib.autobidding.constructions import B1, B4
+from lib.autobidding.correlated import (
+    cce_interval,
+    ce_interval,
+    grid_game,
+    hedge,
+    regret,
+    shading_grid,
+    threshold_grid,
+    undominated,
+)
+from lib.autobidding.market import Market
+
+MODELS = (B4.coarse, B4.fine)
+
+
+def grids(n_even=11, n_low=6):
+    rival = shading_grid(B4.bidders[1].value, n_even=n_even, n_low=n_low)
+    return threshold_grid(MODELS, rival), rival
+
+
+def random_game(seed: int):
+    rng = np.random.default_rng(seed)
+    market = Market(np.ones(3), rng.uniform(0.05, 1, (3, 2)))
+    pair = [Bidder("maxcpa", 2.0), Bidder("maxcpa", 1.0)]
+    rival = np.linspace(0, 1, 6)
+    return market, pair, (threshold_grid([market], rival), rival)
+
+
+def test_intervals_of_b4():
+    wide = grids(41, 24)
+    assert (len(wide[0]), len(wide[1])) == (189, 64)
+    # The grids hold the profiles that the paper designates, up to the grid's rounding.
+    assert 1.0 in wide[1]
+    assert np.abs(wide[0] - float(B4.goals("coarse")[0])).min() < 1e-9
+    coarse, fine = (cce_interval(m, B4.bidders, wide, "revenue") for m in MODELS)
+    assert coarse == pytest.approx((0.6625, 0.68), abs=1e-3)
+    assert fine == pytest.approx((0.027, 0.219), abs=2e-3)
+    # The control: on the same grid, without the equilibrium conditions, anything goes.
+    free = cce_interval(B4.fine, B4.bidders, wide, "revenue", regrets=(math.inf, math.inf))
+    assert free[0] == 0
+    assert free[1] > 1
+
+
+def test_correlated_equilibria_lie_within_the_coarse_ones():
+    for seed in range(3):
+        market, pair, grid = random_game(seed)
+        for metric in ("revenue", "welfare"):
+            narrow, wide = (f(market, pair, grid, metric) for f in (ce_interval, cce_interval))
+            assert wide[0] - 1e-6 <= narrow[0] <= narrow[1] <= wide[1] + 1e-6
+
+
+@pytest.mark.parametrize("rule", ["first", "second"])
+def test_pure_equilibria_of_the_grid_game_lie_within(rule):
+    seen = 0
+    for seed in range(6):
+        market, pair, grid = random_game(seed)
+        game = grid_game(market, pair, grid, rule)
+        u1, u2 = game.utility
+        best = (u1 >= u1.max(axis=0) - 1e-12) & (u2 >= u2.max(axis=1)[:, None] - 1e-12)
+        for metric, table in game.metrics.items():
+            low, high = cce_interval(market, pair, grid, metric, rule)
+            assert (table[best] >= low - 1e-6).all()
+            assert (table[best] <= high + 1e-6).all()
+        seen += int(best.sum())
+    assert seen
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_sparse_programme_is_the_textbook_one(seed):
+    market, pair, grid = random_game(seed)
+    game = grid_game(market, pair, grid)
+    u1, u2 = game.utility
+    rows = [(u1[k] - u1).ravel() for k in range(len(u1))]
+    rows += [(u2[:, [k]] - u2).ravel() for k in range(u2.shape[1])]
+    found = cce_interval(market, pair, grid, "revenue")
+    for sign, end in zip((1, -1), found, strict=True):
+        plain = linprog(
+            sign * game.metrics["revenue"].ravel(),
+            A_ub=np.array(rows),
+            b_ub=np.zeros(len(rows)),
+            A_eq=np.ones((1, u1.size)),
+            b_eq=[1],
+        )
+        assert sign * plain.fun == pytest.approx(end, abs=1e-6)
+
+
+def test_removing_dominated_multipliers_changes_no_correlated_equilibrium(monkeypatch):
+    market, pair, grid = random_game(1)
+    game = grid_game(market, pair, grid)
+    kept = undominated(*game.utility)
+    assert len(kept[0]) * len(kept[1]) < game.utility[0].size
+    short = ce_interval(market, pair, grid, "revenue")
+    monkeypatch.setattr(
+        "lib.autobidding.correlated.undominated",
+        lambda first, second: (np.arange(len(first)), np.arange(second.shape[1])),
+    )
+    assert ce_interval(market, pair, grid, "revenue") == pytest.approx(short, abs=1e-6)
+
+
+def test_regrets_of_the_designated_profiles():
+    assert regret(B4.fine, B4.bidders, (1, 1)) == [Fraction(81, 500), Fraction(49, 1000)]
+    assert regret(B4.coarse, B4.bidders, B4.goals("coarse")) == [0, 0]
+
+
+def test_learners_land_inside_the_interval_widened_by_their_regret():
+    grid = grids()
+    run = hedge(B4.fine, B4.bidders, grid, n_rounds=4000, seeds=range(3))
+    assert run.path.shape == (3, 4000)
+    for k in range(3):
+        low, high = cce_interval(
+            B4.fine, B4.bidders, grid, "revenue", regrets=tuple(run.regrets[k] + 1e-9)
+        )
+        assert low - 1e-6 <= run.revenue[k] <= high + 1e-6
+    again = hedge(B4.fine, B4.bidders, grid, n_rounds=4000, seeds=range(3))
+    assert (again.revenue == run.revenue).all()
+    # The control: bidders that stay at the designated profile are outside.
+    low, high = cce_interval(B4.fine, B4.bidders, grid, "revenue")
+    assert not low <= 0.23 <= high
+
+
+def test_units_of_money_do_not_matter():
+    market, pair, grid = random_game(2)
+    richer = [Bidder("maxcpa", 3 * b.value) for b in pair]
+    base = cce_interval(market, pair, grid, "revenue")
+    scaled = cce_interval(market, richer, (3 * grid[0], 3 * grid[1]), "revenue")
+    assert scaled == pytest.approx((3 * base[0], 3 * base[1]), abs=1e-5)
+
+
+def test_bad_input_is_named():
+    pair, grid = B4.bidders, ([0.0, 1.0], [0.0, 1.0])
+    three = Market([1.0], [[0.1, 0.2, 0.3]])
+    with pytest.raises(ValueError, match="two bidders, got 3"):
+        cce_interval(three, [pair[0]] * 3, grid, "revenue")
+    with pytest.raises(ValueError, match="two bidders, got 3"):
+        threshold_grid([three], [1.0])
+    with pytest.raises(ValueError, match="expected a MAX-CPA bidder without budget"):
+        cce_interval(B1.fine, B1.bidders, grid, "revenue")
+    with pytest.raises(ValueError, match="bidder 1 is"):
+        ce_interval(B4.fine, [pair[0], Bidder("maxcpa", 10, 1)], grid, "revenue")
+    with pytest.raises(ValueError, match="metric is 'profit'"):
+        cce_interval(B4.fine, pair, grid, "profit")
+    with pytest.raises(ValueError, match="rule is 'third'"):
+        cce_interval(B4.fine, pair, grid, "revenue", "third")
+    for bad in ([], [math.nan], [-1.0]):
+        with pytest.raises(ValueError, match="grid of bidder 0"):
+            cce_interval(B4.fine, pair, (bad, [0.0]), "revenue")
+    with pytest.raises(ValueError, match="regrets are"):
+        cce_interval(B4.fine, pair, grid, "revenue", regrets=(-1.0, 0.0))
+    with pytest.raises(ValueError, match="expected rounds and seeds"):
+        hedge(B4.fine, pair, grid, n_rounds=0, seeds=[1])
+    with pytest.raises(ValueError, match="expected a MAX-CPA bidder"):
+        regret(B1.fine, B1.bidders, (10, 1))
+    with pytest.raises(ValueError, match="expected a positive value"):
+        shading_grid(0)
