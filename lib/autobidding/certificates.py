@@ -26,7 +26,7 @@ from lib.autobidding.constructions import (
     Construction,
     with_idle_budgets,
 )
-from lib.autobidding.correlated import cce_interval, threshold_grid
+from lib.autobidding.correlated import cce_interval, common_grids
 from lib.autobidding.equilibrium import EquilibriumCell, equilibria_2p, equilibrium_range
 from lib.autobidding.market import Market, check_refinement
 from lib.autobidding.mechanism import Rule, check_metric
@@ -481,11 +481,8 @@ def correlated_certificate(
     # The enumeration refuses budgets that can bind.
     pure = [construction.equilibria(model) for model in ("coarse", "fine")]
     models = construction.coarse, construction.fine
-    values = [float(b.value) for b in construction.bidders]
-    rival = np.linspace(0, values[1], n_points)
-    own = threshold_grid(models, rival)
     # Up to its value a bidder never spends more than its value for everything: budgets stay idle.
-    grids = own[own <= values[0]], rival
+    grids = common_grids(models, construction.bidders, n_points)
     unlimited = [Bidder(b.kind, b.value) for b in construction.bidders]
     name = "welfare" if metric == "liquid_welfare" else metric
     ranges = [cce_interval(m, unlimited, grids, name) for m in models]

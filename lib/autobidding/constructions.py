@@ -359,6 +359,46 @@ def budget_family(step: Fraction | int | str = Fraction(1, 100)) -> Construction
 
 BUDGET_EXAMPLE = budget_family()
 
+QUARTER = Construction(
+    name="tight pacing example",
+    source="ours: the worst case of one budget and two bidders in pacing equilibrium",
+    fine=Market.exact([1] * 3, _columns("1/2 1/2 0", "0 1/2 1/2")),
+    labels=(0, 1, 1),
+    bidders=_pair("tcpa", (5, 1), (1, None)),
+    rule="first",
+    convention="exhausting",
+)
+
+
+def half_family(mass: Fraction | int | str = Fraction(1, 100)) -> Construction:
+    """Three impressions whose pure equilibria all lose up to half of the liquid welfare.
+
+    Parameters
+    ----------
+    mass : Fraction, int or str
+        Above 0 and below 1/2: bidder 1's prediction on the impression it always wins. The loss
+        tends to one half as it shrinks.
+
+    Raises
+    ------
+    ValueError
+        On a mass outside ``(0, 1/2)``.
+    """
+    m = Fraction(mass)
+    if not 0 < m < Fraction(1, 2):
+        raise ValueError(f"mass is {m}; expected a number above 0 and below 1/2")
+    scale = 1 + 2 * m
+    return Construction(
+        name="half example",
+        source="ours: the worst case of one budget and two bidders in pure equilibrium",
+        fine=Market.exact([1] * 3, [(m, 0), (Fraction(1, 2), (1 - m) / scale), (0, 2 * m / scale)]),
+        labels=(0, 1, 1),
+        bidders=_pair("tcpa", (1 / m, 1), (1, None)),
+        rule="first",
+        convention="exhausting",
+    )
+
+
 BEST_SELECTION = Construction(
     name="best-equilibrium example",
     source="ours: the best equilibrium gets worse",

@@ -19,7 +19,6 @@ from scipy.optimize import linprog
 from scipy.sparse import block_array, coo_array, csr_array, eye_array, kron
 
 from lib.autobidding.bidders import Bidder, Number, check_bidders, multipliers_of
-from lib.autobidding.constructions import B4
 from lib.autobidding.equilibrium import best_response
 from lib.autobidding.market import Array, Market
 from lib.autobidding.mechanism import Rule
@@ -169,36 +168,45 @@ def grid_game(
     return GridGame((axes[0], axes[1]), (first, second), {"revenue": revenue, "welfare": welfare})
 
 
-def b4_grids(n_second: int = 41) -> tuple[Floats, Floats]:
-    """Common grid of multipliers for both models of construction B.4.
+def common_grids(
+    markets: Sequence[Market], bidders: Sequence[Bidder], n_second: int
+) -> tuple[Floats, Floats]:
+    """Build one grid of multipliers for several models of the same users.
 
-    Bidder 2's run from zero to its value in equal steps (above its value a multiplier is weakly
-    dominated); bidder 1's are those at which it ties one of them.
+    Bidder 1's run from zero to its value in equal steps (a multiplier above it is weakly
+    dominated); bidder 0's are those, up to its value, at which it ties one of them.
 
     Parameters
     ----------
+    markets : sequence of Market
+        With two bidders.
+    bidders : sequence of two Bidder
     n_second : int
-        Multipliers of bidder 2, at least 2. With 41 or 101 the designated profiles are on the grid.
+        Multipliers of bidder 1, at least 2.
 
     Returns
     -------
     tuple of two ndarrays
-        Of at most ``3 n_second - 2`` and of ``n_second`` effective multipliers.
+        Effective multipliers of bidder 0 and of bidder 1.
 
     Raises
     ------
     ValueError
-        On fewer than two.
+        On fewer than two multipliers, or another number of bidders.
 
     Examples
     --------
-    >>> [len(grid) for grid in b4_grids()]
-    [121, 41]
+    >>> pair = [Bidder("maxcpa", 4.0), Bidder("maxcpa", 2.0)]
+    >>> first, second = common_grids([Market([1.0], [[0.5, 0.25]])], pair, 3)
+    >>> first.tolist(), second.tolist()
+    ([0.0, 0.5, 1.0], [0.0, 1.0, 2.0])
     """
     if n_second < 2:
         raise ValueError(f"n_second is {n_second}; expected at least 2")
-    rival = np.linspace(0, float(B4.bidders[1].value), n_second)
-    return threshold_grid([B4.coarse, B4.fine], rival), rival
+    values = [float(b.value) for b in bidders]
+    rival = np.linspace(0, values[1], n_second)
+    own = threshold_grid(markets, rival)
+    return own[own <= values[0]], rival
 
 
 def cce_interval(

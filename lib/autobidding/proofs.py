@@ -415,6 +415,21 @@ def budget_family_loss() -> Check:
     )
 
 
+def budget_family_limit() -> Fraction:
+    """Return the limit of the loss along :func:`.budget_family`, where delta is twice epsilon.
+
+    Examples
+    --------
+    >>> budget_family_limit()
+    Fraction(1, 4)
+    """
+    eps = _positive("epsilon")
+    second, third = sp.Rational(1, 2) - eps, sp.Rational(1, 2) + 2 * eps
+    coarse, fine = 1 + second + third, 1 + third
+    limit = sp.limit((coarse - fine) / coarse, eps, 0, "+")
+    return Fraction(int(limit.p), int(limit.q))
+
+
 def quarter_bound() -> Check:
     """One budget, two bidders: the two estimates of the pacing theorem and their product."""
     r, fine_r, gap, s = _positive("r q d s")

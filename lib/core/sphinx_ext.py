@@ -162,7 +162,8 @@ class _LedgerDirective(SphinxDirective):  # type: ignore[misc]  # Sphinx is unty
         if row.interval:
             cell += _small(format_interval(row.interval) + unit)
         document = row.notebook.removesuffix(".ipynb")
-        place = f"{Path(document).name}, cell {row.cell}"
+        number = Path(document).name.partition("_")[0]
+        place = f"notebook {number}, cell {row.cell}"
         cell += _small(_link(place, document, anchor(row.claim.id)))
         return cell
 

@@ -14,19 +14,20 @@
 
 # %%
 import math
+from fractions import Fraction
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from lib.autobidding import ceilings
+from lib.autobidding import ceilings, proofs
 from lib.autobidding import constructions as cons
 from lib.autobidding.bidders import multipliers_of
 from lib.autobidding.certificates import construction_verdict
 from lib.autobidding.correlated import (
-    b4_grids,
     cce_interval,
     ce_interval,
+    common_grids,
     hedge,
 )
 from lib.autobidding.equilibrium import equilibria_2p, equilibrium_range
@@ -87,7 +88,7 @@ pd.DataFrame(
         for name, found in cells.items()
         for cell in found
     ]
-).style.hide()
+)
 
 # %%
 binding = {
@@ -195,6 +196,63 @@ ledger.report(
 )
 
 # %% [markdown]
+# How much can such a market lose? With one budget and two bidders the answer is exact
+# ({doc}`/book/ch01_autobidding/beyond`): a quarter in pacing equilibrium, where clusters can be
+# shared, and a half in pure equilibrium, where they cannot. Both are reached in the limit or
+# attained.
+
+# %%
+family = [cons.budget_family(step) for step in ("1/10", "1/100", "1/1000")]
+losses = [
+    construction_verdict(c, "liquid_welfare", undominated=False).certificate
+    for c in family
+]
+pd.DataFrame(
+    {
+        "step": ["1/10", "1/100", "1/1000"],
+        "loss": [
+            float(1 - c.fine_range[1] / c.coarse_range[0]) for c in losses
+        ],
+    }
+).round(4)
+
+# %%
+ledger.report("ch01.ours.budget_family.limit", proofs.budget_family_limit())
+
+# %%
+quarter = [
+    fppe(
+        m,
+        [b.value for b in cons.QUARTER.bidders],
+        [b.budget for b in cons.QUARTER.bidders],
+    )
+    for m in (cons.QUARTER.coarse, cons.QUARTER.fine)
+]
+ledger.report("ch01.ours.pacing_quarter", [eq.liquid_welfare for eq in quarter])
+
+# %%
+shrinking = [
+    construction_verdict(
+        cons.half_family(m), "liquid_welfare", undominated=False
+    )
+    for m in ("1/10", "1/100", "1/1000", "1/10000")
+]
+lost = [
+    1 - v.certificate.fine_range[1] / v.certificate.coarse_range[0]
+    for v in shrinking
+]
+ledger.report(
+    "ch01.ours.pure_half",
+    all(v.mark == "violated_in_every_equilibrium" for v in shrinking)
+    and lost == sorted(lost)
+    and max(lost) < Fraction(1, 2),
+    control=lost[-1] > Fraction(1, 4),
+)
+pd.DataFrame(
+    {"loss in every pure equilibrium": [float(x) for x in lost]}
+).round(4)
+
+# %% [markdown]
 # ## Pacing: the budget selection is principled
 #
 # With budgets the paper takes the largest multiplier that exhausts the budget. A *first-price
@@ -268,7 +326,7 @@ pd.DataFrame(
         "share of the best, worst found": [s.optimum for s in searches],
         "control": [s.control for s in searches],
     }
-).round(3).style.hide().format(precision=3)
+).round(3)
 
 # %%
 first_price, second_price, pacing = searches
@@ -307,6 +365,11 @@ try:
     refused = False
 except LookupError:
     refused = True
+lowest = {
+    name: equilibrium_range(equilibria_2p(m, cons.B1.bidders), "welfare")[0]
+    for name, m in partitions.items()
+}
+ledger.report("ch01.ours.shutout_floor", lowest == shut_out)
 ledger.report(
     "ch01.ours.two_bidder_shutout",
     len(set(shut_out.values())) == 1,
@@ -323,8 +386,10 @@ ledger.report(
 # multipliers.
 
 # %%
-grids = b4_grids(101)
 b4 = {"coarse": cons.B4.coarse, "fine": cons.B4.fine}
+grids, smaller = (
+    common_grids(list(b4.values()), cons.B4.bidders, n) for n in (101, 41)
+)
 interval = {
     (name, metric): cce_interval(market, cons.B4.bidders, grids, metric)
     for name, market in b4.items()
@@ -363,7 +428,7 @@ ledger.report(
 
 # %%
 coarser = {
-    name: cce_interval(market, cons.B4.bidders, b4_grids(41), "revenue")
+    name: cce_interval(market, cons.B4.bidders, smaller, "revenue")
     for name, market in b4.items()
 }
 apart = all(
@@ -411,7 +476,7 @@ ledger.report(
 # %%
 runs = {
     name: hedge(
-        market, cons.B4.bidders, b4_grids(41), n_rounds=5000, seeds=range(20)
+        market, cons.B4.bidders, smaller, n_rounds=5000, seeds=range(20)
     )
     for name, market in b4.items()
 }

@@ -128,7 +128,6 @@ def draw_curves(ax, table, styles):
             marker=marker,
             color=figures.PALETTE[color],
             elinewidth=1,
-            capsize=2.5,
             label=label,
         )
     ticks = sorted(table["clusters"].unique())
@@ -138,7 +137,7 @@ def draw_curves(ax, table, styles):
     ax.set_xlabel("clusters of the model")
 
 
-fig, ax = plt.subplots(figsize=(6.2, 3.6))
+fig, ax = plt.subplots(figsize=(5.4, 3.1))
 draw_curves(ax, table, {k: RULES[k] for k in ("first", "second")})
 ax.set_ylabel("revenue (money per customer)")
 ax.set_title("Hillstrom: real customers, simulated targets")
@@ -238,8 +237,21 @@ measures = [
 ]
 runs["other half"].groupby("clusters")[measures].mean().round(3)
 
+# %% [markdown]
+# The figure shows that run (unsmoothed) and, on the right, three more that are explained below it:
+# two controls and a repair.
+
 # %%
-fig, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.6))
+kinds = {
+    "other half": ("unsmoothed", "vermillion", "s"),
+    "shuffled features": ("unsmoothed, shuffled", "grey", "D"),
+    "empirical Bayes": ("empirical Bayes", "blue", "o"),
+    "same half": ("judged in sample", "black", ""),
+}
+promise = pd.concat(
+    [summaries[name].query("rule == 'cpa'").assign(rule=name) for name in kinds]
+)
+fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.2))
 draw_curves(
     left,
     summaries["other half"],
@@ -249,34 +261,30 @@ draw_curves(
     },
 )
 left.set_ylabel("money per customer")
-left.set_title("Revenue and value")
-left.legend(loc="upper left")
-draw_curves(
-    right,
-    summaries["other half"],
-    {"cpa": ("all advertisers", "blue", "o")},
-)
-right.axhline(1, color=figures.PALETTE["grey"], linestyle="--")
-right.annotate("promise", (1, 1), xytext=(1, 0.965), color="#555555")
-right.set_ylabel("realised cost per conversion / target")
-right.set_title("The tCPA promise")
-fig.suptitle("Hillstrom, fitted on one half and run on the other")
+left.set_title("Hillstrom, fitted on half: unsmoothed")
+draw_curves(right, promise, kinds)
+right.set_ylabel("cost per conversion / target")
+right.set_title("The tCPA promise (target = 1)")
+right.set_ylim(top=1.4)
 for ax in (left, right):
+    ax.legend(loc="upper left", fontsize=9)
     ax.tick_params(axis="x", labelsize=8)
 figures.show(
     fig,
     alt="Left: collected revenue rises with clusters to 0.23 while delivered "
-    "value peaks at 6 clusters and falls. Right: realised cost per conversion "
-    "over target rises from 1.0 to about 1.2.",
-    caption="Hillstrom (real visits, simulated targets), unsmoothed estimates. "
-    "Collected revenue keeps rising, as the theorem says of the model's own "
-    "numbers. Delivered value does not: beyond a few clusters the winner is "
-    "more and more often the one whose rate was overestimated, and its cost "
-    "per conversion leaves the target. Bars: 95 % intervals over splits.",
+    "value peaks at 6 clusters and falls. Right: cost per conversion over "
+    "target rises to about 1.2 without smoothing, with real or shuffled "
+    "features; with empirical Bayes and in sample it stays near 1.",
+    caption="Hillstrom (real visits, simulated targets). Left: collected "
+    "revenue keeps rising, as the theorem says of the model's own numbers; "
+    "delivered value does not. Right: unsmoothed estimates break the promise "
+    "as clusters multiply. In sample it seems kept exactly; empirical Bayes "
+    "keeps it within its interval. Bars: 95 % intervals over splits.",
 )
 
 # %% [markdown]
-# This is the winner's curse. The auction picks the larger of two estimates, so it picks errors
+# Beyond a few clusters the winner is more and more often the advertiser whose rate was
+# overestimated, and its cost per conversion leaves the target. This is the winner's curse. The auction picks the larger of two estimates, so it picks errors
 # along with quality. The theorem does not fail; its assumption does. Rates that are calibrated on
 # the customers who were counted are not calibrated on others *given that they won*.
 
@@ -386,31 +394,6 @@ pd.DataFrame(
 # calibrated whoever wins: choosing the largest does not bias them, as long as the prior is right.
 
 # %%
-pairs = {
-    "other half": ("unsmoothed", "vermillion", "s"),
-    "shuffled features": ("unsmoothed, features shuffled", "grey", "D"),
-    "empirical Bayes": ("empirical Bayes", "blue", "o"),
-    "same half": ("unsmoothed, judged in sample", "black", "v"),
-}
-promise = pd.concat(
-    [summaries[name].query("rule == 'cpa'").assign(rule=name) for name in pairs]
-)
-fig, ax = plt.subplots(figsize=(6.2, 3.6))
-draw_curves(ax, promise, pairs)
-ax.set_ylabel("realised cost per conversion / target")
-ax.set_title("Hillstrom: who keeps the promise on unseen customers?")
-ax.legend()
-figures.show(
-    fig,
-    alt="Realised cost over target by clusters. Unsmoothed and shuffled models "
-    "rise to about 1.2; empirical Bayes and in-sample stay near 1.",
-    caption="Hillstrom (real visits, simulated targets). Unsmoothed estimates "
-    "break the promise as clusters multiply, with real features or shuffled "
-    "ones. Judged in sample they seem to keep it exactly. Empirical Bayes "
-    "keeps it on unseen customers within its interval.",
-)
-
-# %%
 smooth = runs["empirical Bayes"]
 table = pd.DataFrame()
 for name, run in (("unsmoothed", out), ("empirical Bayes", smooth)):
@@ -481,7 +464,7 @@ film_table = pd.concat(
 )
 
 # %%
-fig, ax = plt.subplots(figsize=(6.2, 3.6))
+fig, ax = plt.subplots(figsize=(5.4, 3.1))
 draw_curves(ax, film_table, RULES)
 ax.set_ylabel("revenue (money per user)")
 ax.set_title("MovieLens as an analogy: ten genres bid for users")
@@ -574,35 +557,33 @@ def share_table(event, column="share"):
 
 
 # %%
-fig, axes = plt.subplots(1, 3, figsize=(8.6, 3.2), sharey=True)
+fig, axes = plt.subplots(1, 3, figsize=(6.8, 2.7), sharey=True)
 panels = {
-    "spa_falls": "second price falls",
-    "spa_rises": "second price rises",
-    "control_falls": "first price falls,\nmiscalibrated fine model",
+    "spa_falls": "% of simulated markets:\nsecond price falls",
+    "spa_rises": "second price\nrises",
+    "control_falls": "first price falls,\nmiscalibrated",
 }
 for ax, (event, title) in zip(axes, panels.items(), strict=True):
     sns.heatmap(
         100 * share_table(event),
         ax=ax,
         annot=True,
-        fmt=".1f",
+        fmt=".0f",
         cmap="cividis",
         vmin=0,
         vmax=100,
-        cbar=ax is axes[-1],
-        cbar_kws={"label": "% of markets"},
+        cbar=False,
     )
     ax.set_title(title)
     ax.set_xlabel("clusters, fine / coarse")
     ax.set_ylabel("bidders" if ax is axes[0] else "")
     ax.tick_params(axis="y", rotation=0)
-fig.suptitle("Simulated markets: what refinement does to revenue")
 figures.show(
     fig,
-    alt="Three heat maps of shares of random markets by bidders and clusters. "
+    alt="Three heat maps of percentages of random markets by bidders and clusters. "
     "Second price falls nearly always with two bidders and many clusters, and "
     "hardly ever with ten.",
-    caption="Simulated markets. With two bidders truthful second-price revenue "
+    caption="Percentage of simulated markets. With two bidders truthful second-price revenue "
     "never rises, and with many clusters it practically always falls. With ten "
     "bidders it practically always rises. First-price revenue never fell "
     "(theorem); the right panel is its control, a fine model whose predictions "
@@ -664,12 +645,13 @@ print(
 )
 
 # %%
-fig, ax = plt.subplots(figsize=(6.2, 3.2))
+fig, ax = plt.subplots(figsize=(5.4, 2.7))
 sns.histplot(
     100 * relative.round(9).clip(upper=0.59),
     bins=np.arange(-30, 62, 2),
     stat="percent",
     color=figures.PALETTE["liquid welfare"],
+    linewidth=0,
     ax=ax,
 )
 ax.axvline(0, color=figures.PALETTE["violation"], linestyle="--")
@@ -705,26 +687,14 @@ for name, mask in (("missing", missing), ("not_unique", several)):
         digits=4,
     )
 
+# %% [markdown]
+# Share of simulated markets (%) by number of binding equilibria. Only where both counts are one
+# does the paper's convention name one outcome before and one after refinement.
+
 # %%
-fig, ax = plt.subplots(figsize=(4.6, 3.4))
-sns.heatmap(
-    100 * pd.crosstab(binding["coarse"], binding["fine"], normalize=True),
-    annot=True,
-    fmt=".1f",
-    cmap="cividis",
-    cbar_kws={"label": "% of markets"},
-    ax=ax,
-)
-ax.set_xlabel("binding equilibria, fine model")
-ax.set_ylabel("binding equilibria, coarse model")
-ax.tick_params(axis="y", rotation=0)
-ax.set_title("Simulated: second price, two tCPA bidders")
-figures.show(
-    fig,
-    alt="Heat map of the number of binding equilibria in the coarse and in the "
-    "fine model.",
-    caption="Simulated markets. Only where both counts are one does the paper's "
-    "convention name one outcome before and one after refinement.",
+counts = pd.crosstab(binding["coarse"], binding["fine"], normalize=True)
+(100 * counts).round(1).rename_axis(
+    index="binding, coarse model", columns="binding, fine model"
 )
 
 # %% [markdown]

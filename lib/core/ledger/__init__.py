@@ -1,8 +1,8 @@
 """The ledger: claims in, verdicts out.
 
 A chapter declares its claims in ``book/<chapter>/claims.yml``, a notebook reports what it measured
-with `report`, and `verdict` compares the two. Nothing else makes a verdict, and none is stored:
-notebooks keep measurements only, so a verdict always follows the claim as it is declared now.
+with `report`, and `verdict` compares the two. Nothing else makes a verdict, and none is read back:
+rows are made from the stored measurements, so a verdict follows the claim as it is declared now.
 
 Shell: ``python -m lib.core.ledger --json | --table | --check [--chapter SLUG]``.
 """

@@ -100,7 +100,7 @@ def _facts(claim: Claim, measurement: Measurement) -> list[tuple[str, str]]:
         label = "paper" if claim.by == "paper" else "expected"
         facts.append((label, format_value(claim.value) + unit))
     facts.append(("holds if", describe(claim)))
-    facts.append(("basis", claim.basis))
+    facts.append(("run on", claim.basis))
     if measurement.control is not None:
         evidence = measurement.control if isinstance(measurement.control, str) else claim.control
         facts.append(("control failed, as it must", evidence or "yes"))

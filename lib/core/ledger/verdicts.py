@@ -190,7 +190,7 @@ def describe(claim: Claim) -> str:
     tolerance, form = claim.tolerance, claim.form
     same_sign = "; else the same sign" if tolerance.get("sign") is True else ""
     if form == "exact":
-        return "exactly" + same_sign
+        return "equal" + same_sign
     if form == "distance":
         parts = [f"±{format_value(tolerance['abs'])}"] if "abs" in tolerance else []
         if "rel" in tolerance:

@@ -1,4 +1,4 @@
-"""Correlated play: intervals contain equilibria, the sparse LP is the textbook one, learners land."""
+"""Correlated play: intervals hold equilibria, the sparse LP is the textbook one, learners land."""
 
 from __future__ import annotations
 

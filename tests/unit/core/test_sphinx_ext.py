@@ -221,7 +221,7 @@ def test_notebook_outside_the_book_is_named_but_not_linked(book: Path):
     write(book, "index.md", PAGES["index.md"].replace("notebooks/ch01_toy/01_one\n", ""))
     build(book)
     row = page(book, "book/ledger.html").find(id="row-ch01.a")
-    assert "01_one, cell 1" in row.text
+    assert "notebook 01, cell 1" in row.text
     assert not [a for a in row.select("a") if "notebooks" in a["href"]]
 
 
