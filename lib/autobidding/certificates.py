@@ -15,6 +15,7 @@ from fractions import Fraction
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from lib.autobidding.bidders import Bidder
 from lib.autobidding.constructions import (
@@ -482,12 +483,12 @@ def correlated_certificate(
     pure = [construction.equilibria(model) for model in ("coarse", "fine")]
     models = construction.coarse, construction.fine
     # Up to its value a bidder never spends more than its value for everything: budgets stay idle.
-    grids = common_grids(models, construction.bidders, n_points)
+    grids = common_grids(models, construction.bidders, n_even=n_points)
     unlimited = [Bidder(b.kind, b.value) for b in construction.bidders]
     name = "welfare" if metric == "liquid_welfare" else metric
     ranges = [cce_interval(m, unlimited, grids, name) for m in models]
     return CorrelatedCertificate(
-        metric, (len(grids[0]), n_points), ranges[0], ranges[1], len(pure[0]), len(pure[1])
+        metric, (len(grids[0]), len(grids[1])), ranges[0], ranges[1], len(pure[0]), len(pure[1])
     )
 
 
@@ -631,3 +632,40 @@ def construction_verdict(
         selection=selection,
         undominated=undominated,
     )
+
+
+def verdict_frame(
+    construction: Construction, cases: Sequence[tuple[str, Selection]], **options: Any
+) -> pd.DataFrame:
+    """Tabulate the verdicts of a construction, with the range of all equilibria and a witness.
+
+    Parameters
+    ----------
+    construction : Construction
+    cases : sequence of (metric, selection)
+    **options
+        Passed to :func:`verdict`.
+
+    Returns
+    -------
+    DataFrame
+        One row a case, indexed by metric; numbers as text with four digits.
+    """
+    rows = []
+    for metric, selection in cases:
+        judged = construction_verdict(construction, metric, selection=selection, **options)
+        proof = judged.certificate
+        values = proof.witness_values
+        rows.append(
+            {
+                "metric": metric.replace("_", " "),
+                "compared": selection,
+                "verdict": judged.mark.replace("_", " "),
+                "all coarse": " to ".join(f"{float(x):.4g}" for x in proof.coarse_range),
+                "all fine": " to ".join(f"{float(x):.4g}" for x in proof.fine_range),
+                "witness": "none"
+                if values is None
+                else " → ".join(f"{float(x):.4g}" for x in values),
+            }
+        )
+    return pd.DataFrame(rows).set_index("metric")

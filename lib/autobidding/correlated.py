@@ -169,11 +169,11 @@ def grid_game(
 
 
 def common_grids(
-    markets: Sequence[Market], bidders: Sequence[Bidder], n_second: int
+    markets: Sequence[Market], bidders: Sequence[Bidder], *, n_even: int = 41, n_low: int = 24
 ) -> tuple[Floats, Floats]:
     """Build one grid of multipliers for several models of the same users.
 
-    Bidder 1's run from zero to its value in equal steps (a multiplier above it is weakly
+    Bidder 1's are a :func:`shading_grid` up to its value (a multiplier above it is weakly
     dominated); bidder 0's are those, up to its value, at which it ties one of them.
 
     Parameters
@@ -181,8 +181,8 @@ def common_grids(
     markets : sequence of Market
         With two bidders.
     bidders : sequence of two Bidder
-    n_second : int
-        Multipliers of bidder 1, at least 2.
+    n_even, n_low : int
+        As in :func:`shading_grid`.
 
     Returns
     -------
@@ -192,21 +192,18 @@ def common_grids(
     Raises
     ------
     ValueError
-        On fewer than two multipliers, or another number of bidders.
+        On fewer than two steps, or another number of bidders.
 
     Examples
     --------
-    >>> pair = [Bidder("maxcpa", 4.0), Bidder("maxcpa", 2.0)]
-    >>> first, second = common_grids([Market([1.0], [[0.5, 0.25]])], pair, 3)
+    >>> pair = [Bidder("maxcpa", 4.0), Bidder("maxcpa", 10.0)]
+    >>> first, second = common_grids([Market([1.0], [[0.5, 0.25]])], pair, n_even=3, n_low=2)
     >>> first.tolist(), second.tolist()
-    ([0.0, 0.5, 1.0], [0.0, 1.0, 2.0])
+    ([0.0, 0.005, 0.5, 2.5], [0.0, 0.01, 1.0, 5.0, 10.0])
     """
-    if n_second < 2:
-        raise ValueError(f"n_second is {n_second}; expected at least 2")
-    values = [float(b.value) for b in bidders]
-    rival = np.linspace(0, values[1], n_second)
+    rival = shading_grid(bidders[1].value, n_even=n_even, n_low=n_low)
     own = threshold_grid(markets, rival)
-    return own[own <= values[0]], rival
+    return own[own <= float(bidders[0].value)], rival
 
 
 def cce_interval(

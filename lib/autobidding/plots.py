@@ -196,3 +196,38 @@ def filtration_figure(
     axes[0, 0].set_ylabel("predicted conversions per opportunity")
     axes[0, 0].legend(fontsize=8)
     return fig
+
+
+def learning_figure(
+    paths: Mapping[str, np.ndarray[Any, Any]],
+    bands: Mapping[str, tuple[float, float]],
+    designated: float,
+) -> Figure:
+    """Draw the running average revenue of learners against each model's equilibrium interval.
+
+    Parameters
+    ----------
+    paths : mapping of str to ndarray, shape (n_seeds, n_rounds)
+        Model names are those of the palette, such as ``"coarse"`` and ``"fine"``.
+    bands : mapping of str to (low, high)
+        Revenue over all coarse correlated equilibria.
+    designated : float
+        Revenue at the fine profile that the paper designates.
+
+    Returns
+    -------
+    Figure
+        Lines are medians over seeds, shaded ribbons the 5 to 95 % range.
+    """
+    fig: Figure
+    fig, ax = plt.subplots()
+    for name, path in paths.items():
+        color = PALETTE[name]
+        rounds = np.arange(1, path.shape[1] + 1)
+        ax.axhspan(*bands[name], color=color, alpha=0.25, lw=0)
+        ax.plot(rounds, np.quantile(path, 0.5, axis=0), color=color, label=f"{name} model")
+        ax.fill_between(rounds, *np.quantile(path, [0.05, 0.95], axis=0), color=color, alpha=0.3)
+    ax.axhline(designated, color=PALETTE["control"], ls="--", label="designated profile, fine")
+    ax.set(xscale="log", xlabel="rounds", ylabel="average revenue (money per opportunity)")
+    ax.legend()
+    return fig

@@ -22,7 +22,10 @@ from fractions import Fraction
 import pandas as pd
 
 from lib.autobidding.bidders import multipliers_of
-from lib.autobidding.certificates import construction_verdict, table1
+from lib.autobidding.certificates import (
+    table1,
+    verdict_frame,
+)
 from lib.autobidding.constructions import B1, B2, B3, B4, with_idle_budgets
 from lib.autobidding.equilibrium import best_response, search_equilibria
 from lib.autobidding.mechanism import outcome
@@ -231,33 +234,7 @@ ledger.report("ch01.ours.b1.worst_to_worst", worst["fine"] - worst["coarse"])
 
 
 # %%
-def verdict_table(construction, cases, **options):
-    """Show the verdict and its witness for several metrics and selections."""
-    rows = []
-    for metric, selection in cases:
-        judged = construction_verdict(
-            construction, metric, selection=selection, **options
-        )
-        proof = judged.certificate
-        ends = [*proof.coarse_range, *proof.fine_range]
-        low, high, fine_low, fine_high = (f"{float(x):.4g}" for x in ends)
-        values = proof.witness_values
-        rows.append(
-            {
-                "metric": metric.replace("_", " "),
-                "compared": selection,
-                "verdict": judged.mark.replace("_", " "),
-                "all coarse": f"{low} to {high}",
-                "all fine": f"{fine_low} to {fine_high}",
-                "witness": "none"
-                if values is None
-                else f"{float(values[0]):.4g} → {float(values[1]):.4g}",
-            }
-        )
-    return pd.DataFrame(rows).set_index("metric")
-
-
-verdict_table(
+verdict_frame(
     B1,
     [
         ("welfare", "binding"),
@@ -399,7 +376,7 @@ ledger.report(
 # is a natural one: notebook 3 shows that it is the first-price pacing equilibrium.
 
 # %%
-verdict_table(
+verdict_frame(
     B2,
     [("liquid_welfare", "all"), ("revenue", "maximal"), ("revenue", "all")],
     undominated=False,
@@ -448,7 +425,7 @@ ledger.report(
 )
 
 # %%
-verdict_table(B3, [("revenue", "all"), ("welfare", "all")])
+verdict_frame(B3, [("revenue", "all"), ("welfare", "all")])
 
 # %% [markdown]
 # ## B.4: first price, MAX-CPA

@@ -16,7 +16,6 @@
 import math
 from fractions import Fraction
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -34,7 +33,7 @@ from lib.autobidding.equilibrium import equilibria_2p, equilibrium_range
 from lib.autobidding.interactive import market_explorer
 from lib.autobidding.mechanism import outcome
 from lib.autobidding.pacing import fppe, proportional_response
-from lib.autobidding.plots import cells_figure
+from lib.autobidding.plots import cells_figure, learning_figure
 from lib.core import figures, ledger
 
 figures.use()
@@ -387,9 +386,8 @@ ledger.report(
 
 # %%
 b4 = {"coarse": cons.B4.coarse, "fine": cons.B4.fine}
-grids, smaller = (
-    common_grids(list(b4.values()), cons.B4.bidders, n) for n in (101, 41)
-)
+grids = common_grids(list(b4.values()), cons.B4.bidders)
+smaller = common_grids(list(b4.values()), cons.B4.bidders, n_even=21, n_low=12)
 interval = {
     (name, metric): cce_interval(market, cons.B4.bidders, grids, metric)
     for name, market in b4.items()
@@ -423,8 +421,10 @@ ledger.report(
 )
 
 # %% [markdown]
-# The ends of these intervals depend on the grid a little; that they do not meet does not. On a
-# grid with fewer points the intervals of one model overlap, those of the two models still do not.
+# The ends of these intervals depend on the grid: without multipliers near zero, bidders cannot
+# shade deeply, and the fine model's lower end rises. This grid (even steps and geometric ones) was
+# settled after looking at several, with the expected values known, so read the ends as those of
+# one grid. What does not depend on it is that the two models' intervals are apart.
 
 # %%
 coarser = {
@@ -480,30 +480,9 @@ runs = {
     )
     for name, market in b4.items()
 }
-fig, ax = plt.subplots()
-rounds = np.arange(1, 5001)
-for name, run in runs.items():
-    color = figures.PALETTE[name]
-    ax.axhspan(*coarser[name], color=color, alpha=0.25, lw=0)
-    ax.plot(rounds, np.quantile(run.path, 0.5, axis=0), color=color, label=name)
-    ax.fill_between(
-        rounds,
-        *np.quantile(run.path, [0.05, 0.95], axis=0),
-        color=color,
-        alpha=0.3,
-    )
-ax.axhline(
-    designated["fine"],
-    color=figures.PALETTE["control"],
-    ls="--",
-    label="designated, fine",
+fig = learning_figure(
+    {name: run.path for name, run in runs.items()}, coarser, designated["fine"]
 )
-_ = ax.set(
-    xscale="log",
-    xlabel="rounds",
-    ylabel="average revenue (money per opportunity)",
-)
-_ = ax.legend()
 figures.show(
     fig,
     alt="Running average revenue of learning bidders in the coarse and the fine model; the two "
@@ -526,11 +505,10 @@ ledger.report(
 )
 
 # %%
-worst_welfare = interval["fine", "welfare"][0]
-optimum = float(cons.B4.coarse.mass[0, 0] * cons.B4.bidders[0].value)
-kept = worst_welfare / optimum
+maxcpa = ceilings.first_price_maxcpa()
 ledger.report(
-    "ch01.ours.ceiling.maxcpa_fpa",
-    kept * ceilings.KAPPA["first price, MAX-CPA, CCE"] >= 1,
-    control=kept < 1,
+    "ch01.ours.ceiling.maxcpa_fpa", maxcpa.holds, control=maxcpa.control < 1
+)
+print(
+    f"worst share kept: {maxcpa.kept:.3f}, proved: {1 / ceilings.KAPPA[maxcpa.name]:.3f}"
 )
