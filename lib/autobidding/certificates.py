@@ -48,8 +48,8 @@ PROOF_INSTANCES = 200
 
 PROOF_SEED = 20260529
 
-CCE_POINTS = 49
-"""Multipliers of bidder 2 in the linear programmes over coarse correlated equilibria."""
+CCE_POINTS = 41
+"""Even steps of bidder 2's multipliers in the programmes over coarse correlated equilibria."""
 
 
 @dataclass(frozen=True)
@@ -452,8 +452,8 @@ def correlated_certificate(
 ) -> CorrelatedCertificate:
     """Compare the metric's intervals over coarse correlated equilibria on a common grid.
 
-    Bidder 2 has evenly spaced effective multipliers from zero to its value, bidder 1 all those that
-    just tie one of them in a cluster of either model: it never needs another one.
+    The grid is :func:`.common_grids`: bidder 2 has even and geometric steps up to its value, bidder
+    1 all multipliers that just tie one of them in a cluster of either model: it needs no other.
 
     Parameters
     ----------
@@ -461,7 +461,7 @@ def correlated_certificate(
         In first price, with MAX-CPA bidders whose budgets, if any, cannot bind.
     metric : {"revenue", "welfare", "liquid_welfare"}
     n_points : int
-        Multipliers of bidder 2, at least two.
+        Even steps of bidder 2's multipliers, at least two.
 
     Raises
     ------

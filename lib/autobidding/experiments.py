@@ -55,6 +55,7 @@ __all__ = [
     "hillstrom_trial",
     "holdout",
     "level_rates",
+    "mean_with_interval",
     "movielens_filtration",
     "pacing_curve",
     "read_hillstrom",
@@ -813,6 +814,11 @@ def split_differences(splits: pd.DataFrame, measure: str, fine: int, coarse: int
             raise ValueError(f"no level with {clusters} clusters; there are {list(wide)}")
     difference: Floats = (wide[fine] - wide[coarse]).to_numpy()
     return difference
+
+
+def mean_with_interval(values: npt.ArrayLike) -> tuple[float, Interval]:
+    """Return the mean over splits and its :func:`corrected_t_interval`."""
+    return float(np.asarray(values, dtype=float).mean()), corrected_t_interval(values)
 
 
 # ── MovieLens, an analogy ─────────────────────────────────────────────────────────────────────

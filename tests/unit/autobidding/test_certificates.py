@@ -149,11 +149,10 @@ def test_table_has_all_cells(monkeypatch):
 
 
 def test_correlated_intervals_of_b4():
-    """Golden: the intervals of the dossier, on its grid."""
+    """Golden: the intervals of the dossier; its grid is not specified, so ours is another."""
     revenue = correlated_certificate(B4, "revenue")
-    assert revenue.grid_sizes == (145, 49)
-    assert revenue.coarse_range == pytest.approx((0.6625, 0.68), abs=0.004)
-    assert revenue.fine_range == pytest.approx((0.027, 0.219), abs=0.015)
+    assert revenue.coarse_range == pytest.approx((0.6625, 0.68), abs=0.001)
+    assert revenue.fine_range == pytest.approx((0.027, 0.219), abs=0.002)
     assert (revenue.pure_coarse, revenue.pure_fine) == (1, 0)
     # .23, the revenue of the designated fine profile, lies outside.
     assert revenue.fine_range[1] < float(B4.outcome("fine").revenue)
