@@ -18,7 +18,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import pooch
 import yaml
 
 from lib.core.paths import CACHE, ROOT
@@ -193,6 +192,10 @@ def _mirror() -> Path | None:
 
 def _download(file: DataFile, target: Path) -> Path:
     """Download one file with pooch, which verifies before it renames."""
+    # Here and not on top: importing pooch in a kernel without widgets makes tqdm warn on stderr,
+    # which a notebook that downloads nothing would store.
+    import pooch
+
     pooch.get_logger().setLevel("WARNING")  # its notes would end up in a notebook's outputs
     try:
         pooch.retrieve(

@@ -22,14 +22,9 @@
 
 # %%
 import re
-import warnings
 
 import numpy as np
 import pandas as pd
-from tqdm import TqdmWarning
-
-# The downloader asks for a progress widget, which no page of the book can show.
-warnings.simplefilter("ignore", TqdmWarning)
 
 from lib.autobidding import atlas
 from lib.autobidding import experiments as ex
