@@ -58,7 +58,8 @@ html: env ## only the HTML, from the stored outputs
 	@test -s $(HTML)/index.html
 
 test: html lint ## everything: checks, unit and property tests, notebooks proved by nbval, HTML, browser
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --doctest-modules tests lib
+	@$(BIN)/python -m pytest -q -n $(JOBS) --doctest-modules lib
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope tests
 	@$(BIN)/python -m lib.core.notebooks prove --jobs $(JOBS)
 
 lint: env ## ruff, mypy, floors
