@@ -55,11 +55,13 @@ chart = market_explorer(
 )
 figures.show_chart(
     chart,
-    alt="Equilibrium polygons of construction B.1 in the plane of both multipliers, bids in each "
-    "cluster, and revenue, welfare and cost over target at a point set by two sliders.",
-    caption="Construction B.1 (exact inputs of the paper). Move the sliders and switch the model: "
-    "with the fine model three polygons appear, and one of them has more welfare than any coarse "
-    "one. A red bar is a broken target.",
+    alt="Equilibrium polygons of construction B.1 in the plane of both "
+    "multipliers, bids in each cluster, and revenue, welfare and cost over "
+    "target at a point set by two sliders.",
+    caption="Construction B.1 (exact inputs of the paper). Move the sliders "
+    "and switch the model: with the fine model three polygons appear, and one "
+    "of them has more welfare than any coarse one. A red bar is a broken "
+    "target.",
 )
 
 # %% [markdown]
