@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import nashpy
 import numpy as np
 import pytest
 from scipy.optimize import linprog
@@ -165,3 +166,20 @@ def test_bad_input_is_named():
         regret(B1.fine, B1.bidders, (10, 1))
     with pytest.raises(ValueError, match="expected a positive value"):
         shading_grid(0)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("model", ["coarse", "fine"])
+def test_mixed_equilibria_of_nashpy_lie_in_both_intervals(model):
+    """Nash within correlated within coarse correlated, with Nash from another library."""
+    small = grids(3, 2)
+    market = B4.model(model).to_float()
+    game = grid_game(market, B4.bidders, small)
+    left = np.ix_(*undominated(*game.utility))
+    peer = nashpy.Game(*(table[left] for table in game.utility))
+    revenue = [x @ game.metrics["revenue"][left] @ y for x, y in peer.support_enumeration()]
+    low, high = ce_interval(market, B4.bidders, small, "revenue")
+    wide = cce_interval(market, B4.bidders, small, "revenue")
+    assert revenue
+    assert low - 1e-9 <= min(revenue) <= max(revenue) <= high + 1e-9
+    assert wide[0] - 1e-9 <= low <= high <= wide[1] + 1e-9

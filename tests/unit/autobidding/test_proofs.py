@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 from lib.autobidding import proofs
 from lib.autobidding.bidders import Bidder
 from lib.autobidding.certificates import verdict
-from lib.autobidding.constructions import BEST_SELECTION, UNIQUE_BINDING, binding_multipliers
+from lib.autobidding.constructions import (
+    BEST_SELECTION,
+    UNIQUE_BINDING,
+    binding_multipliers,
+    half_family,
+)
 from lib.autobidding.equilibrium import equilibria_2p
 from lib.autobidding.market import Market
 from lib.autobidding.pacing import fppe
@@ -65,15 +70,10 @@ def test_not_negative_does_not_guess():
 # ── The theorems of beyond.md against the enumeration of equilibria ───────────────────────────
 
 
-def _half_family(m: Fraction) -> tuple[Market, tuple[int, ...], tuple[Bidder, Bidder]]:
-    scale = 1 + 2 * m
-    fine = Market.exact([1, 1, 1], [(m, 0), (Fraction(1, 2), (1 - m) / scale), (0, 2 * m / scale)])
-    return fine, (0, 1, 1), (Bidder("tcpa", 1 / m, Fraction(1)), Bidder("tcpa", Fraction(1)))
-
-
 @pytest.mark.parametrize("m", [Fraction(1, 4), Fraction(1, 10), Fraction(1, 100)])
 def test_half_family_loses_in_every_pure_equilibrium(m):
-    fine, labels, bidders = _half_family(m)
+    example = half_family(m)
+    fine, labels, bidders = example.fine, example.labels, example.bidders
     found = verdict(fine.coarsen(labels), fine, labels, bidders, "first", "liquid_welfare")
     assert found.mark == "violated_in_every_equilibrium"
     scale = 1 + 2 * m
@@ -82,7 +82,8 @@ def test_half_family_loses_in_every_pure_equilibrium(m):
 
 
 def test_half_family_does_not_lose_without_its_shield():
-    fine, _, bidders = _half_family(Fraction(1, 10))
+    example = half_family(Fraction(1, 10))
+    fine, bidders = example.fine, example.bidders
     labels = (0, 1, 2)
     found = verdict(fine.coarsen(labels), fine, labels, bidders, "first", "liquid_welfare")
     assert found.mark == "monotone_here"
