@@ -72,7 +72,7 @@ bench: env ## the benchmarks: ratios measured in one run
 	@$(BIN)/python -m pytest tests/bench -m bench -s --no-header -q
 
 serve: ## the built book at http://localhost:8000
-	@cd $(HTML) && $(PYTHON) -m http.server 8000
+	@cd $(HTML) && $(PYTHON) -m http.server 8000 --bind 127.0.0.1
 
 lock: ## freeze what is installed into requirements.lock (see CONTRIBUTING.md)
 	@$(BIN)/python -m pip list --format=freeze 2>/dev/null | grep -vE '^(pip|ten-papers-executable)==' | sed 's/+cpu$$//' | sort -f > requirements.lock
