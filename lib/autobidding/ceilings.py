@@ -19,7 +19,7 @@ import numpy as np
 from lib.autobidding.bidders import Bidder
 from lib.autobidding.certificates import random_refinement, top_value
 from lib.autobidding.constructions import B2, B4
-from lib.autobidding.correlated import cce_interval, shading_grid, threshold_grid
+from lib.autobidding.correlated import cce_interval, common_grids
 from lib.autobidding.equilibrium import equilibria_2p
 from lib.autobidding.market import Market
 from lib.autobidding.pacing import fppe
@@ -93,8 +93,7 @@ def first_price_tcpa(n_markets: int = 200) -> WorstCase:
         Exact random refinements, at least 1.
     """
     control = [
-        equilibria_2p(m, B2.bidders, "first", undominated=False)[0].liquid_welfare
-        for m in (B2.coarse, B2.fine)
+        B2.equilibria(model, undominated=False)[0].liquid_welfare for model in ("coarse", "fine")
     ]
     return _search("first price, tCPA", "first", n_markets, control=control[1] / control[0])
 
@@ -191,9 +190,7 @@ def first_price_maxcpa(n_markets: int = 40) -> WorstCase:
 def _cce_welfare(models: tuple[Market, Market], values: list[float]) -> list[tuple[float, float]]:
     """Welfare interval of each model on one common grid."""
     pair = [Bidder("maxcpa", v) for v in values]
-    rival = shading_grid(values[1], n_even=11, n_low=5)
-    own = threshold_grid(models, rival)
-    grids = own[own <= values[0]], rival
+    grids = common_grids(models, pair, n_even=11, n_low=5)
     return [cce_interval(m, pair, grids, "welfare") for m in models]
 
 

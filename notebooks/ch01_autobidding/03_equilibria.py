@@ -21,7 +21,6 @@ import pandas as pd
 
 from lib.autobidding import ceilings, proofs
 from lib.autobidding import constructions as cons
-from lib.autobidding.bidders import multipliers_of
 from lib.autobidding.certificates import construction_verdict
 from lib.autobidding.correlated import (
     cce_interval,
@@ -31,7 +30,6 @@ from lib.autobidding.correlated import (
 )
 from lib.autobidding.equilibrium import equilibria_2p, equilibrium_range
 from lib.autobidding.interactive import market_explorer
-from lib.autobidding.mechanism import outcome
 from lib.autobidding.pacing import fppe, proportional_response
 from lib.autobidding.plots import cells_figure, learning_figure
 from lib.core import figures, ledger
@@ -72,10 +70,7 @@ figures.show_chart(
 
 # %%
 example = cons.UNIQUE_BINDING
-cells = {
-    name: equilibria_2p(market, example.bidders, example.rule)
-    for name, market in (("coarse", example.coarse), ("fine", example.fine))
-}
+cells = {name: example.equilibria(name) for name in ("coarse", "fine")}
 pd.DataFrame(
     [
         {
@@ -96,11 +91,7 @@ binding = {
     name: [c for c in found if c.binding is not None]
     for name, found in cells.items()
 }
-b1_fine = [
-    c
-    for c in equilibria_2p(cons.B1.fine, cons.B1.bidders)
-    if c.binding is not None
-]
+b1_fine = [c for c in cons.B1.equilibria("fine") if c.binding is not None]
 ledger.report(
     "ch01.ours.unique_binding.unique",
     all(len(found) == 1 for found in binding.values()),
@@ -136,10 +127,8 @@ figures.show(
 
 # %%
 best = [
-    equilibrium_range(
-        equilibria_2p(m, cons.BEST_SELECTION.bidders, "second"), "welfare"
-    )[1]
-    for m in (cons.BEST_SELECTION.coarse, cons.BEST_SELECTION.fine)
+    equilibrium_range(cons.BEST_SELECTION.equilibria(name), "welfare")[1]
+    for name in ("coarse", "fine")
 ]
 ledger.report("ch01.ours.best_selection", best)
 
@@ -180,16 +169,12 @@ ledger.report("ch01.ours.budget_example.change", (high - low) / low)
 
 # %%
 budget_cells = [
-    equilibria_2p(m, budget.bidders, "first", undominated=False)
-    for m in (budget.coarse, budget.fine)
+    budget.equilibria(name, undominated=False) for name in ("coarse", "fine")
 ]
 ledger.report(
     "ch01.ours.budget_example.unique",
     all(len({c.allocation for c in found}) == 1 for found in budget_cells),
-    control=len(
-        {c.allocation for c in equilibria_2p(cons.B1.fine, cons.B1.bidders)}
-    )
-    > 1,
+    control=len({c.allocation for c in cons.B1.equilibria("fine")}) > 1,
 )
 ledger.report(
     "ch01.ours.budget_example.plain_welfare",
@@ -445,17 +430,7 @@ overlap = all(
 ledger.report("ch01.ours.b4.cce_disjoint", apart, control=overlap)
 
 # %%
-designated = {
-    name: float(
-        outcome(
-            market,
-            cons.B4.bidders,
-            multipliers_of(cons.B4.bidders, cons.B4.goals(name)),
-            "first",
-        ).revenue
-    )
-    for name, market in b4.items()
-}
+designated = {name: float(cons.B4.outcome(name).revenue) for name in b4}
 low, high = interval["fine", "revenue"]
 inside = interval["coarse", "revenue"]
 ledger.report(
