@@ -63,8 +63,16 @@ ledger.report(
     "ch01.ours.hillstrom.customers",
     [len(customers), *arms["customers"].tolist()],
 )
+visits = customers.groupby("segment")["visit"].sum()
+bands = [
+    atlas.proportion(int(visits[arm]), int(arms.loc[arm, "customers"]))
+    for arm in arms.index
+]
 ledger.report(
-    "ch01.ours.hillstrom.visit_rates", arms["visit"].tolist(), digits=5
+    "ch01.ours.hillstrom.visit_rates",
+    arms["visit"].tolist(),
+    [(band["low"], band["high"]) for band in bands],
+    digits=5,
 )
 
 # %% [markdown]
@@ -256,14 +264,18 @@ ledger.report(
     *change(out, "delivered", finest, best),
     digits=4,
 )
-ledger.report("ch01.ours.overfit.best_clusters", best)
+winners = out.loc[out.groupby("split")["delivered"].idxmax(), "clusters"]
+ledger.report(
+    "ch01.ours.overfit.best_clusters",
+    best,
+    (int(winners.min()), int(winners.max())),
+)
 
 # %% [markdown]
 # The best number of clusters is a weak finding: neighbouring levels deliver almost the same, and
-# in single splits another level often wins.
+# in single splits another level often wins. The interval above is the range over splits.
 
 # %%
-winners = out.loc[out.groupby("split")["delivered"].idxmax(), "clusters"]
 winners.value_counts().reindex(clusters, fill_value=0).rename(
     "splits in which this level delivers most"
 ).to_frame()
@@ -541,9 +553,14 @@ for n, rows in falls.groupby("bidders"):
         digits=4,
     )
 first_falls = shares[shares["event"] == "fpa_falls"]
+never = atlas.proportion(
+    int(first_falls["count"].sum()), int(first_falls["markets"].sum())
+)
 ledger.report(
     "ch01.ours.atlas.fpa",
-    int(first_falls["count"].sum()) / int(first_falls["markets"].sum()),
+    never["share"],
+    (never["low"], never["high"]),
+    digits=3,
     control=bool(share_table("control_falls", "count").to_numpy().sum() > 0),
 )
 
