@@ -114,7 +114,9 @@ def _plain(claim: Claim, measurement: Measurement, found: str) -> str:
 
 def _card(claim: Claim, measurement: Measurement, found: str) -> str:
     facts = "".join(
-        f"<div><dt>{html.escape(label)}</dt><dd>{html.escape(text)}</dd></div>"
+        # A declared control is Markdown like the statement; measured evidence is plain text.
+        f"<div><dt>{html.escape(label)}</dt>"
+        f"<dd>{_markdown(text) if text == claim.control else html.escape(text)}</dd></div>"
         for label, text in _facts(claim, measurement)
     )
     style = badge_class(found)

@@ -633,3 +633,17 @@ def test_cli_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+def test_a_declared_control_is_typeset_on_the_card_and_evidence_is_not():
+    from dataclasses import replace
+
+    from lib.core.ledger.claims import find_claim
+    from lib.core.ledger.reporting import _card
+    from lib.core.ledger.values import Measurement
+
+    claim = replace(find_claim("ch01.ours.ceiling.fppe"), control=r"the bound $\kappa=1$")
+    declared = _card(claim, Measurement.of(claim.id, True, None, True), "holds")
+    assert r"\(\kappa=1\)" in declared
+    evidence = _card(claim, Measurement.of(claim.id, True, None, "a_b_c < $2$"), "holds")
+    assert "a_b_c &lt; $2$" in evidence
