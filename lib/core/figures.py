@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 from cycler import cycler
 from IPython.display import display
 from matplotlib.figure import Figure
+from PIL import Image
 
 __all__ = [
     "DPI",
@@ -156,6 +157,16 @@ def _require(alt: str, caption: str) -> None:
             raise ValueError(f"{name} is {text!r}, expected a sentence")
 
 
+def _small(picture: io.BytesIO) -> bytes:
+    """Return a PNG with a palette of 256 colours: a third of the size, no difference to the eye."""
+    target = io.BytesIO()
+    with Image.open(picture) as image:
+        # The fast octree is the one method of Pillow that keeps transparency.
+        palette = image.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        palette.save(target, format="png", optimize=True)
+    return target.getvalue()
+
+
 def show(fig: Figure, *, alt: str, caption: str) -> None:
     r"""Display a figure with its alternative text and, below it, a visible caption; then close it.
 
@@ -183,7 +194,7 @@ def show(fig: Figure, *, alt: str, caption: str) -> None:
     fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     plt.close(fig)
     display(
-        {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": "<figure>"},
+        {"image/png": base64.b64encode(_small(buffer)).decode(), "text/plain": "<figure>"},
         raw=True,
         metadata={"image/png": {"alt": alt}},
     )
