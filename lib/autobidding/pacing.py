@@ -328,6 +328,9 @@ def _cutting_planes(goods: Floats, budgets: Floats, tol: float) -> tuple[Floats,
             cuts[:, ~paced].sum(axis=1) / scale,
             budgets[paced] / scale,
             multipliers[paced],
+            # Sharpened weights win digits, but may ask the same question for ever; the barrier's
+            # own do not.
+            sharpen=passes % 2 == 0,
         )
         multipliers = np.ones(n_bidders)
         received = mix @ cuts[:, paced]
@@ -346,7 +349,9 @@ def _mix(goods: Floats, queries: list[Floats], mix: Floats, bids: Floats) -> Flo
     return shares.T
 
 
-def _master(cuts: Floats, fixed: Floats, budgets: Floats, start: Floats) -> Floats:
+def _master(
+    cuts: Floats, fixed: Floats, budgets: Floats, start: Floats, *, sharpen: bool
+) -> Floats:
     """Weights of the cuts at the optimum of the model they make.
 
     Solves ``min t - budgets . log beta`` subject to ``cuts beta + fixed <= t`` and ``beta <= 1`` by
@@ -397,7 +402,13 @@ def _master(cuts: Floats, fixed: Floats, budgets: Floats, start: Floats) -> Floa
         )
         point, slack = point + reach * move, slack + reach * slack_move
         dual, price = dual + reach * dual_move, price + reach * price_move
-    return _sharpen(cuts, fixed, budgets, point[:n], dual[:n_cuts] / dual[:n_cuts].sum())
+    weights = np.asarray(dual[:n_cuts] / dual[:n_cuts].sum())
+    if not sharpen:
+        return weights
+    # At the optimum one side of each pair is zero; the larger one tells which. (A bound on the
+    # multiplier itself would not do: bidders that shade by a millionth exist.)
+    used, free = dual[:n_cuts] > slack[:n_cuts], slack[n_cuts:] > dual[n_cuts:]
+    return _sharpen(cuts, fixed, budgets, point[:n], weights, used, free)
 
 
 def _newton_step(
@@ -418,10 +429,16 @@ def _newton_step(
     )
 
 
-def _sharpen(cuts: Floats, fixed: Floats, budgets: Floats, beta: Floats, mix: Floats) -> Floats:
+def _sharpen(
+    cuts: Floats,
+    fixed: Floats,
+    budgets: Floats,
+    beta: Floats,
+    mix: Floats,
+    used: npt.NDArray[np.bool_],
+    free: npt.NDArray[np.bool_],
+) -> Floats:
     """Newton's method on the cuts in use, to recover the digits that the barrier lost."""
-    used = mix > _IN_USE
-    free = beta < 1 - _IN_USE
     n_used, n_free = int(used.sum()), int(free.sum())
     active = cuts[used][:, free]
     offset = fixed[used] + cuts[used][:, ~free].sum(axis=1)
