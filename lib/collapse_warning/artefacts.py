@@ -11,7 +11,7 @@ import pandas as pd
 
 from lib.core import data
 
-__all__ = ["BENCHMARK", "canonical_sha256", "document", "file", "table"]
+__all__ = ["BENCHMARK", "canonical_sha256", "document", "file", "manifest_check", "table"]
 
 SET = "loopzero"
 BENCHMARK = "movielens25m_recursive_frontier_public_v1"
@@ -56,3 +56,45 @@ def canonical_sha256(content: Any) -> str:
     """
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def manifest_check(content: Any) -> pd.DataFrame:
+    """Compare every digest that a manifest records with the registered file of that path.
+
+    Parameters
+    ----------
+    content : dict or list
+        A JSON document; every mapping in it that holds a ``sha256`` and a path is one entry.
+
+    Returns
+    -------
+    DataFrame
+        ``path``, ``recorded`` and ``status``: "same", "different", or "not in the mirror".
+    """
+    held = {one.name.removeprefix(f"{SET}/"): one for one in data.registry()[SET].files}
+    rows = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, list):
+            for item in node:
+                visit(item)
+        elif isinstance(node, dict):
+            recorded = node.get("sha256")
+            paths = [
+                value
+                for key, value in node.items()
+                if isinstance(value, str) and "/" in value and "path" in key
+            ]
+            if isinstance(recorded, str) and paths:
+                # An entry names where a file came from and where it was frozen: one of them is it.
+                here = [path for path in paths if path in held]
+                status = "not in the mirror"
+                if here:
+                    same = hashlib.sha256(file(here[-1]).read_bytes()).hexdigest() == recorded
+                    status = "same" if same else "different"
+                rows.append(((here or paths)[-1], recorded, status))
+            for item in node.values():
+                visit(item)
+
+    visit(content)
+    return pd.DataFrame(rows, columns=["path", "recorded", "status"])

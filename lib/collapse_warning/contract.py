@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lib.collapse_warning.panel import Floats, Ints, check_labels, check_scores
+from lib.collapse_warning.panel import Bools, Floats, Ints, check_labels, check_scores
 
 __all__ = ["FPContract", "OperatingPoint", "Staircase", "at_count", "staircase"]
 
@@ -240,9 +240,9 @@ def at_count(
 
     Notes
     -----
-    In ``by_id`` order the alarm list is cut at the `count`-th control; events that stand after it
-    do not alarm. In expectation an event of the block stands before the `c`-th of its `n` controls
-    with probability ``c / (n + 1)``.
+    In ``by_id`` order the alarm list is cut at the `count`-th control: events after it do not
+    alarm, even if they stand before the next control. In expectation an event of the block stands
+    before the `c`-th of its `n` controls with probability ``c / (n + 1)``.
 
     Examples
     --------
@@ -258,6 +258,8 @@ def at_count(
     _check_count(count, n_controls)
     if ties not in ("strict", "expected", "by_id"):
         raise ValueError(f"ties is {ties!r}, expected 'strict', 'expected' or 'by_id'")
+    if ties == "by_id":
+        return _cut_by_id(scores, labels, count, ids)
     steps = staircase(scores, labels)
     # The last step that does not exceed the count.
     at = int(np.searchsorted(steps.false_alarms, count, side="right")) - 1
@@ -274,18 +276,7 @@ def at_count(
             int(steps.tied_events[block]),
         )
     block = at + 1
-    wanted = count - taken
-    if ties == "expected":
-        more = steps.tied_events[block] * wanted / (steps.tied_controls[block] + 1)
-    else:
-        if ids is None or len(ids) != len(scores) or len(set(ids)) != len(scores):
-            raise ValueError("ids: expected one unique id a unit for ties='by_id'")
-        names = pd.Series(list(ids))
-        member = np.flatnonzero(scores == steps.thresholds[block])
-        order = member[np.argsort(names.iloc[member].to_numpy(), kind="stable")]
-        last = int(np.flatnonzero(np.cumsum(~labels[order]) == wanted)[0])
-        more = int(labels[order[: last + 1]].sum())
-    hits += float(more)
+    hits += float(steps.tied_events[block] * (count - taken) / (steps.tied_controls[block] + 1))
     return OperatingPoint(
         float(steps.thresholds[block]),
         float(count),
@@ -293,4 +284,28 @@ def at_count(
         hits / n_events,
         int(steps.tied_controls[block]),
         int(steps.tied_events[block]),
+    )
+
+
+def _cut_by_id(
+    scores: Floats, labels: Bools, count: int, ids: Sequence[object] | None
+) -> OperatingPoint:
+    """Cut the list of units, by falling score and rising id, at its `count`-th control."""
+    if ids is None or len(ids) != len(scores) or len(set(ids)) != len(scores):
+        raise ValueError("ids: expected one unique id a unit for ties='by_id'")
+    if count == 0:
+        return OperatingPoint(math.inf, 0.0, 0.0, 0.0, 0, 0)
+    rank = pd.Series(list(ids)).rank(method="first").to_numpy()
+    order = np.lexsort((rank, -scores))
+    last = int(np.searchsorted(np.cumsum(~labels[order]), count))
+    hits = float(labels[order[: last + 1]].sum())
+    threshold = scores[order[last]]
+    tied = scores == threshold
+    return OperatingPoint(
+        float(threshold),
+        float(count),
+        hits,
+        hits / int(labels.sum()),
+        int((tied & ~labels).sum()),
+        int((tied & labels).sum()),
     )

@@ -1,0 +1,107 @@
+"""The paper's own detector (A1): three witnesses beyond control quantiles, k rows in a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lib.collapse_warning.panel import Bools
+
+__all__ = ["QuantileDetector", "Thresholds"]
+
+WITNESSES = ("G", "p", "delta")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Limits that gain and persistence must exceed and diversity must stay below."""
+
+    gain: float
+    persistence: float
+    diversity: float
+
+
+@dataclass(frozen=True)
+class QuantileDetector:
+    """Alarm where ``G > q``, ``p > q`` and ``delta < 100 - q`` percentile, `k` rows in a row.
+
+    Parameters
+    ----------
+    q : float
+        Percentile, between 0 and 100.
+    k : int
+        Consecutive rows of one unit, at least 1.
+
+    References
+    ----------
+    arXiv 2606.00329, supplement A1.
+    """
+
+    q: float = 95.0
+    k: int = 3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.q < 100:
+            raise ValueError(f"q is {self.q}, expected a percentile between 0 and 100")
+        if self.k < 1:
+            raise ValueError(f"k is {self.k}, expected a whole number of at least 1")
+
+    def fit(self, controls: pd.DataFrame) -> Thresholds:
+        """Return the percentiles of control rows.
+
+        Parameters
+        ----------
+        controls : DataFrame
+            Columns ``G``, ``p``, ``delta``; if there is a column ``is_event``, it must be false.
+
+        Raises
+        ------
+        ValueError
+            If a column is missing, there is no row, a value is NaN, or a row is of an event.
+        """
+        for name in WITNESSES:
+            if name not in controls:
+                raise ValueError(f"no column {name!r}, expected {', '.join(WITNESSES)}")
+            if not len(controls) or not np.isfinite(controls[name].to_numpy(dtype=float)).all():
+                raise ValueError(f"column {name!r} is empty or holds NaN, expected finite numbers")
+        if "is_event" in controls and controls["is_event"].any():
+            raise ValueError("quantiles are fitted on control rows only; found rows of events")
+        return Thresholds(
+            float(np.percentile(controls["G"], self.q)),
+            float(np.percentile(controls["p"], self.q)),
+            float(np.percentile(controls["delta"], 100 - self.q)),
+        )
+
+    def alarmed(self, rows: pd.DataFrame, limits: Thresholds) -> pd.Series:
+        """Say of each unit whether it alarms.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            Columns ``unit``, ``time``, ``G``, ``p``, ``delta``.
+        limits : Thresholds
+
+        Returns
+        -------
+        Series of bool
+            By unit.
+        """
+        ordered = rows.sort_values(["unit", "time"], kind="stable")
+        fires = (
+            (ordered["G"] > limits.gain)
+            & (ordered["p"] > limits.persistence)
+            & (ordered["delta"] < limits.diversity)
+        ).to_numpy()
+        longest = _longest_run(fires, ordered["unit"].ne(ordered["unit"].shift()).to_numpy())
+        return pd.Series(longest, index=ordered["unit"]).groupby(level=0).max() >= self.k
+
+
+def _longest_run(fires: Bools, starts: Bools) -> np.ndarray:
+    """Length of the run of true values that ends at each row; a run stops where a unit starts."""
+    at = np.arange(len(fires))
+    # The last row that did not fire, or the row before the unit's first, whichever is later.
+    quiet = np.maximum.accumulate(np.where(fires, -1, at))
+    first = np.maximum.accumulate(np.where(starts, at - 1, -1))
+    return np.asarray(at - np.maximum(quiet, first))
