@@ -1,0 +1,148 @@
+"""Finite counter-models: what each hypothesis of the obstruction is needed for.
+
+z3 looks for a relation (or an engine) on a few elements; plain Python then checks what it found. A
+counter-model settles that a hypothesis cannot be dropped. That there is none on a few elements is
+no proof: the proofs are Lean's.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.collapse_warning.panel import Bools
+
+__all__ = ["HYPOTHESES", "Engine", "Order", "find_engine", "find_order"]
+
+HYPOTHESES = ("transitive", "strict", "closed")
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """A relation on elements 0, 1, …; elements 0, 1, 2 play x, y, z.
+
+    Parameters
+    ----------
+    below : ndarray of bool, shape (n, n)
+        ``below[i, j]``: i is below or level with j.
+    """
+
+    below: Bools
+
+    def holds(self, hypothesis: str) -> bool:
+        """Say whether a hypothesis holds: checked element by element.
+
+        Parameters
+        ----------
+        hypothesis : {"transitive", "strict", "closed"}
+            ``strict``: x is below y and y not below x. ``closed``: y is below z and z below x.
+        """
+        r, n = self.below, len(self.below)
+        if hypothesis == "transitive":
+            return all(
+                r[i, k] for i, j, k in itertools.product(range(n), repeat=3) if r[i, j] and r[j, k]
+            )
+        if hypothesis == "strict":
+            return bool(r[0, 1] and not r[1, 0])
+        if hypothesis == "closed":
+            return bool(r[1, 2] and r[2, 0])
+        raise ValueError(f"hypothesis is {hypothesis!r}, expected one of {', '.join(HYPOTHESES)}")
+
+
+def find_order(drop: str | None = None, size: int = 3) -> Order | None:
+    """Look for a reflexive relation that keeps all hypotheses of the obstruction but one.
+
+    Parameters
+    ----------
+    drop : {"transitive", "strict", "closed"}, optional
+        The hypothesis left out. A relation in which ``strict`` is dropped has still x below y.
+    size : int
+        Elements, at least 3.
+
+    Returns
+    -------
+    Order or None
+        None if there is no such relation on so many elements.
+    """
+    import z3
+
+    if drop is not None and drop not in HYPOTHESES:
+        raise ValueError(f"drop is {drop!r}, expected one of {', '.join(HYPOTHESES)}")
+    if size < 3:
+        raise ValueError(f"size is {size}, expected at least 3")
+    r = [[z3.Bool(f"r_{i}_{j}") for j in range(size)] for i in range(size)]
+    solver = z3.Solver()
+    solver.add(*(r[i][i] for i in range(size)), r[0][1])
+    if drop != "transitive":
+        for i, j, k in itertools.product(range(size), repeat=3):
+            solver.add(z3.Implies(z3.And(r[i][j], r[j][k]), r[i][k]))
+    if drop != "strict":
+        solver.add(z3.Not(r[1][0]))
+    if drop != "closed":
+        solver.add(r[1][2], r[2][0])
+    if solver.check() == z3.unsat:
+        return None
+    model = solver.model()
+    found = [[z3.is_true(model.eval(r[i][j], True)) for j in range(size)] for i in range(size)]
+    return Order(np.array(found))
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A finite engine: the state after each state, and which states miss.
+
+    Parameters
+    ----------
+    following : tuple of int
+        The next state; a second tuple of choices makes the engine nondeterministic.
+    misses : tuple of bool
+    """
+
+    following: tuple[int, ...]
+    misses: tuple[bool, ...]
+
+    def run(self, start: int, steps: int) -> list[bool]:
+        """Return whether each step from a state misses."""
+        state, seen = start, []
+        for _ in range(steps):
+            seen.append(self.misses[state])
+            state = self.following[state]
+        return seen
+
+
+def find_engine(*, frozen: bool, size: int = 2) -> Engine | None:
+    """Look for an engine that misses at its first step and hits at its second.
+
+    Parameters
+    ----------
+    frozen : bool
+        Whether a miss must leave the state as it was.
+    size : int
+        States, at least 1.
+
+    Returns
+    -------
+    Engine or None
+    """
+    import z3
+
+    if size < 1:
+        raise ValueError(f"size is {size}, expected at least 1")
+    following = [z3.Int(f"next_{s}") for s in range(size)]
+    misses = [z3.Bool(f"miss_{s}") for s in range(size)]
+    solver = z3.Solver()
+    for s in range(size):
+        solver.add(following[s] >= 0, following[s] < size)
+        if frozen:
+            solver.add(z3.Implies(misses[s], following[s] == s))
+    solver.add(misses[0])
+    solver.add(*(z3.Implies(following[0] == s, z3.Not(misses[s])) for s in range(size)))
+    if solver.check() == z3.unsat:
+        return None
+    model = solver.model()
+    return Engine(
+        tuple(model.eval(one, True).as_long() for one in following),
+        tuple(z3.is_true(model.eval(one, True)) for one in misses),
+    )
