@@ -15,8 +15,9 @@ import pandas as pd
 from lib.collapse_warning.contract import FPContract, staircase
 from lib.collapse_warning.effects import auc
 from lib.collapse_warning.panel import Bools, Floats, Panel
+from lib.collapse_warning.replay import Replay
 
-__all__ = ["LeakReport", "label_leak"]
+__all__ = ["LeakReport", "before_streak", "label_leak", "planted_panel"]
 
 _LEAST_UNITS = 5
 
@@ -194,9 +195,54 @@ def label_leak(
     )
 
 
+def before_streak(run: Replay, seed: int) -> Panel:
+    """Return a replay's series cut where the label is not yet being counted.
+
+    Events stop before the first miss of the streak that makes them events. Controls stop after as
+    many steps as an event drawn at random, so that length tells nothing.
+
+    Parameters
+    ----------
+    run : Replay
+    seed : int
+        Of the lengths drawn for controls.
+    """
+    table = run.included()
+    rng = np.random.default_rng(seed)
+    events = table.loc[table["label"] == "event", "collapse"].to_numpy() - run.config.streak
+    series = []
+    for user, label, collapse in zip(table["user"], table["label"], table["collapse"], strict=True):
+        length = collapse - run.config.streak if label == "event" else int(rng.choice(events))
+        series.append(run.series(int(user))[: max(1, length)])
+    return Panel.from_series(series, (table["label"] == "event").to_numpy(), table["user"].tolist())
+
+
+def planted_panel(n_events: int, n_controls: int, n_times: int, signal: float, seed: int) -> Panel:
+    """Return a simulated panel: white noise, and in events a rise over the last tenth.
+
+    Parameters
+    ----------
+    n_events, n_controls, n_times : int
+    signal : float
+        Height of the rise, in standard deviations of the noise; 0 for none.
+    seed : int
+    """
+    if min(n_events, n_controls) < 1 or n_times < 10:
+        raise ValueError("expected at least one event, one control and ten times")
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(n_events + n_controls, n_times))
+    values[:n_events, -(n_times // 10) :] += signal
+    return Panel.from_series(values, np.arange(len(values)) < n_events)
+
+
 def _excursions(series: list[Floats]) -> tuple[int, int]:
-    """Units that left the panel's most common first value, and those that came back to it."""
+    """Units that left the panel's resting value, and those that came back to it.
+
+    The resting value is the first value of most units; where none is, there is no such state.
+    """
     starts, counts = np.unique([one[0] for one in series], return_counts=True)
+    if counts.max() <= len(series) / 2:
+        return 0, 0
     rest = starts[int(np.argmax(counts))]
     left = returned = 0
     for one in series:

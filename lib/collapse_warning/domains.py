@@ -71,15 +71,6 @@ class DatedPanel:
     dates: npt.NDArray[np.datetime64]
     worst: Floats
 
-    def part(self, chosen: Bools) -> DatedPanel:
-        """Return the units chosen."""
-        p = self.panel
-        return DatedPanel(
-            Panel(p.values[chosen], p.lengths[chosen], p.is_event[chosen], p.units[chosen]),
-            self.dates[chosen],
-            self.worst[chosen],
-        )
-
 
 @lru_cache(maxsize=1)
 def indices() -> pd.DataFrame:
@@ -118,7 +109,8 @@ def _dated(closes: pd.Series, value: pd.Series, start: str | None = None) -> Dat
 def index_panel() -> DatedPanel:
     """Return the panel of both stock indices, 1999 to 2018."""
     table = indices()
-    returns = 100 * np.log(table[["sp500", "nasdaq"]]).diff().abs()
+    closes = table[["sp500", "nasdaq"]]
+    returns = (closes / closes.shift()).map(np.log).abs() * 100
     return _dated(table["sp500"], returns.mean(axis=1))
 
 
