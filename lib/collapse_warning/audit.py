@@ -232,7 +232,7 @@ def planted_panel(n_events: int, n_controls: int, n_times: int, signal: float, s
     rng = np.random.default_rng(seed)
     values = rng.normal(size=(n_events + n_controls, n_times))
     values[:n_events, -(n_times // 10) :] += signal
-    return Panel.from_series(values, np.arange(len(values)) < n_events)
+    return Panel.from_series(list(values), np.arange(len(values)) < n_events)
 
 
 def _excursions(series: list[Floats]) -> tuple[int, int]:

@@ -1,0 +1,254 @@
+"""Figures of the recomputed results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.dates as mdates
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lib.collapse_warning.calibration import Explanation
+from lib.collapse_warning.panel import Floats, Panel
+from lib.core.figures import MARKERS, colors
+
+__all__ = [
+    "composition_figure",
+    "direction_figure",
+    "domain_figure",
+    "panel_figure",
+    "rows_figure",
+    "shumailov_figure",
+    "study2_figure",
+    "timeline_figure",
+]
+
+
+def timeline_figure(table: pd.DataFrame) -> Figure:
+    """Draw event units on the clock of their day, with the stated collapse.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From ``markets.timeline``.
+    """
+    days = sorted({unit.split("/")[0] for unit in table.index})
+    fig: Figure
+    fig, axes = plt.subplots(len(days), 1, figsize=(7, 1.5 * len(days)), layout="constrained")
+    shades = dict(zip(("before", "across", "after"), colors(3), strict=True))
+    hatches = {"before": "", "across": "//", "after": "xx"}
+    for ax, day in zip(axes, days, strict=True):
+        part = table[[unit.startswith(day) for unit in table.index]]
+        for where, group in part.groupby("where"):
+            starts = mdates.date2num(group["start"].dt.tz_localize(None))
+            ends = mdates.date2num(group["end"].dt.tz_localize(None))
+            ax.broken_barh(
+                list(zip(starts, ends - starts, strict=True)),
+                (0, 1),
+                facecolor=shades[str(where)],
+                hatch=hatches[str(where)],
+                edgecolor="white",
+            )
+        ax.axvline(mdates.date2num(part["collapse"].iloc[0].tz_localize(None)), color="black", lw=2)
+        ax.xaxis.set_major_formatter(mdates.DateFormatter("%H:%M"))
+        ax.set_yticks([])
+        ax.grid(False)
+        ax.set_title(f"{part['collapse'].iloc[0]:%Y-%m-%d}", fontsize="medium")
+    axes[-1].set_xlabel("time of day (UTC)")
+    handles = [
+        plt.matplotlib.patches.Patch(facecolor=shades[w], hatch=hatches[w], label=w) for w in shades
+    ]
+    fig.legend(handles=handles, loc="outside lower center", ncols=3, fontsize="small")
+    return fig
+
+
+def direction_figure(values: Mapping[str, tuple[float, float]]) -> Figure:
+    """Draw event and control means of the columns that were called gain, on a log scale.
+
+    Parameters
+    ----------
+    values : mapping of str to (event mean, control mean)
+    """
+    fig: Figure
+    fig, ax = plt.subplots(figsize=(7, 0.9 + 0.5 * len(values)), layout="constrained")
+    event, control = colors(2)
+    for at, pair in enumerate(values.values()):
+        ax.plot(pair, [at, at], color="0.7", lw=1, zorder=0)
+        ax.plot(pair[0], at, MARKERS[0], color=event, label="events" if at == 0 else None)
+        ax.plot(pair[1], at, MARKERS[1], color=control, label="controls" if at == 0 else None)
+    ax.set_xscale("log")
+    ax.set_yticks(range(len(values)), list(values))
+    ax.set_ylim(len(values) - 0.5, -0.5)
+    ax.set_xlabel("mean over units (no unit, log scale)")
+    ax.legend(fontsize="small", loc="lower right")
+    return fig
+
+
+def shumailov_figure(table: pd.DataFrame) -> Figure:
+    """Draw gain, persistence and diversity by generation, runs as thin lines.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From ``shumailov.witnesses``.
+    """
+    fig: Figure
+    fig, axes = plt.subplots(1, 3, figsize=(7.4, 2.8), layout="constrained")
+    labels = {"no_preservation": "no original data", "ten_pct_preservation": "10 % original data"}
+    for (regime, part), color, marker in zip(
+        table.groupby("regime", sort=False), colors(2), MARKERS, strict=False
+    ):
+        for ax, name in zip(axes, ("gain", "persistence", "diversity"), strict=True):
+            for _, run in part.groupby("run"):
+                ax.plot(run["generation"], run[name], color=color, lw=0.5, alpha=0.5)
+            mean = part.groupby("generation")[name].mean()
+            ax.plot(mean.index, mean, marker=marker, ms=4, color=color, label=labels[str(regime)])
+    for ax, title in zip(
+        axes,
+        ("gain: second difference", "persistence: gap over largest", "diversity: 1 / spread"),
+        strict=True,
+    ):
+        ax.set_title(title, fontsize="small")
+        ax.set_xlabel("generation")
+    axes[2].set_yscale("log")
+    axes[1].legend(fontsize="x-small")
+    return fig
+
+
+def rows_figure(explanations: Mapping[int, Explanation]) -> Figure:
+    """Draw published against predicted control counts of all configurations.
+
+    Parameters
+    ----------
+    explanations : mapping of horizon to Explanation
+    """
+    fig: Figure
+    fig, ax = plt.subplots(figsize=(6, 4.2), layout="constrained")
+    top = 0
+    for (horizon, one), color, marker in zip(
+        explanations.items(), colors(len(explanations)), MARKERS, strict=False
+    ):
+        ax.plot(
+            one.rows["predicted_controls"],
+            one.rows["controls"],
+            marker,
+            color=color,
+            fillstyle="none",
+            label=f"horizon {horizon}",
+        )
+        top = max(top, int(one.rows["controls"].max()))
+    ax.plot([0, top], [0, top], color="0.5", lw=1, ls=":")
+    ax.set(
+        xlabel="controls that alarm, from trailing misses alone",
+        ylabel="controls that alarm, published",
+    )
+    ax.legend(fontsize="small")
+    return fig
+
+
+def composition_figure(table: pd.DataFrame) -> Figure:
+    """Draw how often a row's gain is positive, for events and controls, by horizon."""
+    fig: Figure
+    fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
+    event, control = colors(2)
+    ax.plot(table.index, table["event_share"], MARKERS[0] + "-", color=event, label="events")
+    ax.plot(table.index, table["control_share"], MARKERS[1] + "--", color=control, label="controls")
+    ax.set(xlabel="horizon (steps)", ylabel="share of rows with positive gain", ylim=(0, 0.5))
+    ax.set_xticks(list(table.index))
+    ax.legend(fontsize="small")
+    return fig
+
+
+def study2_figure(rates: pd.DataFrame, tie: tuple[float, float]) -> Figure:
+    """Draw hit rates at the four budgets, and the block of ties in which they lie.
+
+    Parameters
+    ----------
+    rates : DataFrame
+        One row a score, one column a budget.
+    tie : (float, float)
+        Hit rates at the two ends of the tie block of PC1.
+    """
+    fig: Figure
+    fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    ax.fill_between(
+        [0, 1], [tie[0], tie[0]], [tie[0], tie[1]], color="0.88", label="one block of equal PC1"
+    )
+    budgets = rates.columns.to_numpy(dtype=float)
+    for name, color, marker in zip(rates.index, colors(len(rates)), MARKERS * 2, strict=False):
+        ax.plot(budgets, rates.loc[name], marker + "-", color=color, label=name)
+    ax.plot([0, 0.25], [0, 0.25], color="0.5", lw=1, ls=":", label="chance")
+    ax.set(xlabel="budget: share of controls that alarm", ylabel="hit rate", xlim=(0, 0.25))
+    ax.set_ylim(0, 0.75)
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return fig
+
+
+def domain_figure(table: pd.DataFrame, band: tuple[float, float]) -> Figure:
+    """Draw the false-alarm share that calibrated thresholds have on later data.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From ``domains.calibrate_and_judge``; rows accepted in calibration are drawn.
+    band : (float, float)
+    """
+    from lib.collapse_warning.evaluate import binomial_interval
+
+    rows = table[table["calibrated"] == "accepted"]
+    fig: Figure
+    fig, axes = plt.subplots(
+        1, 2, figsize=(7.4, 1.2 + 0.34 * len(rows)), layout="constrained", sharey=True
+    )
+    false_color, hit_color = colors(2)
+    axes[0].axvspan(*band, color="0.85", zorder=0)
+    for at, row in enumerate(rows.to_dict("records")):
+        low, high = binomial_interval(int(row["false_alarms"]), int(row["controls"]))
+        fpr, tpr = float(row["fpr"]), float(row["tpr"])
+        axes[0].errorbar(
+            fpr, at, xerr=[[fpr - low], [high - fpr]], fmt=MARKERS[0], color=false_color, capsize=3
+        )
+        ends = float(row["low"]), float(row["high"])
+        axes[1].errorbar(
+            tpr,
+            at,
+            xerr=[[tpr - ends[0]], [ends[1] - tpr]],
+            fmt=MARKERS[1],
+            color=hit_color,
+            capsize=3,
+        )
+    axes[0].set_yticks(range(len(rows)), list(rows.index))
+    axes[0].invert_yaxis()
+    axes[0].set_xlabel("share of controls that alarm")
+    axes[1].set(xlabel="share of events that alarm", xlim=(-0.02, 1.02))
+    return fig
+
+
+def panel_figure(panel: Panel, ylabel: str, quantiles: tuple[float, float] = (0.1, 0.9)) -> Figure:
+    """Draw events as lines over the band of controls, aligned at the end.
+
+    Parameters
+    ----------
+    panel : Panel
+    ylabel : str
+    quantiles : (float, float)
+        Of the controls' band.
+    """
+    reach = int(panel.lengths.min())
+    ends: Floats = np.array(
+        [row[n - reach : n] for row, n in zip(panel.values, panel.lengths, strict=True)]
+    )
+    at = np.arange(-reach, 0)
+    fig: Figure
+    fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    event, control = colors(2)
+    low, high = np.quantile(ends[~panel.is_event], quantiles, axis=0)
+    label = f"controls, {quantiles[0]:.0%} to {quantiles[1]:.0%}"
+    ax.fill_between(at, low, high, color=control, alpha=0.3, label=label)
+    for number, row in enumerate(ends[panel.is_event]):
+        ax.plot(at, row, color=event, lw=1, alpha=0.8, label="events" if number == 0 else None)
+    ax.set(xlabel="hours before the end", ylabel=ylabel)
+    ax.legend(fontsize="small")
+    return fig
