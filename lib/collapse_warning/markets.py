@@ -268,7 +268,8 @@ def diversity(returns: Floats, window: int = 30, rtol: float = 0.0) -> tuple[Flo
         The entropy over the logarithm of the number of eigenvalues counted.
     deficient : ndarray of bool, same shape
         Whether an eigenvalue of the symbols that move is zero up to 1e-9 of the largest, or
-        below zero.
+        below zero; or a symbol has a single return in the window, and so a row of zeros, which
+        the released numbers seem to count.
 
     Raises
     ------
@@ -302,4 +303,5 @@ def diversity(returns: Floats, window: int = 30, rtol: float = 0.0) -> tuple[Flo
     counted = (kept > 0).sum(axis=1)
     delta = np.where(counted > 1, entropy / np.log(np.maximum(counted, 2)), 0.0)
     full = (values > 1e-9 * top).sum(axis=1) == moves.sum(axis=1)
-    return delta, ~full
+    lonely = (np.einsum("tii->ti", count) == 1).any(axis=1)
+    return delta, ~full | lonely

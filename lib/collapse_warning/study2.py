@@ -271,14 +271,14 @@ def effect_table(users: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Rows ``full`` (events against all controls), ``purified`` (against clean controls),
-        ``starved`` (starved against clean controls).
+        ``starved`` (controls starved at any time against clean controls).
     """
     fold = users[users["evaluation"]]
     clean = fold[fold["clean"]]
     pairs = {
         "full": (fold[fold["is_event"]], fold[~fold["is_event"]]),
         "purified": (fold[fold["is_event"]], clean),
-        "starved": (fold[fold["starved"]], clean),
+        "starved": (fold[~fold["is_event"] & ~fold["clean"]], clean),
     }
     return pd.DataFrame(
         {

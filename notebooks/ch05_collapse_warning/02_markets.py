@@ -303,6 +303,7 @@ ledger.report(
 ledger.report(
     "ch05.markets.direction.gain30.debug",
     list(markets.direction(late, "G_debug")),
+    digits=10,
 )
 ledger.report(
     "ch05.markets.direction.gain60.debug",

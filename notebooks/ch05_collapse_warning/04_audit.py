@@ -486,7 +486,22 @@ summary(cut[50])
 
 # %% [markdown]
 # Cut before the first miss of the streak, with controls cut after as many steps, the panel asks for
-# a warning and not for a count. Move the threshold:
+# a warning and not for a count. And there is one: users who will collapse miss more often before,
+# and plain counting of misses finds about four in ten of them at the contract's price. With shuffled
+# labels nothing is found. This is our engine on 671 users, in sample; it says that the protocol,
+# once repaired, has something to measure, and nothing about slate indicators.
+
+# %%
+honest = before_streak(repaired[50], SEED)
+mixed_labels = np.random.default_rng(SEED).permutation(honest.is_event)
+placebo = Panel(honest.values, honest.lengths, mixed_labels, honest.units)
+lucky = sum(
+    one.beats_chance for one in evaluate_all(placebo, textbook(8), seed=SEED)
+)
+print("with shuffled labels, accepted and above chance:", lucky)
+
+# %% [markdown]
+# Move the threshold:
 
 # %%
 chosen = {
@@ -502,7 +517,7 @@ figures.show_chart(
     "of units that alarm, and bars of hits, missed events and false alarms.",
     caption="Misses in a row on MovieLens (latest, small), horizon 50. Under the "
     "published protocol the staircase jumps over the grey band; repaired, it "
-    "enters it by counting the label; cut before the streak, little is left.",
+    "enters it by counting the label; cut before the streak, a real warning is left.",
 )
 
 # %%
