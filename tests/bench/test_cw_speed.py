@@ -1,0 +1,103 @@
+"""Chapter 5: batched scores against libraries in use, and how the replay grows."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.collapse_warning import peers
+from lib.collapse_warning.detectors import AC1, Cusum, PageHinkley, Variance
+from lib.collapse_warning.replay import (
+    ReplayConfig,
+    check_ratings,
+    index_ratings,
+    load_movielens_small,
+    replay,
+)
+
+pytestmark = pytest.mark.bench
+RNG = np.random.default_rng(5)
+
+
+def seconds(call, repeat=5):
+    times = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def test_variance_and_ac1_against_ewstools():
+    values, window = RNG.normal(size=(54, 120)), 32
+    peers.ewstools_scores(values[:1], window)  # the import is not what is measured
+    gaps = peers.largest_difference(values, window)
+    ours = seconds(lambda: (Variance(window)(values), AC1(window)(values)))
+    theirs = seconds(lambda: peers.ewstools_scores(values, window), 1)
+    print(f"\nvariance and AC1, 54 x 120: {theirs / ours:.0f}x ewstools, differ by {gaps}")
+    assert max(gaps.values()) < 1e-12
+    assert theirs / ours > 300
+
+
+def test_page_hinkley_and_cusum_against_scalar_loops():
+    values = RNG.normal(size=(2000, 200)).cumsum(axis=1) / 5
+    some = values[:50]
+    ours = seconds(lambda: PageHinkley(0.05)(values)) / values.size
+
+    def river():
+        # Thresholds out of reach: every point is looked at.
+        peers.river_alarm_starts(some, 1e12, 0.05)
+
+    theirs = seconds(river, 2) / some.size
+    same = peers.same_alarms(some, 3.0, 0.05)
+    print(f"\nPage-Hinkley per point: {theirs / ours:.0f}x river, same alarms: {same.all()}")
+    assert same.all()
+    assert theirs / ours > 20
+
+    def scalar():
+        # river has no CUSUM: the textbook loop, one value at a time.
+        starts = []
+        for row in some:
+            mean, spread, total = row[:30].mean(), row[:30].std(ddof=1), 0.0
+            first = None
+            for t, value in enumerate(row[30:].tolist(), 30):
+                total = max(0.0, total + (value - mean) / spread - 0.5)
+                if first is None and total > 5:
+                    first = t
+            starts.append(first)
+        return starts
+
+    ours = seconds(lambda: Cusum(0.5, 30)(values)) / values.size
+    theirs = seconds(scalar, 2) / some.size
+    over = Cusum(0.5, 30)(some) > 5
+    mine = [int(np.argmax(row)) if row.any() else None for row in over]
+    print(f"CUSUM per point: {theirs / ours:.0f}x a scalar loop, same alarms: {mine == scalar()}")
+    assert mine == scalar()
+    assert theirs / ours > 20
+
+
+def test_replay_grows_with_the_number_of_ratings():
+    """Users are copied under new ids: the films stay, the matrix of users grows."""
+    small = load_movielens_small()
+    first = small[small["user"] <= 67]
+    rates, sizes, indexing = [], [], []
+    for copies, table in ((1, first), (1, small), (10, small)):
+        step = int(table["user"].max())
+        tiled = check_ratings(
+            pd.concat([table.assign(user=table["user"] + step * c) for c in range(copies)])
+        )
+        start = time.perf_counter()
+        index = index_ratings(tiled)
+        indexing.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        replay(tiled, ReplayConfig(), index=index)
+        spent = time.perf_counter() - start
+        sizes.append(len(tiled))
+        rates.append(tiled["user"].nunique() / spent)
+    slope = np.polyfit(np.log(sizes), np.log(np.array(sizes) / np.array(rates)), 1)[0]
+    print()
+    for size, rate, made in zip(sizes, rates, indexing, strict=True):
+        print(f"replay of {size:>9,} ratings: {rate:7.0f} users/s, index {made:5.1f} s")
+    print(f"log-log slope of time against ratings (tiled users): {slope:.2f}")
+    assert slope < 1.5

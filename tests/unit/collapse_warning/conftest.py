@@ -1,0 +1,24 @@
+"""Fixtures of chapter 5: the released artefacts, or a skip with the reason."""
+
+import pytest
+
+from lib.collapse_warning import artefacts, markets, study2
+from lib.core.data import MissingDataError
+
+
+@pytest.fixture(scope="session")
+def mirror():
+    try:
+        artefacts.file("CITATION.cff")
+    except MissingDataError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def minutes(mirror):
+    return markets.packets()
+
+
+@pytest.fixture(scope="session")
+def users(mirror):
+    return study2.load()

@@ -1,0 +1,209 @@
+"""The replay: absorbing misses, determinism, loaders, bad ratings."""
+
+import hashlib
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.collapse_warning import replay as rp
+from lib.collapse_warning.audit import before_streak, label_leak, planted_panel
+from lib.collapse_warning.panel import Panel
+from lib.core.data import DigestError
+
+
+def made_up(seed, n_users=14, n_items=60, n_ratings=40):
+    rng = np.random.default_rng(seed)
+    rows = [
+        (user, int(item), float(rng.choice([3.0, 4.0, 4.5, 5.0])), 1_000_000 + 60 * t)
+        for user in range(1, n_users + 1)
+        for t, item in enumerate(rng.choice(n_items, size=n_ratings, replace=False))
+    ]
+    return pd.DataFrame(rows, columns=["user", "item", "rating", "time"])
+
+
+CONFIG = rp.ReplayConfig(
+    warm_start=8, top_k=3, neighbours=10, streak=4, floor=3, runway=2, horizon=20
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(["cosine", "popularity"]))
+def test_a_miss_is_never_left_by_an_engine_without_chance(seed, engine):
+    run = rp.replay(made_up(seed), CONFIG, engine, shortcut=False)
+    assert run.hits_after_miss() == 0
+    collapsed = run.episodes[run.episodes["collapse"] > 0]
+    assert ((collapsed["collapse"] - collapsed["first_miss"]) == CONFIG.streak - 1).all()
+
+
+def test_an_engine_with_chance_leaves_misses():
+    assert sum(rp.replay(made_up(s), CONFIG, "random").hits_after_miss() for s in range(5)) > 0
+
+
+def test_a_consumed_miss_can_be_left():
+    changed = rp.ReplayConfig(**{**CONFIG.__dict__, "on_miss": "consume"})
+    assert sum(rp.replay(made_up(s), changed).hits_after_miss() for s in range(5)) > 0
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 10_000))
+def test_the_shortcut_and_the_order_of_rows_change_nothing(seed):
+    table = made_up(seed)
+    plain = rp.replay(table, CONFIG)
+    for other in (
+        rp.replay(table, CONFIG, shortcut=False),
+        rp.replay(table.sample(frac=1, random_state=seed), CONFIG),
+    ):
+        assert plain.episodes.equals(other.episodes)
+        assert all(np.array_equal(plain.slates[u], other.slates[u]) for u in plain.slates)
+
+
+def test_a_slate_against_a_naive_engine():
+    table = rp.check_ratings(made_up(3))
+    run = rp.replay(table, CONFIG)
+    liked = table[table["rating"] >= 4]
+    fans = {i: set(g["user"]) for i, g in liked.groupby("item")}
+
+    def cosine(a, b):
+        return len(fans[a] & fans[b]) / np.sqrt(len(fans[a]) * len(fans[b]))
+
+    user = next(iter(run.slates))
+    known = table[table["user"] == user].iloc[: CONFIG.warm_start]
+    scores = {}
+    for item in known.loc[known["rating"] >= 4, "item"]:
+        near = sorted(
+            (other for other in fans if other != item and cosine(item, other) > 0),
+            key=lambda other, item=item: (-cosine(item, other), other),
+        )[: CONFIG.neighbours]
+        for other in near:
+            scores[other] = scores.get(other, 0) + cosine(item, other)
+    best = sorted(
+        (i for i in scores if i not in set(known["item"])), key=lambda i: (-round(scores[i], 10), i)
+    )
+    assert run.index.items[run.slates[user][0]].tolist() == best[: CONFIG.top_k]
+
+
+def test_movielens_small_counts():
+    run = rp.replay(rp.load_movielens_small())
+    assert run.counts() == {
+        "events": 174,
+        "controls": 62,
+        "early": 194,
+        "short": 125,
+        "frontier": 116,
+        "censored": 0,
+    }
+    assert run.hits_after_miss() == 0
+    means = run.witnesses().groupby("is_event")["G"].mean()
+    assert (means[True], means[False]) == pytest.approx((0.0673, 0.0937), abs=5e-5)
+    panel = run.panel()
+    assert (panel.n_events, panel.n_controls) == (174, 62)
+    assert label_leak(panel).leaks
+
+
+def test_parts_are_the_whole():
+    table = made_up(1)
+    whole, parts = rp.replay(table, CONFIG), rp.replay_parallel(table, CONFIG, parts=3, n_jobs=1)
+    assert whole.episodes.equals(parts.episodes)
+    assert whole.slates.keys() == parts.slates.keys()
+    with pytest.raises(ValueError, match="at least 1"):
+        rp.replay_parallel(table, CONFIG, parts=0)
+
+
+def test_shuffled_time_keeps_each_user_s_films_and_times():
+    table = rp.check_ratings(made_up(2))
+    mixed = rp.shuffle_time(table, 0)
+    for column in ("item", "time"):
+        for user in (1, 5):
+            pair = [sorted(t.loc[t["user"] == user, column]) for t in (table, mixed)]
+            assert pair[0] == pair[1]
+    assert not mixed.equals(table)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="time"), "no column 'time'"),
+        (lambda t: t.iloc[:0], "no ratings"),
+        (lambda t: t.assign(rating=np.nan), "missing"),
+        (lambda t: t.assign(rating=7.0), "between 0 and 5"),
+        (lambda t: t.assign(time=t["time"] * 1_000_000), "Unix seconds"),
+        (lambda t: pd.concat([t, t.iloc[:1]]), "twice"),
+    ],
+)
+def test_bad_ratings_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        rp.replay(change(made_up(0)), CONFIG)
+
+
+@pytest.mark.parametrize(
+    "change", [{"top_k": 0}, {"runway": 60}, {"on_miss": "weep"}, {"warm_start": 0}]
+)
+def test_bad_settings_are_refused(change):
+    with pytest.raises(ValueError, match="expected"):
+        rp.ReplayConfig(**change)
+
+
+def test_bad_calls_are_refused():
+    with pytest.raises(ValueError, match="engine is"):
+        rp.replay(made_up(0), CONFIG, "luck")
+    with pytest.raises(ValueError, match="no ratings"):
+        rp.replay(made_up(0), CONFIG, users=[99])
+    with pytest.raises(ValueError, match="nothing to recommend"):
+        rp.replay(made_up(0).assign(rating=1.0), CONFIG)
+
+
+@pytest.mark.parametrize(("edition", "separator"), [("25m", ","), ("1m", "::")])
+def test_archives_are_read_and_verified(tmp_path, monkeypatch, edition, separator):
+    _, member = rp.ARCHIVES[edition]
+    table = made_up(4)
+    lines = [separator.join(str(x) for x in row) for row in table.itertuples(index=False)]
+    head = [] if edition == "1m" else ["userId,movieId,rating,timestamp"]
+    file = tmp_path / "ml.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(member, "\n".join(head + lines))
+    with pytest.raises(DigestError, match="expected"):
+        rp.load_movielens(file, edition)
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    monkeypatch.setitem(rp.ARCHIVES, edition, (found, member))
+    read = rp.load_movielens(file, edition)
+    pd.testing.assert_frame_equal(read, rp.check_ratings(table), check_dtype=False)
+    with pytest.raises(ValueError, match="edition"):
+        rp.load_movielens(file, "2b")
+    with pytest.raises(FileNotFoundError):
+        rp.load_movielens(tmp_path / "none.zip")
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("other.txt", "")
+    with pytest.raises(ValueError, match="holds no"):
+        rp.load_movielens(file, edition, verify=False)
+
+
+def test_the_audit_tells_leaks_from_noise():
+    noise = planted_panel(30, 60, 40, 0.0, 1)
+    assert not label_leak(noise).leaks
+    assert label_leak(noise).findings() == ["no leak of these kinds"]
+    loud = planted_panel(30, 60, 40, 100.0, 1)
+    assert label_leak(loud).leaks
+    counter = [[0, 0, 1, 2, 3]] * 6 + [[0, 1, 0, 1, 0]] * 6
+    report = label_leak(Panel.from_series(counter, [True] * 6 + [False] * 6), tail=3)
+    assert report.events_identical
+    assert report.table().loc["leak", "value"] == "True"
+    with pytest.raises(ValueError, match="at least 2"):
+        label_leak(noise, tail=1)
+    with pytest.raises(ValueError, match="shape"):
+        label_leak(noise, eligible=np.ones(3, dtype=bool))
+    with pytest.raises(ValueError, match="not eligible"):
+        label_leak(noise, eligible=np.zeros(90, dtype=bool))
+    with pytest.raises(ValueError, match="at least one event"):
+        planted_panel(0, 1, 40, 0.0, 1)
+
+
+def test_series_cut_before_the_streak_end_at_rest():
+    run = rp.replay(rp.load_movielens_small(), rp.ReplayConfig(on_miss="consume"))
+    panel = before_streak(run, 0)
+    last = panel.values[np.arange(panel.n_units), panel.lengths - 1]  # noqa: PD011
+    assert (last[panel.is_event] == 0).all()
+    assert panel.n_events == run.counts()["events"]
