@@ -7,17 +7,19 @@ the label exactly, how early, and does the series reach a value that it never le
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from lib.collapse_warning.calibration import CONFIGURATIONS, alarm
 from lib.collapse_warning.contract import FPContract, staircase
 from lib.collapse_warning.effects import auc
 from lib.collapse_warning.panel import Bools, Floats, Panel
 from lib.collapse_warning.replay import Replay
 
-__all__ = ["LeakReport", "before_streak", "label_leak", "planted_panel"]
+__all__ = ["LeakReport", "accepted_configurations", "before_streak", "label_leak", "planted_panel"]
 
 _LEAST_UNITS = 5
 
@@ -193,6 +195,27 @@ def label_leak(
         not bool(np.isin(stairs.false_alarms, reachable).any()),
         unlabelable,
     )
+
+
+def accepted_configurations(run: Replay, contract: FPContract | None = None) -> int:
+    """Count the frozen configurations whose alarms on a replay's series keep the contract.
+
+    Parameters
+    ----------
+    run : Replay
+    contract : FPContract, optional
+    """
+    contract = contract or FPContract()
+    controls = run.included().query("label == 'control'")["user"]
+    # Most series are alike: each is judged once.
+    copies = Counter(tuple(run.series(int(user)).tolist()) for user in controls)
+    if not copies:
+        return 0
+    accepted = 0
+    for family, params in CONFIGURATIONS:
+        alarms = sum(n for one, n in copies.items() if alarm(family, params, one))
+        accepted += contract.accepts(alarms, len(controls))
+    return accepted
 
 
 def before_streak(run: Replay, seed: int) -> Panel:

@@ -38,7 +38,7 @@ def cycle_figure() -> Figure:
             ax.text(*(0.5 * (start + end) * 1.35), sign, ha="center", va="center", size=14)
         for corner, name in zip(corners, "xyz", strict=True):
             ax.text(*corner, name, ha="center", va="center", size=14, style="italic")
-        ax.set(xlim=(-1.4, 1.4), ylim=(-1.0, 1.25), aspect="equal")
+        ax.set(xlim=(-1.4, 1.4), ylim=(-1.0, 1.3), aspect="equal")
         ax.set_title(title, fontsize="medium")
         ax.axis("off")
     return fig

@@ -48,7 +48,7 @@ ARCHIVES = {
         "ml-25m/ratings.csv",
     ),
     "20m": (
-        "96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aa3b0a9ecb7",
+        "96f243c338a8665f6bcc89c53edf6ee39162a846940de6b7c8c48aeada765ff3",
         "ml-20m/ratings.csv",
     ),
     "1m": ("a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20", "ml-1m/ratings.dat"),

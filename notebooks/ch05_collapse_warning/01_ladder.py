@@ -192,6 +192,8 @@ ledger.report(
     control="three equal rows make a weak cycle: z3's model without the strict step",
 )
 ledger.report("ch05.formal.scope", orders["strict"] is not None and none_left)
+
+# %%
 ledger.report(
     "ch05.formal.axioms",
     sum(len(a) for r in checked.values() for a in r.axioms.values()),

@@ -101,6 +101,8 @@ accepted = cells[cells["accepted"]]
 registered = accepted["q"].isin(markets.PREREGISTERED_Q)
 contract = FPContract()
 dummies = [contract.accepts(38, 38), contract.accepts(0, 38)]
+
+# %%
 ledger.report(
     "ch05.markets.a1.cells",
     int(same.sum()),
@@ -188,6 +190,8 @@ theirs = bootstrap(
     rng=np.random.default_rng(SEED),
     vectorized=True,
 )
+
+# %%
 leave_out = [
     np.array(
         [
@@ -223,6 +227,7 @@ for witness, frame in effects["unit"].items():
     ledger.report(f"ch05.markets.s2.{witness.lower()}.ci", ends)
 
 
+# %%
 def covers(frames):
     inside = all(
         f.loc[m, "low"] <= null[m] <= f.loc[m, "high"]
@@ -300,6 +305,8 @@ ledger.report(
 ledger.report(
     "ch05.markets.direction.gain60", direction(compare["G as used, 60 min"])
 )
+
+# %%
 ledger.report(
     "ch05.markets.direction.gain30.debug",
     list(markets.direction(late, "G_debug")),
@@ -391,6 +398,8 @@ print(
     f"days as units: p = {p_value:.3f} for gain, never below 1/{arrangements}"
 )
 print("above chance in sample:", ", ".join(above) or "none")
+
+# %%
 ledger.report(
     "ch05.ours.markets.sweep",
     reaches,
@@ -429,6 +438,7 @@ columns = [
 frozen = pd.concat([fast[columns], slow[columns]]).dropna()
 
 
+# %%
 def accepted_in(band):
     pairs = zip(
         frozen["n_control_alarm_units"],
@@ -467,6 +477,8 @@ passing = sum(
         ]
     ].itertuples(index=False)
 )
+
+# %%
 hourly = markets.units(minutes, 60).groupby("is_event")["unit"].nunique()
 boundary = cells[cells["k"] == 3].sort_values(["controls", "events"]).iloc[-1]
 ledger.report(
@@ -516,6 +528,8 @@ altered = artefacts.manifest_check(
         "sha256": "0" * 64,
     }
 )
+
+# %%
 print(checks["status"].value_counts().to_string())
 ledger.report(
     "ch05.ours.markets.delta",

@@ -20,7 +20,7 @@
 import numpy as np
 import pandas as pd
 
-from lib.collapse_warning import calibration
+from lib.collapse_warning.audit import accepted_configurations
 from lib.collapse_warning.contract import FPContract
 from lib.collapse_warning.detectors import textbook
 from lib.collapse_warning.effects import ClusteredEffect
@@ -116,25 +116,6 @@ print("random engine, hits after a first miss:", random_run.hits_after_miss())
 
 # %%
 contract = FPContract()
-
-
-def accepted_configurations(run):
-    table = run.included()
-    series = {int(u): run.series(int(u)) for u in table["user"]}
-    controls = table.loc[table["label"] == "control", "user"].tolist()
-    found = 0
-    known = {}
-    for family, params in calibration.CONFIGURATIONS:
-        count = 0
-        for u in controls:
-            key = (family, str(params), series[u].tobytes())
-            if key not in known:
-                known[key] = calibration.alarm(family, params, series[u])
-            count += known[key]
-        found += contract.accepts(count, len(controls)) if controls else 0
-    return found
-
-
 accepted = {h: accepted_configurations(run) for h, run in runs.items()}
 accepted
 
@@ -192,6 +173,8 @@ effects = {
     }
     for h, table in witnesses.items()
 }
+
+# %%
 figures.show(
     interval_figure(
         {
@@ -274,6 +257,8 @@ for s in range(n_seeds):
     arms[f"shuffled time, seed {s}"] = replay(
         shuffle_time(ratings, s), ReplayConfig(), index=index
     )
+
+# %%
 arm_accepted = {
     name: accepted_configurations(run) for name, run in arms.items()
 }
@@ -301,6 +286,8 @@ ledger.report(
     "ch05.ours.replay.counts",
     [counts[k] for k in ("events", "controls", "early", "short", "frontier")],
 )
+
+# %%
 ledger.report("ch05.ours.replay.controls", [int(never), int(starved)])
 ledger.report(
     "ch05.ours.replay.absorbing",

@@ -33,6 +33,8 @@ from lib.collapse_warning.detectors import Level, Variance, textbook
 from lib.collapse_warning.evaluate import evaluate, evaluate_all, summary
 from lib.collapse_warning.interactive import threshold_explorer
 from lib.collapse_warning.panel import Panel
+
+# %%
 from lib.collapse_warning.plots_results import (
     composition_figure,
     rows_figure,
@@ -124,6 +126,8 @@ accepted = [
     )
     for one in (calibration.published(40), at50, calibration.published(60))
 ]
+
+# %%
 mp = at50.loc["matrix_profile"]
 shares = [
     float(at50.loc[name, "share"])
@@ -138,7 +142,9 @@ ledger.report("ch05.rows.h50.shares", shares)
 ledger.report(
     "ch05.rows.accepted",
     accepted,
-    control=contract.accepts(round(0.05 * 4755), 4755),
+    control=contract.accepts(
+        round(0.05 * mp["n_control_users"]), int(mp["n_control_users"])
+    ),
 )
 
 # %% [markdown]
@@ -324,6 +330,8 @@ for name in rates.index.drop("S"):
     ledger.report(
         f"ch05.study2.{ids.get(name, name)}", rates.loc[name].tolist()
     )
+
+# %%
 ledger.report(
     "ch05.study2.delta_tpr",
     difference["difference"][0],
@@ -605,6 +613,8 @@ anchors = pd.concat(
         for name in ("INPUT", "PANEL")
     ]
 )
+
+# %%
 wrong = artefacts.manifest_check(
     {
         "path": "results/rendered/effect_sizes/a3_effect_sizes_full.csv",
