@@ -52,6 +52,7 @@ def timeline_figure(table: pd.DataFrame) -> Figure:
                 edgecolor="white",
             )
         ax.axvline(mdates.date2num(part["collapse"].iloc[0].tz_localize(None)), color="black", lw=2)
+        ax.xaxis.set_major_locator(mdates.HourLocator(byhour=range(0, 24, 2)))
         ax.xaxis.set_major_formatter(mdates.DateFormatter("%H:%M"))
         ax.set_yticks([])
         ax.grid(False)
@@ -112,6 +113,7 @@ def shumailov_figure(table: pd.DataFrame) -> Figure:
     ):
         ax.set_title(title, fontsize="small")
         ax.set_xlabel("generation")
+        ax.set_xticks(range(0, 10, 3))
     axes[2].set_yscale("log")
     axes[1].legend(fontsize="x-small")
     return fig
@@ -177,8 +179,14 @@ def study2_figure(rates: pd.DataFrame, tie: tuple[float, float]) -> Figure:
         [0, 1], [tie[0], tie[0]], [tie[0], tie[1]], color="0.88", label="one block of equal PC1"
     )
     budgets = rates.columns.to_numpy(dtype=float)
-    for name, color, marker in zip(rates.index, colors(len(rates)), MARKERS * 2, strict=False):
-        ax.plot(budgets, rates.loc[name], marker + "-", color=color, label=name)
+    # Scores that hit alike at every budget are one line.
+    alike: dict[tuple[float, ...], list[str]] = {}
+    for name in rates.index:
+        alike.setdefault(tuple(rates.loc[name].round(6)), []).append(str(name))
+    for (hits, names), color, marker in zip(
+        alike.items(), colors(len(alike)), MARKERS * 2, strict=False
+    ):
+        ax.plot(budgets, hits, marker + "-", color=color, label=",\n".join(names))
     ax.plot([0, 0.25], [0, 0.25], color="0.5", lw=1, ls=":", label="chance")
     ax.set(xlabel="budget: share of controls that alarm", ylabel="hit rate", xlim=(0, 0.25))
     ax.set_ylim(0, 0.75)

@@ -367,7 +367,7 @@ summary(swept)
 
 # %%
 figures.show(
-    staircase_figure(swept),
+    staircase_figure(swept[:-2]),
     alt="Staircases of five detectors close to the diagonal, each crossing the band of the contract.",
     caption="Operating points on log(1 + gain). Marks: the accepted point with "
     "most hits, with its exact 95 % interval.",

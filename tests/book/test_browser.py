@@ -189,7 +189,8 @@ def foreign(addresses: list[str], site: str) -> list[str]:
     return [
         a
         for a in addresses
-        if urlsplit(a).scheme not in ("data", "blob", "about", "file")
+        # chrome: the browser's own start page, which may still be loading.
+        if urlsplit(a).scheme not in ("data", "blob", "about", "file", "chrome")
         and urlsplit(a).netloc != here
     ]
 
