@@ -1,15 +1,19 @@
-"""What the pages need beyond the theme: the ``.py`` of a notebook, and scripts only where used.
+"""What the pages need beyond the theme: a notebook's ``.py``, scripts where used, chapter numbers.
 
 A small Sphinx extension, listed in ``_config.yml``.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
+
+_CHAPTER = re.compile(r"(?:book|notebooks)/ch(\d\d)_")
 
 # Order matters: vega-lite needs vega, vega-embed needs both, vega-init.js draws with vega-embed.
 VEGA_SCRIPTS = (
@@ -81,8 +85,33 @@ def drop_thebe(
     ]
 
 
+def number_chapters(app: Sphinx, env: Any) -> None:
+    """Give a chapter its number in ``data/chapters.yml``, not its place among those written.
+
+    Sphinx counts the chapters it finds, so the fifth would be "2" as long as the second to fourth
+    are not written. Its numbers are final when this runs, and no page is written yet.
+    """
+
+    def renumbered(document: str, number: tuple[int, ...]) -> tuple[int, ...]:
+        found = _CHAPTER.match(document)
+        return (int(found.group(1)), *number[1:]) if found and number else number
+
+    for document, anchors in env.toc_secnumbers.items():
+        for anchor, number in anchors.items():
+            anchors[anchor] = renumbered(document, number)
+    for document, kinds in env.toc_fignumbers.items():
+        for numbers in kinds.values():
+            for label, number in numbers.items():
+                numbers[label] = renumbered(document, number)
+    for document, toc in env.tocs.items():
+        for reference in toc.findall(nodes.reference):
+            if reference.get("secnumber"):
+                reference["secnumber"] = renumbered(document, tuple(reference["secnumber"]))
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the hooks; Sphinx calls this."""
+    app.connect("env-check-consistency", number_chapters)
     app.connect("html-page-context", add_vega)
     # After the theme has made its buttons (501) and the assets of the page are known.
     app.connect("html-page-context", add_py_download, priority=900)

@@ -243,7 +243,7 @@ ledger.report(
     control=bool(lifted["low"] > 0),
 )
 ledger.report("ch05.markets.s4.scenario", covers(effects["day"]))
-ledger.report("ch05.ours.markets.bca", bca_gap)
+ledger.report("ch05.ours.markets.bca", round(bca_gap, 12))
 
 # %% [markdown]
 # ## Which gain?

@@ -171,7 +171,9 @@ print(
     "| rows with positive gain in an event's window, at most:",
     most,
 )
-pd.DataFrame(envelopes).T
+pd.DataFrame(envelopes).T.astype(
+    {k: int for k in ("controls", "n_controls", "events", "n_events")}
+)
 
 # %%
 for h, one in envelopes.items():
