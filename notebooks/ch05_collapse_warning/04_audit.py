@@ -172,7 +172,7 @@ print(
     most,
 )
 pd.DataFrame(envelopes).T.astype(
-    {k: int for k in ("controls", "n_controls", "events", "n_events")}
+    dict.fromkeys(("controls", "n_controls", "events", "n_events"), int)
 )
 
 # %%
