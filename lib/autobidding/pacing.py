@@ -408,6 +408,8 @@ def _master(
     # At the optimum one side of each pair is zero; the larger one tells which. (A bound on the
     # multiplier itself would not do: bidders that shade by a millionth exist.)
     used, free = dual[:n_cuts] > slack[:n_cuts], slack[n_cuts:] > dual[n_cuts:]
+    if not used.any():
+        return weights
     return _sharpen(cuts, fixed, budgets, point[:n], weights, used, free)
 
 

@@ -193,3 +193,13 @@ def test_bad_tolerance_and_allocations_are_refused():
         proportional_response(market, [1, 1], [0.1, 0.2], max_rounds=2)
     with pytest.raises(TypeError, match="exact market got the float"):
         fppe(Market.exact([1], [["0.5"]]), [0.5], [None])
+
+
+def test_a_cut_that_says_all_does_not_stall():
+    """Found by hypothesis: barrier weights of which none stood out left nothing to sharpen."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        predictions = [(str(a / 10), str(b / 10)) for a, b in rng.integers(1, 11, size=(2, 2))]
+        market = Market.exact([1, 1], predictions).to_float()
+        result = fppe(market, np.array([5.0, 1.0]), np.array([rng.integers(1, 31) / 10, np.inf]))
+        assert result.iterations < 100
