@@ -96,7 +96,7 @@ class Engine:
     Parameters
     ----------
     following : tuple of int
-        The next state; a second tuple of choices makes the engine nondeterministic.
+        The next state.
     misses : tuple of bool
     """
 

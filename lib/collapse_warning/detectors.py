@@ -25,6 +25,7 @@ __all__ = [
     "Cusum",
     "Detector",
     "Ewma",
+    "Glr",
     "Level",
     "MatrixProfile",
     "NeverAlarm",
@@ -80,8 +81,17 @@ def _standardised(x: Floats, reference: int) -> tuple[Floats, Floats]:
     first = x[:, :reference]
     mean = first.mean(axis=1, keepdims=True)
     scale = first.std(axis=1, ddof=1, keepdims=True)
-    flat = scale <= _FLAT * (1 + np.abs(mean))
-    return np.where(flat, 0.0, (x - mean) / np.where(flat, 1.0, scale)), flat[:, 0]
+    flat = (scale <= _FLAT * (1 + np.abs(mean)))[:, 0]
+    z = x - mean
+    z /= np.where(flat[:, None], 1.0, scale)
+    z[flat] = 0.0
+    return z, flat
+
+
+def _by_time(x: Floats) -> tuple[Floats, Floats]:
+    """Values with time first, so that a step over all units is one piece of memory; and room."""
+    steps = np.ascontiguousarray(x.T)
+    return steps, np.empty_like(steps)
 
 
 @dataclass(frozen=True)
@@ -162,14 +172,21 @@ class AC1:
         scores = _empty(x)
         if x.shape[1] < self.window:
             return scores
-        windows = sliding_window_view(x, self.window, axis=1)
-        before, after = windows[..., :-1], windows[..., 1:]
-        before = before - before.mean(axis=2, keepdims=True)
-        after = after - after.mean(axis=2, keepdims=True)
-        power = np.einsum("utw,utw->ut", before, before) * np.einsum("utw,utw->ut", after, after)
-        size = (self.window - 1) * (_FLAT * (1 + np.abs(windows).max(axis=2))) ** 2
-        flat = np.sqrt(power) <= size
-        correlation = np.einsum("utw,utw->ut", before, after) / np.sqrt(np.where(flat, 1, power))
+        # Place by place of the window: copies of all windows would not fit a processor's cache.
+        n_windows, pairs = x.shape[1] - self.window + 1, self.window - 1
+        place = [x[:, at : at + n_windows] for at in range(self.window)]
+        inner = np.sum(place[1:-1], axis=0)
+        before_mean, after_mean = (inner + place[0]) / pairs, (inner + place[-1]) / pairs
+        before_power, after_power, together = np.zeros((3, *inner.shape))
+        for at in range(pairs):
+            before, after = place[at] - before_mean, place[at + 1] - after_mean
+            before_power += before * before
+            after_power += after * after
+            together += before * after
+        power = before_power * after_power
+        largest = sliding_window_view(np.abs(x), self.window, axis=1).max(axis=2)
+        flat = np.sqrt(power) <= pairs * (_FLAT * (1 + largest)) ** 2
+        correlation = together / np.sqrt(np.where(flat, 1, power))
         scores[:, self.window - 1 :] = np.where(flat, -np.inf, correlation)
         return scores
 
@@ -207,10 +224,13 @@ class Cusum:
         if x.shape[1] <= self.reference:
             return scores
         z, flat = _standardised(x, self.reference)
+        steps, rows = _by_time(z[:, self.reference :])
         total = np.zeros(len(x))
-        for t in range(self.reference, x.shape[1]):
-            total = np.maximum(0.0, total + z[:, t] - self.k)
-            scores[:, t] = total
+        for step, row in zip(steps, rows, strict=True):
+            np.add(total, step, out=row)
+            row -= self.k
+            total = np.maximum(row, 0.0, out=row)
+        scores[:, self.reference :] = rows.T
         scores[flat] = -np.inf
         return scores
 
@@ -288,15 +308,17 @@ class PageHinkley:
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return the height of the sum."""
         x = _checked(values)
-        mean = np.cumsum(x, axis=1) / np.arange(1, x.shape[1] + 1)
-        excess = x - mean - self.delta
-        scores = np.empty_like(x)
-        total, lowest = np.zeros(len(x)), np.full(len(x), np.inf)
-        for t in range(x.shape[1]):
-            total = self.forgetting * total + excess[:, t]
-            lowest = np.minimum(lowest, total)
-            scores[:, t] = total - lowest
-        return scores
+        steps, rows = _by_time(x)
+        summed, total, lowest = np.zeros(len(x)), np.zeros(len(x)), np.full(len(x), np.inf)
+        for count, (step, row) in enumerate(zip(steps, rows, strict=True), 1):
+            summed += step
+            np.subtract(step, summed / count, out=row)
+            row -= self.delta
+            total *= self.forgetting
+            total += row
+            np.minimum(lowest, total, out=lowest)
+            np.subtract(total, lowest, out=row)
+        return np.ascontiguousarray(rows.T)
 
 
 @dataclass(frozen=True)
@@ -466,6 +488,46 @@ class Bocpd:
             spread = np.concatenate([np.ones((n_units, 1)), spread_new], axis=1)
             if t >= self.reference:
                 scores[:, t] = np.exp(log_run[:, : self.short + 1]).sum(axis=1)
+        scores[flat] = -np.inf
+        return scores
+
+
+@dataclass(frozen=True)
+class Glr:
+    """Generalised likelihood ratio for a rise of the mean, at any time since the reference.
+
+    The score is the largest log likelihood ratio over the start of the change, for Gaussian values
+    of known variance and a mean that rose by an unknown amount (Siegmund and Venkatraman, 1995).
+
+    Parameters
+    ----------
+    reference : int
+        As in :class:`Cusum`.
+    """
+
+    reference: int = 30
+
+    def __post_init__(self) -> None:
+        _window(self.reference, 2, "reference")
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+        return f"GLR({self.reference})"
+
+    def __call__(self, values: npt.ArrayLike) -> Floats:
+        """Return the log likelihood ratio of the best start."""
+        x = _checked(values)
+        scores = _empty(x)
+        if x.shape[1] <= self.reference:
+            return scores
+        z, flat = _standardised(x, self.reference)
+        total = np.cumsum(z[:, self.reference :], axis=1)
+        before = np.pad(total, ((0, 0), (1, 0)))
+        for t in range(total.shape[1]):
+            length = np.arange(t + 1, 0, -1)
+            rise = np.maximum(0.0, total[:, t, None] - before[:, : t + 1])
+            scores[:, self.reference + t] = (rise**2 / (2 * length)).max(axis=1)
         scores[flat] = -np.inf
         return scores
 

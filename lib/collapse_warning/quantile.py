@@ -74,6 +74,32 @@ class QuantileDetector:
             float(np.percentile(controls["delta"], 100 - self.q)),
         )
 
+    def score(self, rows: pd.DataFrame, limits: Thresholds) -> pd.Series:
+        """Return the running score: how many rows in a row lie beyond all limits.
+
+        The detector alarms where it reaches `k`.
+
+        Parameters
+        ----------
+        rows : DataFrame
+            Columns ``unit``, ``time``, ``G``, ``p``, ``delta``.
+        limits : Thresholds
+
+        Returns
+        -------
+        Series of int
+            With the index of `rows`.
+        """
+        ordered = rows.reset_index(drop=True).sort_values(["unit", "time"], kind="stable")
+        fires = (
+            (ordered["G"] > limits.gain)
+            & (ordered["p"] > limits.persistence)
+            & (ordered["delta"] < limits.diversity)
+        ).to_numpy()
+        longest = _longest_run(fires, ordered["unit"].ne(ordered["unit"].shift()).to_numpy())
+        in_order = pd.Series(longest, index=ordered.index).sort_index()
+        return in_order.set_axis(rows.index)
+
     def alarmed(self, rows: pd.DataFrame, limits: Thresholds) -> pd.Series:
         """Say of each unit whether it alarms.
 
@@ -88,14 +114,7 @@ class QuantileDetector:
         Series of bool
             By unit.
         """
-        ordered = rows.sort_values(["unit", "time"], kind="stable")
-        fires = (
-            (ordered["G"] > limits.gain)
-            & (ordered["p"] > limits.persistence)
-            & (ordered["delta"] < limits.diversity)
-        ).to_numpy()
-        longest = _longest_run(fires, ordered["unit"].ne(ordered["unit"].shift()).to_numpy())
-        return pd.Series(longest, index=ordered["unit"]).groupby(level=0).max() >= self.k
+        return self.score(rows, limits).groupby(rows["unit"].to_numpy()).max() >= self.k
 
 
 def _longest_run(fires: Bools, starts: Bools) -> np.ndarray:

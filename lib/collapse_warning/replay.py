@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +54,9 @@ ARCHIVES = {
     "1m": ("a6898adb50b9ca05aa231689da44c217cb524e7ebd39d264c56e2832f2c54e20", "ml-1m/ratings.dat"),
 }
 """sha256 of GroupLens's archives, and the file of ratings in each."""
+
+BLOCK = 512
+"""Items indexed at a time."""
 
 RECENT = 5
 """Hits of the user's own that the witness of persistence takes back (released telemetry code)."""
@@ -265,8 +268,9 @@ class ItemIndex:
 def index_ratings(ratings: pd.DataFrame, config: ReplayConfig | None = None) -> ItemIndex:
     """Index the liked items: counts, and the nearest neighbours of each by cosine.
 
-    Ties go to the lower id. Cosines are compared as ratios of whole numbers are rounded: to the
-    same double for the same counts, on any machine.
+    Ties go to the lower id. A cosine is a whole number over the root of another, so equal counts
+    give the same double on any machine. Items are taken in blocks: memory grows with a block's
+    neighbours, not with all pairs of items.
     """
     config = config or ReplayConfig()
     liked = ratings[ratings["rating"] >= config.positive]
@@ -278,21 +282,20 @@ def index_ratings(ratings: pd.DataFrame, config: ReplayConfig | None = None) -> 
         (np.ones(len(row)), (row, column)), shape=(len(users), len(items)), dtype=np.float64
     )
     counts = np.asarray(matrix.sum(axis=0)).astype(np.int64)
-    together = sp.csr_array(matrix.T @ matrix)
-    together.setdiag(0)
-    together.eliminate_zeros()
-    together.sort_indices()
-    rows = np.repeat(np.arange(len(items)), np.diff(together.indptr))
-    # Squares of cosines are ratios of whole numbers; only the root is rounded.
-    cosine = together.data / np.sqrt(
-        counts[rows].astype(np.float64) * counts[together.indices].astype(np.float64)
-    )
-    order = np.lexsort((together.indices, -cosine, rows))
-    place = np.arange(len(order)) - together.indptr[rows[order]]
-    kept = order[place < config.neighbours]
-    neighbours = sp.csr_array(
-        (cosine[kept], (rows[kept], together.indices[kept])), shape=together.shape
-    )
+    by_item = sp.csr_array(matrix.T)
+    kept = []
+    for start in range(0, len(items), BLOCK):
+        together = sp.csr_array(by_item[start : start + BLOCK] @ matrix)
+        first = start + np.repeat(np.arange(together.shape[0]), np.diff(together.indptr))
+        other = first != together.indices
+        first, second, both = first[other], together.indices[other], together.data[other]
+        cosine = both / np.sqrt(counts[first].astype(np.float64) * counts[second])
+        order = np.lexsort((second, -cosine, first))
+        begins = np.searchsorted(first[order], first[order])
+        best = order[np.arange(len(order)) - begins < config.neighbours]
+        kept.append((first[best], second[best], cosine[best]))
+    left, right, value = (np.concatenate(parts) for parts in zip(*kept, strict=True))
+    neighbours = sp.csr_array((value, (left, right)), shape=(len(items), len(items)))
     neighbours.sort_indices()
     popular = np.lexsort((items, -counts))
     return ItemIndex(items, counts, neighbours, matrix, popular, sp.csc_array(matrix))
@@ -625,21 +628,25 @@ def _episode(history: _History, profile: _Profile, shortcut: bool) -> tuple[Any,
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One share of a parallel replay."""
+    """One share of a parallel replay: the ratings of its users, and the index of all."""
 
     ratings: pd.DataFrame
     config: ReplayConfig
     engine: Engine
     seed: int
-    users: tuple[int, ...]
+    index: ItemIndex
 
     def __repr__(self) -> str:
-        first, last = self.users[0], self.users[-1]
-        return f"users {first} to {last} ({self.engine}, h={self.config.horizon})"
+        users = self.ratings["user"]
+        return f"users {users.iloc[0]} to {users.iloc[-1]} ({self.engine}, h={self.config.horizon})"
 
 
-def _replay_part(part: _Part) -> Replay:
-    return replay(part.ratings, part.config, part.engine, seed=part.seed, users=part.users)
+def _replay_part(
+    part: _Part,
+) -> tuple[pd.DataFrame, dict[int, Any], dict[int, Any], dict[int, Any]]:
+    """Return what is new; the index stays where it was made."""
+    run = replay(part.ratings, part.config, part.engine, seed=part.seed, index=part.index)
+    return run.episodes, run.misses, run.slates, run.picks
 
 
 def replay_parallel(
@@ -659,7 +666,8 @@ def replay_parallel(
     ratings, config, engine, seed
         As in :func:`replay`; the result is the same.
     parts : int
-        Shares of users, at least 1; each makes its own index of all ratings.
+        Shares of users, at least 1. The index is made once, here; a share gets it and the ratings
+        of its own users.
     backend, n_jobs
         As in ``lib.core.sweeps.run``.
     """
@@ -667,18 +675,24 @@ def replay_parallel(
         raise ValueError(f"parts is {parts}, expected at least 1")
     config = config or ReplayConfig()
     table = check_ratings(ratings)
+    index = index_ratings(table, config)
     shares: Sequence[npt.NDArray[Any]] = np.array_split(table["user"].unique(), parts)
-    items = [_Part(table, config, engine, seed, tuple(s.tolist())) for s in shares if len(s)]
-    runs: list[Replay] = sweeps.run(
+    items = [
+        _Part(table[table["user"].isin(share)], config, engine, seed, index)
+        for share in shares
+        if len(share)
+    ]
+    runs = sweeps.run(
         _replay_part, items, name="ch05_replay", backend=backend, n_jobs=n_jobs, cache=False
     )
-    joined = runs[0]
-    for run in runs[1:]:
-        joined = replace(
-            joined,
-            episodes=pd.concat([joined.episodes, run.episodes], ignore_index=True),
-            misses={**joined.misses, **run.misses},
-            slates={**joined.slates, **run.slates},
-            picks={**joined.picks, **run.picks},
-        )
-    return joined
+    episodes, misses, slates, picks = zip(*runs, strict=True)
+    return Replay(
+        config,
+        pd.concat(episodes, ignore_index=True),
+        {user: one for part in misses for user, one in part.items()},
+        {user: one for part in slates for user, one in part.items()},
+        {user: one for part in picks for user, one in part.items()},
+        index,
+        engine,
+        table,
+    )

@@ -16,6 +16,7 @@ from lib.collapse_warning.detectors import (
     Cusum,
     Detector,
     Ewma,
+    Glr,
     Level,
     MatrixProfile,
     NeverAlarm,
@@ -29,7 +30,7 @@ from lib.collapse_warning.peers import same_alarms
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(5, 60)).cumsum(axis=1) / 3
-ALL = (*textbook(12), Persistent(Variance(8), 3), AlwaysAlarm(), NeverAlarm())
+ALL = (*textbook(12), Glr(12), Persistent(Variance(8), 3), AlwaysAlarm(), NeverAlarm())
 
 
 @pytest.mark.parametrize("detector", ALL, ids=lambda d: d.name)
@@ -71,6 +72,32 @@ def test_cusum_and_ewma_equal_a_scalar_loop():
             assert cusum[t] == pytest.approx(total)
             assert ewma[t] == pytest.approx(mean / math.sqrt(spread))
         assert np.isneginf(cusum[:20]).all()
+
+
+def test_glr_is_the_best_likelihood_ratio_over_all_starts():
+    for row, score in zip(X, Glr(20)(X), strict=True):
+        z = (row - row[:20].mean()) / row[:20].std(ddof=1)
+        for t in (20, 33, 59):
+            rises = [z[start : t + 1] for start in range(20, t + 1)]
+            expected = max(max(0.0, rise.sum()) ** 2 / (2 * len(rise)) for rise in rises)
+            assert score[t] == pytest.approx(expected)
+        assert np.isneginf(score[:20]).all()
+
+
+@given(st.floats(0.01, 100), st.floats(-50, 50))
+def test_standardised_scores_do_not_depend_on_unit_and_origin(scale, shift):
+    for detector in (Cusum(0.5, 20), Ewma(0.3, 20), Glr(20), Bocpd(reference=20)):
+        np.testing.assert_allclose(
+            detector(X * scale + shift)[:, 20:], detector(X)[:, 20:], rtol=1e-6, atol=1e-7
+        )
+
+
+def test_ac1_survives_a_spike():
+    x = RNG.normal(size=(1, 40))
+    x[0, 25] = 1e6
+    series = pd.Series(x[0])
+    expected = series.rolling(10).apply(lambda w: pd.Series(w).autocorr(1))
+    np.testing.assert_allclose(AC1(10)(x)[0, 9:], expected[9:], atol=1e-9)
 
 
 def test_page_hinkley_alarms_where_river_does():
@@ -136,6 +163,7 @@ def test_persistence_is_consecutive_exceedance(k, threshold):
         lambda: AC1(2),
         lambda: Cusum(-1),
         lambda: Ewma(1.0),
+        lambda: Glr(1),
         lambda: PageHinkley(-0.1),
         lambda: PageHinkley(forgetting=0),
         lambda: PermutationEntropy(8),

@@ -50,6 +50,42 @@ def test_bca_equals_scipy():
     np.testing.assert_allclose(ours, theirs.confidence_interval, atol=1e-12)
 
 
+@pytest.mark.parametrize("measure", ["cohen_d", "glass_d", "auc"])
+def test_cluster_intervals_equal_scipys_on_the_same_resamples(measure):
+    effect = ClusteredEffect.from_rows(VALUE, CLUSTER, EVENT)
+
+    def statistic(first, second):
+        return effect.measures(np.bincount(np.r_[first, second].astype(int), minlength=12))[
+            measure
+        ][0]
+
+    samples = (np.arange(5.0), np.arange(5.0, 12.0))
+    results = {
+        method: bootstrap(
+            samples,
+            statistic,
+            n_resamples=400,
+            method=method,
+            vectorized=False,
+            rng=np.random.default_rng(0),
+        )
+        for method in ("percentile", "BCa")
+    }
+    drawn = results["BCa"].bootstrap_distribution
+    without = effect.measures(1 - np.eye(12))[measure]
+    point = effect.measures(np.ones(12))[measure][0]
+    ours = bca_interval(drawn, point, [without[:5], without[5:]])
+    np.testing.assert_allclose(ours, results["BCa"].confidence_interval, atol=1e-10)
+    # Our own draws are others: the ends agree up to the error of so many resamples.
+    table = effect.bootstrap(10_000, seed=0).loc[measure]
+    spread = drawn.std()
+    for low, high, theirs in (
+        (table["low"], table["high"], results["percentile"].confidence_interval),
+        (table["bca_low"], table["bca_high"], results["BCa"].confidence_interval),
+    ):
+        np.testing.assert_allclose([low, high], theirs, atol=0.4 * spread)
+
+
 def test_permutation_counts_all_arrangements():
     p_value, count = ClusteredEffect.from_rows(VALUE, CLUSTER, EVENT).permutation()
     assert count == 792
@@ -105,6 +141,16 @@ def test_the_quantile_detector_wants_rows_in_a_row():
     assert QuantileDetector(90, 3).alarmed(rows(), limits).to_dict() == {"a": True, "b": False}
     assert QuantileDetector(90, 4).alarmed(rows(), limits).to_dict() == {"a": False, "b": False}
     assert QuantileDetector(90, 1).alarmed(rows(), limits).all()
+
+
+def test_the_running_score_counts_rows_in_a_row_whatever_their_order():
+    from lib.collapse_warning.quantile import Thresholds
+
+    limits, table = Thresholds(1, 0, 1), rows()
+    score = QuantileDetector(90, 3).score(table, limits)
+    assert score.tolist() == [0, 1, 2, 3, 0, 1, 0, 1, 0, 1]
+    mixed = table.sample(frac=1, random_state=1)
+    assert QuantileDetector(90, 3).score(mixed, limits).sort_index().equals(score)
 
 
 def test_quantiles_of_event_rows_are_refused():

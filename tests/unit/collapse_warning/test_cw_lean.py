@@ -1,16 +1,19 @@
 """Lean accepts the proofs, rejects the false ones, and z3's models are checked."""
 
+import itertools
 import shutil
 import subprocess
 
 import numpy as np
 import pytest
+from hypothesis import find, given
+from hypothesis import strategies as st
 
 from lib.collapse_warning import lean
-from lib.collapse_warning.countermodels import HYPOTHESES, Order, find_engine, find_order
+from lib.collapse_warning.countermodels import HYPOTHESES, Engine, Order, find_engine, find_order
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def _lean_runs():
     try:
         lean.version()
@@ -18,6 +21,10 @@ def _lean_runs():
         pytest.skip(str(error))
 
 
+needs_lean = pytest.mark.usefixtures("_lean_runs")
+
+
+@needs_lean
 @pytest.mark.parametrize("file", sorted(lean.PROOFS.glob("*.lean")), ids=lambda f: f.stem)
 def test_proofs_are_accepted_without_axioms(file):
     result = lean.check(file)
@@ -26,6 +33,7 @@ def test_proofs_are_accepted_without_axioms(file):
     assert result.reason == ""
 
 
+@needs_lean
 @pytest.mark.parametrize(
     "file", sorted((lean.PROOFS / "false").glob("*.lean")), ids=lambda f: f.stem
 )
@@ -35,16 +43,19 @@ def test_false_proofs_are_rejected(file):
     assert result.reason
 
 
+@needs_lean
 def test_an_axiom_exits_with_zero_and_is_named():
     result = lean.check(lean.PROOFS / "false" / "injected_axiom.lean")
     assert result.exit_code == 0
     assert result.axioms == {"injected_axiom": ("trust_me",)}
 
 
+@needs_lean
 def test_a_file_that_asks_about_nothing_is_rejected():
     assert not lean.check("prelude\ninductive Absurd : Prop\n").ok
 
 
+@needs_lean
 def test_bad_calls():
     with pytest.raises(ValueError, match="empty"):
         lean.check("  ")
@@ -80,6 +91,31 @@ def test_frozen_misses_cannot_recover_and_others_can():
     assert engine.run(0, 2) == [True, False]
 
 
+@st.composite
+def engines(draw, frozen):
+    """A random engine of up to seven states; `frozen` says whether a miss may move on."""
+    size = draw(st.integers(1, 7))
+    misses = draw(st.lists(st.booleans(), min_size=size, max_size=size))
+    to = draw(st.lists(st.integers(0, size - 1), min_size=size, max_size=size))
+    following = [s if frozen and misses[s] else to[s] for s in range(size)]
+    return Engine(tuple(following), tuple(misses)), draw(st.integers(0, size - 1))
+
+
+def recovers(engine, start):
+    seen = engine.run(start, 20)
+    return any(before and not after for before, after in itertools.pairwise(seen))
+
+
+@given(engines(frozen=True))
+def test_no_random_engine_with_frozen_misses_recovers(case):
+    assert not recovers(*case)
+
+
+def test_among_random_engines_without_frozen_misses_some_recover():
+    case = find(engines(frozen=False), lambda one: recovers(*one))
+    assert case[0].misses[case[1]]
+
+
 def test_bad_hypotheses_are_refused():
     with pytest.raises(ValueError, match="expected one of"):
         find_order("luck")
@@ -97,6 +133,23 @@ Theorem obstruction (P : Type) (le : P -> P -> Prop)
   (strict : le y x -> False) (yz : le y z) (zx : le z x) : False.
 Proof. exact (strict (trans y z x yz zx)). Qed.
 
+Inductive path (P : Type) (le : P -> P -> Prop) : P -> P -> Prop :=
+  | stop : forall x, path P le x x
+  | step : forall x y z, le x y -> path P le y z -> path P le x z.
+
+Theorem cycle (P : Type) (le : P -> P -> Prop) (refl : forall x, le x x)
+  (trans : forall x y z, le x y -> le y z -> le x z) (x y : P)
+  (strict : le y x -> False) (back : path P le y x) : False.
+Proof.
+  apply strict. clear strict.
+  induction back as [a | a b c first rest known]; [apply refl | exact (trans a b c first known)].
+Qed.
+
+Theorem bridge (S P : Type) (le : P -> P -> Prop)
+  (trans : forall x y z, le x y -> le y z -> le x z) (mu : S -> P) (x y z : S)
+  (strict : le (mu y) (mu x) -> False) (yz : le (mu y) (mu z)) (zx : le (mu z) (mu x)) : False.
+Proof. exact (strict (trans (mu y) (mu z) (mu x) yz zx)). Qed.
+
 Fixpoint after (S : Type) (next : S -> S) (s : S) (n : nat) : S :=
   match n with O => s | Datatypes.S k => next (after S next s k) end.
 
@@ -105,14 +158,39 @@ Theorem absorbing (S : Type) (next : S -> S) (miss : S -> Prop)
   after S next s n = s.
 Proof. induction n as [|n known]; simpl; [reflexivity | rewrite known; exact (frozen s m)]. Qed.
 Print Assumptions obstruction.
+Print Assumptions cycle.
+Print Assumptions bridge.
 Print Assumptions absorbing.
+"""
+
+
+FALSE = """
+Theorem no_transitivity (P : Type) (le : P -> P -> Prop) (x y z : P)
+  (strict : le y x -> False) (yz : le y z) (zx : le z x) : False.
+Proof. exact (strict yz). Qed.
+"""
+AXIOM = """
+Axiom trust_me : False.
+Theorem injected (P : Prop) : P.
+Proof. exact (False_ind P trust_me). Qed.
+Print Assumptions injected.
 """
 
 
 @pytest.mark.skipif(shutil.which("coqc") is None, reason="coqc is not installed (Debian: coq)")
 def test_a_second_kernel_agrees(tmp_path):
-    (tmp_path / "proofs.v").write_text(COQ)
-    done = subprocess.run(
-        ["coqc", "proofs.v"], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.count("Closed under the global context") == 2
+    def coq(source):
+        (tmp_path / "proofs.v").write_text(source)
+        return subprocess.run(
+            ["coqc", "proofs.v"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+
+    done = coq(COQ)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Closed under the global context") == 4
+    assert coq(FALSE).returncode != 0
+    # As with Lean, an axiom passes by the exit status and is named by the list.
+    smuggled = coq(AXIOM)
+    assert smuggled.returncode == 0
+    assert "trust_me" in smuggled.stdout
+    assert "Closed" not in smuggled.stdout

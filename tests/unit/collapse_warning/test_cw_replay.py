@@ -113,6 +113,35 @@ def test_parts_are_the_whole():
         rp.replay_parallel(table, CONFIG, parts=0)
 
 
+@pytest.mark.parametrize("engine", ["cosine", "random"])
+def test_parts_on_a_cluster_are_the_whole(engine):
+    from distributed import Client, LocalCluster
+
+    table = made_up(1)
+    whole = rp.replay(table, CONFIG, engine)
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        parts = rp.replay_parallel(table, CONFIG, engine, parts=3, backend=client)
+    assert whole.episodes.equals(parts.episodes)
+    assert all(np.array_equal(whole.slates[u], parts.slates[u]) for u in whole.slates)
+    assert whole.witnesses().equals(parts.witnesses())
+
+
+def test_the_index_does_not_depend_on_its_blocks(monkeypatch):
+    table = rp.check_ratings(made_up(5))
+    whole = rp.index_ratings(table, CONFIG)
+    monkeypatch.setattr(rp, "BLOCK", 7)
+    blocks = rp.index_ratings(table, CONFIG)
+    for part in ("data", "indices", "indptr"):
+        np.testing.assert_array_equal(
+            getattr(whole.neighbours, part), getattr(blocks.neighbours, part)
+        )
+
+
 def test_shuffled_time_keeps_each_user_s_films_and_times():
     table = rp.check_ratings(made_up(2))
     mixed = rp.shuffle_time(table, 0)
@@ -156,7 +185,7 @@ def test_bad_calls_are_refused():
         rp.replay(made_up(0).assign(rating=1.0), CONFIG)
 
 
-@pytest.mark.parametrize(("edition", "separator"), [("25m", ","), ("1m", "::")])
+@pytest.mark.parametrize(("edition", "separator"), [("25m", ","), ("20m", ","), ("1m", "::")])
 def test_archives_are_read_and_verified(tmp_path, monkeypatch, edition, separator):
     _, member = rp.ARCHIVES[edition]
     table = made_up(4)
