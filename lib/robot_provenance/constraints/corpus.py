@@ -1,0 +1,268 @@
+"""The validity cases that the ``prov`` wheel ships, and two verdicts on each.
+
+The wheel carries 153 cases of ProvToolbox in PROV-XML, 7 of the W3C Provenance Working Group and 14
+in PROV-JSON under ``prov/tests/unification``. Their file names say whether each is meant to be
+valid. A case here keeps the name as a label to compare with; what an engine sees is the parsed
+document alone.
+
+None of them exercises event ordering (30 to 49); `ordering_cases` has cases of ours for each of the
+twenty.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
+
+import pandas as pd
+from prov.model import ProvDocument, ProvException
+
+from lib.robot_provenance.constraints import Report, check
+
+__all__ = ["DISPUTED", "Case", "OrderCase", "load", "ordering_cases", "summary", "verdicts"]
+
+DISPUTED: Final[dict[str, str]] = {
+    "usage-fail1": "PROV-CONSTRAINTS has no unique-usage: an activity may use an entity twice",
+    "usage-fail5": "no unique-usage; the W3C suite lists this case as usage-f5-PASS",
+    "usage-fail6": "no unique-usage; the W3C suite lists this case as usage-f6-PASS",
+    "usage-fail7": "no unique-usage; the W3C suite lists this case as usage-f7-PASS",
+    "delegation-fail4": "a delegation's activity expands to an unknown, which merges "
+    "(ProvToolbox's own test marks this case SUCCESS)",
+    "delegation-success3": "lacks its responsible agent, which PROV-DM requires "
+    "(ProvToolbox's test of this case is switched off)",
+    "delegation-success4": "lacks its responsible agent, which PROV-DM requires "
+    "(ProvToolbox's test of this case is switched off)",
+}
+"""Cases whose file name contradicts the Recommendation, and why; the files predate it."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One shipped case.
+
+    Parameters
+    ----------
+    name : str
+        File name without ending. For the reader only.
+    source : str
+        ``"provtoolbox"``, ``"w3c"`` or ``"prov"``.
+    labelled_valid : bool
+        What the file name says.
+    document : ProvDocument
+        The parsed content.
+    adapted : bool
+        Whether a tag had to be renamed before ``prov`` could read the file: three files use
+        ``prov:bundle`` where PROV-XML has ``prov:bundleContent``.
+    """
+
+    name: str
+    source: str
+    labelled_valid: bool
+    document: ProvDocument
+    adapted: bool
+
+    @property
+    def valid(self) -> bool:
+        """The label, turned round where the file name contradicts the Recommendation."""
+        return self.labelled_valid ^ (self.name in DISPUTED)
+
+
+# A bundle, not the argument of a mention, which is an empty element with prov:ref.
+_BUNDLE: Final = re.compile(rb"<(/?)prov:bundle(?=>| prov:id)")
+
+
+def load() -> list[Case]:
+    """Parse every shipped case, in the order of the file names.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the installed ``prov`` does not carry its cases.
+    """
+    folder = files("prov.tests") / "unification"
+    found = [*folder.iterdir(), *(folder / "constraints").iterdir()] if folder.is_dir() else []
+    cases = []
+    for entry in sorted(found, key=lambda e: e.name):
+        stem, _, ending = entry.name.rpartition(".")
+        if ending not in ("xml", "provx", "json"):
+            continue
+        source = {"xml": "provtoolbox", "provx": "w3c", "json": "prov"}[ending]
+        content = entry.read_bytes()
+        adapted = content
+        if source == "provtoolbox":
+            adapted = _BUNDLE.sub(rb"<\1prov:bundleContent", content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            form = "json" if ending == "json" else "xml"
+            document = ProvDocument.deserialize(io.BytesIO(adapted), format=form)
+        valid = re.search(r"fail", stem, re.IGNORECASE) is None
+        cases.append(Case(stem, source, valid, document, adapted != content))
+    if not cases:
+        raise FileNotFoundError("the installed prov package carries no unification cases")
+    return cases
+
+
+def _unified_rejects(document: ProvDocument) -> bool:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            document.unified()
+        except ProvException:
+            return True
+    return False
+
+
+def verdicts(cases: list[Case] | None = None) -> pd.DataFrame:
+    """Judge every case by this engine and by ``prov``'s own ``unified()``.
+
+    Returns
+    -------
+    DataFrame
+        One row a case: name, source, labelled_valid, valid (label corrected), engine_rejects,
+        unified_rejects, codes (what the engine found), note (why a label is disputed).
+    """
+    rows = []
+    for case in load() if cases is None else cases:
+        report: Report = check(case.document)
+        rows.append(
+            {
+                "name": case.name,
+                "source": case.source,
+                "labelled_valid": case.labelled_valid,
+                "valid": case.valid,
+                "engine_rejects": not report.valid,
+                "unified_rejects": _unified_rejects(case.document),
+                "codes": " ".join(dict.fromkeys(v.code for v in report.violations)),
+                "note": DISPUTED.get(case.name, ""),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def summary(table: pd.DataFrame, sources: tuple[str, ...] = ("provtoolbox", "w3c")) -> pd.DataFrame:
+    """Count rejections, by the file names and by the corrected labels.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `verdicts`.
+    sources : tuple of str
+        Which cases to count.
+
+    Returns
+    -------
+    DataFrame
+        Index ("file name", "Recommendation"); columns invalid, engine_caught, unified_caught,
+        valid, engine_false_alarms, unified_false_alarms.
+    """
+    chosen = table[table["source"].isin(sources)]
+    rows = {}
+    for title, column in (("file name", "labelled_valid"), ("Recommendation", "valid")):
+        good, bad = chosen[chosen[column]], chosen[~chosen[column]]
+        rows[title] = {
+            "invalid": len(bad),
+            "engine_caught": int(bad["engine_rejects"].sum()),
+            "unified_caught": int(bad["unified_rejects"].sum()),
+            "valid": len(good),
+            "engine_false_alarms": int(good["engine_rejects"].sum()),
+            "unified_false_alarms": int(good["unified_rejects"].sum()),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+@dataclass(frozen=True)
+class OrderCase:
+    """A pair of ours for one ordering constraint: a history, and the same with a reversal.
+
+    Parameters
+    ----------
+    number : int
+        The constraint, 30 to 49.
+    by : str
+        ``"order"``: the reversed record has a strict cycle, so it is invalid. ``"clock"``: its
+        times fall along the constraint, which only ``T1`` sees.
+    good, bad : ProvDocument
+        The pair.
+    """
+
+    number: int
+    by: str
+    good: ProvDocument
+    bad: ProvDocument
+
+
+_CYCLES: Final[dict[int, tuple[str, str]]] = {
+    34: (
+        "entity(ex:q) entity(ex:p) activity(ex:a,-,-) wasStartedBy(ex:a,ex:q,-,-) "
+        "wasGeneratedBy(ex:p,ex:a,-)",
+        "wasDerivedFrom(ex:q,ex:p)",
+    ),
+    42: ("entity(ex:q) entity(ex:p) wasDerivedFrom(ex:p,ex:q)", "wasDerivedFrom(ex:q,ex:p)"),
+    43: (
+        "entity(ex:q) activity(ex:a,-,-) wasStartedBy(ex:a,ex:q,-,-) wasAttributedTo(ex:p,ex:a)",
+        "wasDerivedFrom(ex:q,ex:p)",
+    ),
+    45: ("entity(ex:q) entity(ex:p) specializationOf(ex:p,ex:q)", "wasDerivedFrom(ex:q,ex:p)"),
+    48: ("entity(ex:q) agent(ex:q) wasAttributedTo(ex:p,ex:q)", "wasDerivedFrom(ex:q,ex:p)"),
+}
+# The earlier event's time is {0}, the later one's {1}.
+_CLOCKS: Final[dict[int, str]] = {
+    30: "activity(ex:a,{0},{1})",
+    31: "wasStartedBy(ex:s;ex:a,-,ex:b,{0}) wasStartedBy(ex:t;ex:a,-,ex:c,{1})",
+    32: "wasEndedBy(ex:s;ex:a,-,ex:b,{0}) wasEndedBy(ex:t;ex:a,-,ex:c,{1})",
+    33: "activity(ex:a,{0},-) used(ex:a,ex:e,{1})",
+    34: "activity(ex:a,{0},-) wasGeneratedBy(ex:e,ex:a,{1})",
+    35: "activity(ex:a,{0},-) activity(ex:b,-,{1}) wasInformedBy(ex:b,ex:a)",
+    36: "wasGeneratedBy(ex:e,-,{0}) wasInvalidatedBy(ex:e,-,{1})",
+    37: "wasGeneratedBy(ex:e,-,{0}) used(ex:a,ex:e,{1})",
+    38: "used(ex:a,ex:e,{0}) wasInvalidatedBy(ex:e,-,{1})",
+    39: "wasGeneratedBy(ex:e,ex:a,{0}) wasGeneratedBy(ex:e,ex:b,{1})",
+    40: "wasInvalidatedBy(ex:e,ex:a,{0}) wasInvalidatedBy(ex:e,ex:b,{1})",
+    41: "used(ex:u;ex:a,ex:e,{0}) wasGeneratedBy(ex:g;ex:p,ex:a,{1}) "
+    "wasDerivedFrom(ex:p,ex:e,ex:a,ex:g,ex:u)",
+    42: "wasGeneratedBy(ex:q,-,{0}) wasGeneratedBy(ex:p,-,{1}) wasDerivedFrom(ex:p,ex:q)",
+    43: "wasGeneratedBy(ex:e,-,{0}) wasStartedBy(ex:a,ex:e,-,{1})",
+    44: "wasGeneratedBy(ex:e,-,{0}) wasEndedBy(ex:a,ex:e,-,{1})",
+    45: "wasGeneratedBy(ex:q,-,{0}) wasGeneratedBy(ex:p,-,{1}) specializationOf(ex:p,ex:q)",
+    46: "wasInvalidatedBy(ex:p,-,{0}) wasInvalidatedBy(ex:q,-,{1}) specializationOf(ex:p,ex:q)",
+    47: "activity(ex:a,{0},-) wasInvalidatedBy(ex:g,-,{1}) wasAssociatedWith(ex:a,ex:g,-)",
+    48: "wasGeneratedBy(ex:g,-,{0}) wasGeneratedBy(ex:e,-,{1}) wasAttributedTo(ex:e,ex:g)",
+    49: "wasGeneratedBy(ex:g,-,{0}) wasInvalidatedBy(ex:h,-,{1}) actedOnBehalfOf(ex:h,ex:g,-)",
+}
+
+
+def _provn(body: str) -> ProvDocument:
+    text = f"document prefix ex <http://example.org/> {body} endDocument"
+    document: ProvDocument = ProvDocument.deserialize(content=text, format="provn")
+    return document
+
+
+def ordering_cases() -> list[OrderCase]:
+    """Return a pair for each ordering constraint, and a cycle for the five that can be on one.
+
+    No strict cycle can use the other fifteen (a proposition of the theory page): ends,
+    invalidations and usages lead nowhere that is strictly earlier. Their pairs differ in the
+    recorded times alone.
+
+    Examples
+    --------
+    >>> cases = ordering_cases()
+    >>> sorted({c.number for c in cases}) == list(range(30, 50))
+    True
+    >>> sorted(c.number for c in cases if c.by == "order")
+    [34, 42, 43, 45, 48]
+    """
+    early, late = "2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z"
+    cases = [
+        OrderCase(number, "order", _provn(body), _provn(f"{body} {reverse}"))
+        for number, (body, reverse) in _CYCLES.items()
+    ]
+    for number, body in _CLOCKS.items():
+        simultaneous = number in (31, 32, 39, 40)
+        good = body.format(early, early if simultaneous else late)
+        cases.append(OrderCase(number, "clock", _provn(good), _provn(body.format(late, early))))
+    return cases
