@@ -1,0 +1,708 @@
+"""A small navigation simulator: a round robot on two wheels, with a lidar, on an occupancy grid.
+
+What is real and what is not. Maps and scenarios may be the authors' own; the robot is ours and it
+is *simulated*: it knows its pose, its wheels slip a little, and there is neither Gazebo nor Nav2.
+Success rates are therefore not comparable with the authors'. Sizes and limits are those of a
+TurtleBot 4 (radius 0.175 m as in the authors' campaign files, at most 0.46 m/s).
+
+One run. A global planner (Dijkstra on the inflated grid) gives a path to the next goal. Boxes are
+not in the map: the robot meets them only through its lidar, whose hits and passes are summed up in
+an evidence grid. A dynamic-window controller (Fox, Burgard, Thrun 1997) chooses speeds ten times a
+second; once a second the path is tested against what has been seen, and planned anew if blocked.
+
+A run is a function of (grid, scenario, seed, config): no clock is read, and everything that is
+compared or summed is plain IEEE arithmetic on rounded cosines, so that it is the same on another
+processor.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from scipy import ndimage
+from scipy.sparse import csgraph
+
+from lib.robot_provenance import lidar
+from lib.robot_provenance.campaign import Scenario, faults
+from lib.robot_provenance.maps import FREE, Grid
+
+__all__ = ["OUTCOMES", "Run", "SimConfig", "digest", "simulate"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.intp]
+Outcome = Literal["success", "collision", "stuck", "timeout", "no_plan", "invalid"]
+OUTCOMES: tuple[Outcome, ...] = ("success", "collision", "stuck", "timeout", "no_plan", "invalid")
+
+STATE_DECIMALS = 9
+
+
+@dataclass(frozen=True)
+class SimConfig:
+    """The robot, its sensor and its navigation; the same for a whole campaign.
+
+    Attributes
+    ----------
+    radius : float
+        Of the robot, m.
+    v_max, w_max : float
+        Largest speeds, m/s and rad/s.
+    v_acc, w_acc : float
+        Largest accelerations, m/s² and rad/s².
+    slip_std : float
+        Relative standard deviation of the speeds that the wheels really give.
+    dt : float
+        Control period, s.
+    n_beams : int
+    max_range : float
+        Of the lidar, m.
+    scan_every : int
+        A scan each so many control steps.
+    record_every : int
+        Of the scans, each so many is kept in `Run.scans`, to keep bags small: with the defaults the
+        robot scans at 5 Hz and 2.5 Hz are recorded.
+    see_range : float
+        Hits nearer than this enter the evidence grid, m.
+    margin : float
+        Distance that the planner and the controller keep from obstacles beside the radius, m.
+    comfort : float
+        Clearance below which a path costs more, m.
+    lookahead : float
+        Distance of the point on the path that is steered for, m; less where room is scarce.
+    horizon : float
+        How far ahead the controller rolls a command out, s.
+    goal_tolerance : float
+        m; the goal's yaw is not asked for.
+    replan_s : float
+        Period of the test of the path, s.
+    stuck_s, stuck_m : float
+        A robot that stays within `stuck_m` for `stuck_s` is stuck.
+    timeout_s : float
+        Simulated seconds for a whole scenario.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+    """
+
+    radius: float = 0.175
+    v_max: float = 0.46
+    w_max: float = 1.9
+    v_acc: float = 0.9
+    w_acc: float = 6.0
+    slip_std: float = 0.02
+    dt: float = 0.1
+    n_beams: int = 180
+    max_range: float = 12.0
+    scan_every: int = 2
+    record_every: int = 2
+    see_range: float = 3.0
+    margin: float = 0.02
+    comfort: float = 0.45
+    lookahead: float = 0.5
+    horizon: float = 1.2
+    goal_tolerance: float = 0.25
+    replan_s: float = 1.0
+    stuck_s: float = 12.0
+    stuck_m: float = 0.2
+    timeout_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"{name} is {value!r}, expected a number")
+            least = 0.0 if name in {"slip_std", "margin"} else None
+            if not math.isfinite(value) or (value < 0 if least is not None else value <= 0):
+                sign = ">= 0" if least is not None else "> 0"
+                raise ValueError(f"{name} is {value!r}, expected finite and {sign}")
+        for name in ("n_beams", "scan_every", "record_every"):
+            if not isinstance(getattr(self, name), int):
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected a whole number")
+        if self.slip_std > 0.2:
+            raise ValueError(f"slip_std is {self.slip_std}, expected at most 0.2")
+        if self.v_max * self.horizon > self.see_range:
+            raise ValueError(
+                f"v_max * horizon is {self.v_max * self.horizon} m: beyond see_range "
+                f"{self.see_range} m the robot would drive blind"
+            )
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the canonical JSON of all fields."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What happened in one run; all arrays are empty when it was invalid or had no plan.
+
+    Attributes
+    ----------
+    t : ndarray, shape (n_steps,)
+        Simulated time in s.
+    pose : ndarray, shape (n_steps, 3)
+        True x, y in m and yaw in rad, in [-pi, pi).
+    command : ndarray, shape (n_steps, 2)
+        Forward speed in m/s and turn in rad/s that were asked for at that pose.
+    scans : ndarray of float32, shape (n_scans, n_beams)
+        Recorded ranges in m; inf where nothing came back or the beam was lost (REP 117).
+    scan_t : ndarray, shape (n_scans,)
+        s.
+    outcome : str
+        One of `OUTCOMES`.
+    reason : str
+        In words.
+    metrics : mapping of str to float or None
+        ``path_length_m``, ``duration_s``, ``min_clearance_m`` (hull to nearest wall or box),
+        ``goal_error_m`` (to the last goal), ``replans``, ``goals_reached``; None where undefined.
+    events : tuple of (float, str, str)
+        Simulated time in s, kind, text.
+    """
+
+    t: Floats
+    pose: Floats
+    command: Floats
+    scans: npt.NDArray[np.float32]
+    scan_t: Floats
+    outcome: Outcome
+    reason: str
+    metrics: Mapping[str, float | None]
+    events: tuple[tuple[float, str, str], ...]
+
+
+def digest(run: Run) -> str:
+    """Return the sha256 over a run's arrays, outcome, metrics and events.
+
+    Two runs have one digest exactly if they are bit-identical (up to collisions of sha256).
+    """
+    state = hashlib.sha256()
+    for name in ("t", "pose", "command", "scans", "scan_t"):
+        array = np.ascontiguousarray(getattr(run, name))
+        state.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        state.update(array.tobytes())
+    rest = [run.outcome, run.reason, dict(run.metrics), run.events]
+    state.update(json.dumps(rest, sort_keys=True, allow_nan=False).encode())
+    return state.hexdigest()
+
+
+# ---------------------------------------------------------------- the global planner
+
+
+class _Planner:
+    """Shortest paths on one inflated grid; the graph is built once for all runs on it."""
+
+    def __init__(self, grid: Grid, radius: float, comfort: float) -> None:
+        self.grid, self.radius, self.comfort = grid, radius, comfort
+        self.free = ~grid.inflated(radius)
+        self.clear = grid.distance() - grid.resolution / 2
+        self.component, _ = ndimage.label(self.free, np.ones((3, 3)))
+        height, width = grid.shape
+        self.node = np.full(grid.shape, -1, np.int32)
+        self.node[self.free] = np.arange(int(self.free.sum()))
+        self.row, self.column = np.nonzero(self.free)
+        base = self._penalty(self.clear[self.free])
+        # All eight neighbours of every node, in a fixed order, so that the rows come out sorted.
+        heads, lengths = [], []
+        for dr in (-1, 0, 1):
+            for dc in (-1, 0, 1):
+                if dr == dc == 0:
+                    continue
+                r, c = self.row + dr, self.column + dc
+                inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
+                at = self.node[np.where(inside, r, 0), np.where(inside, c, 0)]
+                heads.append(np.where(inside, at, -1))
+                lengths.append(grid.resolution * math.sqrt(dr * dr + dc * dc))
+        head = np.stack(heads, axis=1)
+        there = head >= 0
+        self.pointer = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
+        self.head = head[there].astype(np.int32)
+        self.tail = np.repeat(np.arange(len(head), dtype=np.int32), there.sum(axis=1))
+        self.half_length = np.broadcast_to(lengths, head.shape)[there] / 2
+        self.base = base
+        self.weights = self.half_length * (base[self.tail] + base[self.head])
+
+    def _penalty(self, clear: Floats) -> Floats:
+        """Cost of a metre by clearance: 1 at `comfort` and beyond, 6 where the robot just fits."""
+        span = max(self.comfort - self.radius, 1e-6)
+        nearness = np.clip((self.comfort - clear) / span, 0.0, 1.0)
+        return 1.0 + 5.0 * nearness * nearness
+
+    def nearest(self, x: float, y: float, reach: float, allowed: npt.NDArray[np.bool_]) -> int:
+        """Return the allowed node nearest to a point, within `reach` metres, or -1."""
+        res = self.grid.resolution
+        row, column, _ = self.grid.index(x, y)
+        n = int(reach / res) + 1
+        r0, c0 = max(int(row) - n, 0), max(int(column) - n, 0)
+        part = allowed[r0 : int(row) + n + 1, c0 : int(column) + n + 1]
+        rows, columns = np.nonzero(part)
+        if rows.size == 0:
+            return -1
+        dx = self.grid.origin[0] + (columns + c0 + 0.5) * res - x
+        dy = self.grid.origin[1] + (rows + r0 + 0.5) * res - y
+        squared = dx * dx + dy * dy
+        best = int(np.argmin(squared))
+        if squared[best] > reach * reach:
+            return -1
+        return int(self.node[rows[best] + r0, columns[best] + c0])
+
+    def plan(
+        self,
+        start: tuple[float, float],
+        goal: tuple[float, float],
+        tolerance: float,
+        seen: npt.NDArray[np.bool_] | None,
+    ) -> list[tuple[float, float]] | None:
+        """Return a path in metres from near `start` to within `tolerance` of `goal`, or None."""
+        allowed, weights, component = self.free, self.weights, self.component
+        if seen is not None and seen.any():
+            away = ndimage.distance_transform_edt(~seen) * self.grid.resolution
+            away -= self.grid.resolution / 2
+            allowed = self.free & (away >= self.radius)
+            component, _ = ndimage.label(allowed, np.ones((3, 3)))
+            cost = np.maximum(self.base, self._penalty(away[self.free]))
+            cost[~allowed[self.free]] = np.inf
+            weights = self.half_length * (cost[self.tail] + cost[self.head])
+        first = self.nearest(*start, 0.3, allowed)
+        if first < 0:
+            return None
+        mine = component[self.row[first], self.column[first]]
+        last = self.nearest(*goal, tolerance, allowed & (component == mine))
+        if last < 0:
+            return None
+        n = len(self.row)
+        graph = sp.csr_array((weights, self.head, self.pointer), shape=(n, n))
+        away_m = math.sqrt((goal[0] - start[0]) ** 2 + (goal[1] - start[1]) ** 2)
+        limit = 3.0 * away_m + 3.0
+        while True:
+            # A limit spares most of a large map; whatever is reached within it is exact.
+            costs, before = csgraph.dijkstra(
+                graph, indices=last, return_predecessors=True, limit=limit
+            )
+            if np.isfinite(costs[first]):
+                break
+            limit *= 3.0
+        path, at = [], first
+        res, origin = self.grid.resolution, self.grid.origin
+        while at >= 0:
+            x = origin[0] + (int(self.column[at]) + 0.5) * res
+            path.append((x, origin[1] + (int(self.row[at]) + 0.5) * res))
+            at = int(before[at])
+        return path
+
+
+@functools.lru_cache(maxsize=32)
+def _planner(grid: Grid, radius: float, comfort: float) -> _Planner:
+    return _Planner(grid, radius, comfort)
+
+
+# ---------------------------------------------------------------- what the robot has seen
+
+
+class _Evidence:
+    """Sums of lidar hits (+) and passes (-) for each cell, and the clearance around the robot."""
+
+    HIT, PASS, LOW, HIGH, OCCUPIED = 0.9, -0.35, -1.5, 3.0, 0.8
+    REACH = 1.4
+    """Half-width of the window around the robot in which the clearance is kept, m."""
+
+    def __init__(self, grid: Grid, config: SimConfig) -> None:
+        self.grid, self.config = grid, config
+        self.evidence = np.zeros(grid.shape)
+        self.closed = grid.cells != FREE
+        angles = lidar.beam_angles(config.n_beams)
+        self.body = np.round([np.cos(angles), np.sin(angles)], lidar.DECIMALS)
+        # Sample points of a beam: one for each cell along it, from half a cell on.
+        self.steps = (np.arange(int(config.see_range / grid.resolution)) + 0.5) * grid.resolution
+        self.row0 = self.column0 = 0
+        self.field = np.zeros((1, 1))
+
+    def add(self, x: float, y: float, cos: float, sin: float, ranges: Floats) -> None:
+        """Enter a scan; lost beams (inf) say nothing."""
+        res = self.grid.resolution
+        near = ranges < np.inf
+        reach = ranges[near]
+        dx = (cos * self.body[0] - sin * self.body[1])[near]
+        dy = (sin * self.body[0] + cos * self.body[1])[near]
+        i, j = np.nonzero(self.steps < (reach - res)[:, None])
+        along = self.steps[j]
+        hit = reach < self.config.see_range
+        # A hit lies on a face; a little further is inside the thing that was hit.
+        into = reach[hit] + 0.2 * res
+        window = self._window(x, y, self.config.see_range + 2 * res)
+        part = self.evidence[window]
+        change = self.PASS * self._count(x + along * dx[i], y + along * dy[i], window)
+        change += self.HIT * self._count(x + into * dx[hit], y + into * dy[hit], window)
+        np.clip(part + change.reshape(part.shape), self.LOW, self.HIGH, out=part)
+
+    def _window(self, x: float, y: float, half: float) -> tuple[slice, slice]:
+        """Return the rows and columns within `half` metres of a point, cut at the map's edge."""
+        res, (height, width) = self.grid.resolution, self.grid.shape
+        n = int(half / res) + 1
+        column = math.floor((x - self.grid.origin[0]) / res)
+        row = math.floor((y - self.grid.origin[1]) / res)
+        return (
+            slice(max(row - n, 0), min(row + n + 1, height)),
+            slice(max(column - n, 0), min(column + n + 1, width)),
+        )
+
+    def _count(self, x: Floats, y: Floats, window: tuple[slice, slice]) -> Ints:
+        """Count points by the window's cells, flat."""
+        rows, columns = window
+        height, width = rows.stop - rows.start, columns.stop - columns.start
+        c = np.floor((x - self.grid.origin[0]) / self.grid.resolution).astype(np.intp)
+        r = np.floor((y - self.grid.origin[1]) / self.grid.resolution).astype(np.intp)
+        c -= columns.start
+        r -= rows.start
+        inside = (c >= 0) & (c < width) & (r >= 0) & (r < height)
+        counts: Ints = np.bincount((r * width + c)[inside], minlength=height * width)
+        return counts
+
+    def seen(self) -> npt.NDArray[np.bool_]:
+        """Return the cells taken for occupied, shape of the grid."""
+        return self.evidence > self.OCCUPIED
+
+    def look(self, x: float, y: float) -> None:
+        """Compute the clearance in the window around a point."""
+        res = self.grid.resolution
+        window = self._window(x, y, self.REACH)
+        self.row0, self.column0 = window[0].start, window[1].start
+        blocked = self.closed[window] | (self.evidence[window] > self.OCCUPIED)
+        if blocked.any():
+            self.field = ndimage.distance_transform_edt(~blocked) * res - res / 2
+        else:
+            self.field = np.full(blocked.shape, self.REACH)
+
+    def clearance(self, x: Floats, y: Floats) -> Floats:
+        """Return the clearance at points in the window, interpolated between cell centres."""
+        res = self.grid.resolution
+        height, width = self.field.shape
+        u = np.clip((x - self.grid.origin[0]) / res - 0.5 - self.column0, 0, width - 1.001)
+        v = np.clip((y - self.grid.origin[1]) / res - 0.5 - self.row0, 0, height - 1.001)
+        c, r = u.astype(np.intp), v.astype(np.intp)
+        u, v = u - c, v - r
+        flat = self.field.ravel()
+        at = r * width + c
+        low = flat[at] * (1 - u) + flat[at + 1] * u
+        high = flat[at + width] * (1 - u) + flat[at + width + 1] * u
+        return low * (1 - v) + high * v  # type: ignore[no-any-return]
+
+
+# ---------------------------------------------------------------- the controller
+
+
+class _Controller:
+    """Dynamic window: roll every command of a fixed set out, drop the unsafe, take the best."""
+
+    def __init__(self, config: SimConfig) -> None:
+        self.config = config
+        speeds = config.v_max * np.array([0.0, 0.15, 0.35, 0.65, 1.0])
+        turns = config.w_max * np.linspace(-1.0, 1.0, 17)
+        self.v, self.w = (a.ravel() for a in np.meshgrid(speeds, turns, indexing="ij"))
+        # Arcs in the robot's frame; rounded once here, they are the same on every processor.
+        n = max(int(config.horizon / 0.2), 2)
+        time = config.horizon * np.arange(1, n + 1) / n
+        turned = self.w[:, None] * time
+        bend = np.where(self.w == 0, 1.0, self.w)[:, None]
+        ahead = np.where(self.w[:, None] == 0, time, np.sin(turned) / bend) * self.v[:, None]
+        aside = np.where(self.w[:, None] == 0, 0, (1 - np.cos(turned)) / bend) * self.v[:, None]
+        self.ahead, self.aside = np.round(ahead, 9), np.round(aside, 9)
+        self.end_cos, self.end_sin = np.round([np.cos(turned[:, -1]), np.sin(turned[:, -1])], 9)
+        self.still = self.v == 0
+
+    def choose(
+        self,
+        pose: tuple[float, float, float],
+        carrot: tuple[float, float],
+        room: float,
+        evidence: _Evidence,
+    ) -> tuple[float, float]:
+        """Return the (v, w) to aim for."""
+        x, y, yaw = pose
+        cos, sin = lidar.unit(yaw)
+        px = x + (cos * self.ahead - sin * self.aside)
+        py = y + (sin * self.ahead + cos * self.aside)
+        clear = evidence.clearance(px, py).min(axis=1)
+        need = self.config.radius + self.config.margin / 2
+        # Where the robot already stands too near, it may move away but not nearer.
+        safe = self.still | (clear >= min(need, room))
+        ex, ey = carrot[0] - px[:, -1], carrot[1] - py[:, -1]
+        left = np.sqrt(ex * ex + ey * ey)
+        facing = cos * self.end_cos - sin * self.end_sin, sin * self.end_cos + cos * self.end_sin
+        aim = (facing[0] * ex + facing[1] * ey) / np.maximum(left, 1e-6)
+        crowded = np.maximum(self.config.comfort - clear, 0)
+        score = left + 0.3 * (1 - aim) + 0.5 * crowded
+        score[~safe] = np.inf
+        best = int(np.argmin(np.round(score, 9)))
+        return float(self.v[best]), float(self.w[best])
+
+
+@functools.lru_cache(maxsize=8)
+def _controller(config: SimConfig) -> _Controller:
+    return _Controller(config)
+
+
+# ---------------------------------------------------------------- a run
+
+
+def simulate(grid: Grid, scenario: Scenario, seed: int, config: SimConfig | None = None) -> Run:
+    """Run one scenario.
+
+    Parameters
+    ----------
+    grid : Grid
+        The scenario's map.
+    scenario : Scenario
+        A faulty one (see `campaign.faults`; start in a wall or a box; start or goal outside the
+        map) gives the outcome "invalid" with the reason, for a campaign can contain it.
+    seed : int
+        >= 0; of wheel slip and lidar noise. The stream is tied to the scenario's content too.
+    config : SimConfig, optional
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ValueError
+        If the seed is negative or no whole number, or the grid is not the scenario's.
+
+    Examples
+    --------
+    >>> from lib.robot_provenance.campaign import Pose
+    >>> room = np.ones((60, 60), np.int8)
+    >>> room[2:-2, 2:-2] = 0
+    >>> grid = Grid(room, 0.05, (0.0, 0.0))
+    >>> run = simulate(grid, Scenario("a", "room.yaml", Pose(0.5, 0.5), (Pose(2.5, 2.5),)), seed=1)
+    >>> run.outcome, run.metrics["goals_reached"]
+    ('success', 1.0)
+    """
+    config = config or SimConfig()
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed is {seed!r}, expected a whole number >= 0")
+    if scenario.map_digest not in (None, grid.digest):
+        raise ValueError(
+            f"{scenario.name}: its map has digest {scenario.map_digest}, the grid {grid.digest}"
+        )
+    reason = faults(scenario) or _misplaced(grid, scenario)
+    if reason is not None:
+        return _Log(config).finish("invalid", reason, scenario)
+    return _drive(grid, replace(scenario, map_digest=grid.digest), int(seed), config)
+
+
+def _misplaced(grid: Grid, scenario: Scenario) -> str | None:
+    """Return why a start or a goal cannot be on this map, or None."""
+    for i, goal in enumerate(scenario.goals, 1):
+        if not grid.index(goal.x, goal.y)[2]:
+            return f"goal {i} is outside the map: x={goal.x}, y={goal.y}"
+    x, y = scenario.start.x, scenario.start.y
+    if not grid.index(x, y)[2]:
+        return f"the start is outside the map: x={x}, y={y}"
+    if grid.at(x, y) != FREE:
+        what = "a wall" if grid.at(x, y) > 0 else "unknown space"
+        return f"the start is in {what}: x={x}, y={y}"
+    if lidar.box_distance(x, y, scenario.boxes) == 0:
+        return f"the start is in a box: x={x}, y={y}"
+    return None
+
+
+class _Log:
+    """Rows of a run while it happens."""
+
+    def __init__(self, config: SimConfig) -> None:
+        self.config = config
+        self.rows: list[tuple[float, ...]] = []
+        self.scans: list[npt.NDArray[np.float32]] = []
+        self.scan_t: list[float] = []
+        self.events: list[tuple[float, str, str]] = []
+        self.length, self.closest, self.replans, self.reached = 0.0, math.inf, 0, 0
+
+    def finish(self, outcome: Outcome, reason: str, scenario: Scenario) -> Run:
+        table = np.array(self.rows, float).reshape(-1, 6)
+        error = None
+        if len(table):
+            goal = scenario.goals[-1]
+            error = math.sqrt((table[-1, 1] - goal.x) ** 2 + (table[-1, 2] - goal.y) ** 2)
+        end = float(table[-1, 0]) if len(table) else 0.0
+        self.events.append((end, outcome, reason))
+        metrics: dict[str, float | None] = {
+            "path_length_m": round(self.length, 6),
+            "duration_s": end,
+            "min_clearance_m": round(self.closest, 6) if math.isfinite(self.closest) else None,
+            "goal_error_m": None if error is None else round(error, 6),
+            "replans": float(self.replans),
+            "goals_reached": float(self.reached),
+        }
+        scans = np.array(self.scans, np.float32).reshape(-1, self.config.n_beams)
+        return Run(
+            t=table[:, 0].copy(),
+            pose=table[:, 1:4].copy(),
+            command=table[:, 4:6].copy(),
+            scans=scans,
+            scan_t=np.array(self.scan_t, float),
+            outcome=outcome,
+            reason=reason,
+            metrics=metrics,
+            events=tuple(self.events),
+        )
+
+
+def _true_clearance(clear: Floats, grid: Grid, x: float, y: float) -> float:
+    """Return the distance from a point to the nearest wall, interpolated between cell centres."""
+    height, width = clear.shape
+    u = min(max((x - grid.origin[0]) / grid.resolution - 0.5, 0.0), width - 1.001)
+    v = min(max((y - grid.origin[1]) / grid.resolution - 0.5, 0.0), height - 1.001)
+    c, r = int(u), int(v)
+    u, v = u - c, v - r
+    low, high = clear[r, c : c + 2].tolist(), clear[r + 1, c : c + 2].tolist()
+    below, above = low[0] * (1 - u) + low[1] * u, high[0] * (1 - u) + high[1] * u
+    return float(below * (1 - v) + above * v)
+
+
+def _toward(value: float, aim: float, most: float) -> float:
+    return round(value + min(max(aim - value, -most), most), STATE_DECIMALS)
+
+
+def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
+    rng = np.random.default_rng([seed, int(scenario.digest[:16], 16)])
+    planner = _planner(grid, config.radius + config.margin, config.comfort)
+    controller, evidence, log = _controller(config), _Evidence(grid, config), _Log(config)
+    x, y = round(scenario.start.x, STATE_DECIMALS), round(scenario.start.y, STATE_DECIMALS)
+    yaw = _wrap(scenario.start.yaw)
+    goals = [(goal.x, goal.y) for goal in scenario.goals]
+    path = planner.plan((x, y), goals[0], config.goal_tolerance, None)
+    if path is None:
+        return log.finish("no_plan", "the map has no path to goal 1", scenario)
+    log.events.append((0.0, "plan", f"goal 1: {len(path)} cells"))
+    at, v, w = 0, 0.0, 0.0
+    anchor, anchor_t = (x, y), 0.0
+    replan_steps = max(round(config.replan_s / config.dt), 1)
+    for step in range(int(config.timeout_s / config.dt) + 1):
+        t = round(step * config.dt, 6)
+        hull = min(
+            _true_clearance(planner.clear, grid, x, y),
+            lidar.box_distance(x, y, scenario.boxes),
+        )
+        log.closest = min(log.closest, hull - config.radius)
+        if hull < config.radius:
+            log.rows.append((t, x, y, yaw, 0.0, 0.0))
+            return log.finish("collision", f"the hull overlaps at x={x:.2f}, y={y:.2f}", scenario)
+        if step % config.scan_every == 0:
+            ranges = _scan(grid, scenario, (x, y, yaw), rng, config)
+            evidence.add(x, y, *lidar.unit(yaw), ranges.astype(float))
+            if step // config.scan_every % config.record_every == 0:
+                log.scans.append(ranges)
+                log.scan_t.append(t)
+            evidence.look(x, y)
+        if _near((x, y), goals[log.reached], config.goal_tolerance):
+            log.reached += 1
+            log.events.append((t, "goal", f"goal {log.reached} reached"))
+            anchor, anchor_t = (x, y), t
+            if log.reached == len(goals):
+                log.rows.append((t, x, y, yaw, 0.0, 0.0))
+                return log.finish("success", "all goals reached", scenario)
+            at, path = (
+                0,
+                planner.plan((x, y), goals[log.reached], config.goal_tolerance, evidence.seen()),
+            )
+            if (
+                path is None
+                and planner.plan((x, y), goals[log.reached], config.goal_tolerance, None) is None
+            ):
+                log.rows.append((t, x, y, yaw, 0.0, 0.0))
+                text = f"the map has no path to goal {log.reached + 1}"
+                return log.finish("no_plan", text, scenario)
+            log.events.append((t, "plan", _told(log.reached, path)))
+        elif (
+            step
+            and step % replan_steps == 0
+            and (path is None or _blocked(path, at, (x, y), evidence, config))
+        ):
+            log.replans += 1
+            at, path = (
+                0,
+                planner.plan((x, y), goals[log.reached], config.goal_tolerance, evidence.seen()),
+            )
+            log.events.append((t, "replan", _told(log.reached, path)))
+        if not _near((x, y), anchor, config.stuck_m):
+            anchor, anchor_t = (x, y), t
+        elif t - anchor_t >= config.stuck_s:
+            log.rows.append((t, x, y, yaw, 0.0, 0.0))
+            return log.finish("stuck", f"no {config.stuck_m} m in {config.stuck_s:g} s", scenario)
+        if path is None:
+            # Without a path the robot turns on the spot: new views may clear false evidence.
+            aim_v, aim_w = 0.0, 0.5 * config.w_max
+        else:
+            # As far as there is room: a door is taken slowly and along its middle.
+            room = float(evidence.clearance(np.array([x]), np.array([y]))[0])
+            look = min(config.lookahead, max(room, config.radius))
+            while at < len(path) - 1 and _near((x, y), path[at], look):
+                at += 1
+            aim_v, aim_w = controller.choose((x, y, yaw), path[at], room, evidence)
+        v = _toward(v, aim_v, config.v_acc * config.dt)
+        w = _toward(w, aim_w, config.w_acc * config.dt)
+        log.rows.append((t, x, y, yaw, v, w))
+        slip_v, slip_w = (1 + config.slip_std * rng.standard_normal(2)).tolist()
+        # Midpoint rule: exact for straight lines, third order for arcs.
+        turn = w * slip_w * config.dt
+        cos, sin = lidar.unit(yaw + turn / 2)
+        gone = v * slip_v * config.dt
+        x, y = round(x + gone * cos, STATE_DECIMALS), round(y + gone * sin, STATE_DECIMALS)
+        yaw = _wrap(yaw + turn)
+        log.length += abs(gone)
+    return log.finish("timeout", f"{config.timeout_s:g} s are over", scenario)
+
+
+def _told(reached: int, path: list[tuple[float, float]] | None) -> str:
+    return f"goal {reached + 1}: " + ("no path" if path is None else f"{len(path)} cells")
+
+
+def _wrap(angle: float) -> float:
+    return round((angle + math.pi) % (2 * math.pi) - math.pi, STATE_DECIMALS)
+
+
+def _near(a: tuple[float, float], b: tuple[float, float], reach: float) -> bool:
+    return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 < reach * reach
+
+
+def _blocked(
+    path: list[tuple[float, float]],
+    at: int,
+    here: tuple[float, float],
+    evidence: _Evidence,
+    config: SimConfig,
+) -> bool:
+    """Return whether the path ahead, as far as the window goes, has been seen to be blocked."""
+    ahead = [p for p in path[at : at + 60] if _near(p, here, evidence.REACH - 0.1)]
+    if not ahead:
+        return True
+    points = np.array(ahead)
+    clear = evidence.clearance(points[:, 0], points[:, 1])
+    return bool((clear < config.radius + config.margin / 2).any())
+
+
+def _scan(
+    grid: Grid,
+    scenario: Scenario,
+    pose: tuple[float, float, float],
+    rng: np.random.Generator,
+    config: SimConfig,
+) -> npt.NDArray[np.float32]:
+    """Return a noisy scan; inf for beams that meet nothing or are lost."""
+    ranges = lidar.cast(grid, [pose], config.n_beams, config.max_range, scenario.boxes)[0]
+    noise = np.round(rng.standard_normal(config.n_beams), 9)
+    lost = rng.random(config.n_beams) < scenario.drop_rate
+    noisy = np.clip(ranges + scenario.noise_std * noise, 0, config.max_range)
+    return np.where(lost | (ranges >= np.float32(config.max_range)), np.inf, noisy).astype(
+        np.float32
+    )
