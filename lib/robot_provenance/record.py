@@ -320,11 +320,13 @@ class Handle:
 class Running:
     """An activity that is going on; made by `Recorder.activity`."""
 
-    def __init__(self, recorder: Recorder, key: str, start: datetime) -> None:
+    def __init__(self, recorder: Recorder, key: str, kind: str, start: datetime) -> None:
         self._recorder = recorder
         self.key = key
+        self.kind = kind
         self.start = start
-        self._outputs: list[tuple[Path, str, str, list[Any], dict[str, Scalar], Handle]] = []
+        self._outputs: list[tuple[Path, str, str, dict[str, Scalar], Handle]] = []
+        self._later: list[dict[str, Any]] = []
 
     def used(
         self, thing: Path | str | Handle, *, kind: str = "File", role: str = "input"
@@ -358,6 +360,7 @@ class Running:
         kind: str = "File",
         role: str = "output",
         derived_from: Sequence[Handle] = (),
+        reason: str = "",
         attributes: Mapping[str, Scalar] | None = None,
     ) -> Handle:
         """Announce an output, a file or a folder (a collection); it is hashed when the block ends.
@@ -371,8 +374,9 @@ class Running:
         place = Path(path)
         self._recorder.claim(place)
         handle = Handle(self._recorder.next_key("e"))
-        row = (place, _kind(kind), _role(role), list(derived_from), dict(attributes or {}), handle)
+        row = (place, _kind(kind), _role(role), dict(attributes or {}), handle)
         self._outputs.append(row)
+        self._derive(handle, derived_from, reason)
         return handle
 
     def made(
@@ -408,22 +412,37 @@ class Running:
         RecordError
             If the value is not finite or the unit is unknown.
         """
-        self._recorder.quantity(name, value, unit, of=of.key if of else self.key)
+        self._write(self._recorder.quantity(name, value, unit, of=of.key if of else self.key))
 
-    def informed_by(self, key: str) -> None:
-        """Record that an activity of the same log informed this one."""
-        self._recorder.write({"r": "informed", "a": self.key, "by": key})
+    def informed_by(self, iri: str) -> None:
+        """Record that an activity, perhaps of another log, informed this one."""
+        self._recorder.write({"r": "informed", "a": self.key, "by": iri})
+
+    @property
+    def iri(self) -> str:
+        """The activity's IRI, if it is in the campaign's log."""
+        return _activity_iri(self._recorder.campaign, "campaign", self.key, self.kind)
+
+    def _write(self, row: dict[str, Any]) -> None:
+        """Write a line, or keep it until the output that it is about has been hashed."""
+        pending = {handle.key for *_, handle in self._outputs}
+        if pending & {row.get("e"), row.get("of"), row.get("from")}:
+            self._later.append(row)
+        else:
+            self._recorder.write(row)
 
     def _derive(self, handle: Handle, sources: Iterable[Handle], reason: str) -> None:
         for source in sources:
             row = {"r": "derived", "e": handle.key, "from": source.key, "a": self.key}
-            self._recorder.write(row | ({"reason": reason} if reason else {}))
+            self._write(row | ({"reason": reason} if reason else {}))
 
     def _finish(self, failed: bool) -> None:
+        missing: set[str] = set()
         while self._outputs:
-            place, kind, role, sources, attributes, handle = self._outputs.pop(0)
+            place, kind, role, attributes, handle = self._outputs.pop(0)
             if not place.exists():
                 if failed:
+                    missing.add(handle.key)
                     continue
                 raise RecordError(f"{place}: announced as an output, but it is not there")
             members = self._recorder.enter(place, kind, handle, attributes)
@@ -431,7 +450,14 @@ class Running:
                 self._recorder.write(
                     {"r": "generated", "e": key, "a": self.key, "role": role, "t": True}
                 )
-            self._derive(handle, sources, "")
+        for row in self._later:
+            if not missing & {row.get("e"), row.get("of"), row.get("from")}:
+                self._recorder.write(row)
+        self._later.clear()
+
+
+def _activity_iri(campaign: str, scope: str, key: str, kind: str) -> str:
+    return f"{base_iri(campaign)}.prov/{scope}/{key}-{kind}"
 
 
 def _kind(kind: str) -> str:
@@ -689,7 +715,7 @@ class Recorder:
         name: str = "",
         general: Handle | None = None,
     ) -> list[str]:
-        """Hash a file or folder, write it down under the handle's name; return its members' names."""
+        """Hash a file or folder and write it down under the handle's name; return its members'."""
         path = self._path(place, source, name)
         members: list[str] = []
         began = time.perf_counter()
@@ -728,7 +754,7 @@ class Recorder:
             os.fspath(place).encode("utf-8")
         except UnicodeEncodeError:
             raise RecordError(
-                f"{os.fsencode(place)!r}: the path is not UTF-8, which no graph can carry; rename it"
+                f"{os.fsencode(place)!r}: the path is not UTF-8; no graph can carry it, rename it"
             ) from None
         if source:
             return name or place.name
@@ -744,8 +770,8 @@ class Recorder:
             "collection it comes from"
         )
 
-    def quantity(self, name: str, value: float, unit: str, *, of: str) -> None:
-        """Record a number with a unit; see `Running.quantity`."""
+    def quantity(self, name: str, value: float, unit: str, *, of: str) -> dict[str, Any]:
+        """Return the line for a number with a unit; see `Running.quantity`."""
         try:
             unit_iri(unit)
         except ValueError as error:
@@ -753,7 +779,7 @@ class Recorder:
         number = float(value)
         if number - number != 0:
             raise RecordError(f"{name} is {value!r}, expected a finite number")
-        self.write({"r": "quantity", "of": of, "name": slug(name), "value": number, "unit": unit})
+        return {"r": "quantity", "of": of, "name": slug(name), "value": number, "unit": unit}
 
     # --- activities
 
@@ -795,7 +821,7 @@ class Recorder:
         if kind not in ACTIVITY_KINDS:
             raise RecordError(f"kind is {kind!r}, expected one of {', '.join(ACTIVITY_KINDS)}")
         start = _aware(self._clock(), "start")
-        running = Running(self, self.next_key("a"), start)
+        running = Running(self, self.next_key("a"), kind, start)
         row: dict[str, Any] = {"r": "start", "id": running.key, "kind": kind, "label": label}
         row["t"] = start.isoformat()
         self.write(row | ({"values": _scalars(attributes)} if attributes else {}))
@@ -977,10 +1003,10 @@ class _Reader:
                 Quantity(names[row["of"]], row["name"], row["value"], row["unit"])
             )
         elif kind == "informed":
-            self.communications.append(Communication(names[row["a"]], names[row["by"]]))
+            self.communications.append(Communication(names[row["a"]], row["by"]))
         elif kind == "start":
             scope = "campaign" if where == "." else where
-            names[row["id"]] = f"{base_iri(self.campaign)}.prov/{scope}/{row['id']}-{row['kind']}"
+            names[row["id"]] = _activity_iri(self.campaign, scope, row["id"], row["kind"])
             self.activities[names[row["id"]]] = Activity(
                 names[row["id"]],
                 row["kind"],
@@ -1164,7 +1190,7 @@ def coarsen(records: Records, granularity: Granularity, *, derivations: bool = T
         communications=tuple(
             one
             for one in _unique(
-                Communication(into[one.informed], into[one.informant])
+                Communication(into[one.informed], into.get(one.informant, one.informant))
                 for one in records.communications
             )
             if one.informed != one.informant
