@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -40,7 +40,7 @@ __all__ = [
     "UNITS",
     "Assumptions",
     "Branches",
-    "Infeasible",
+    "InfeasibleError",
     "Metric",
     "Network",
     "Plans",
@@ -56,6 +56,7 @@ __all__ = [
     "grid_best",
     "plan",
     "replica_efficiency",
+    "ties",
 ]
 
 Ints = npt.NDArray[np.int64]
@@ -91,11 +92,14 @@ COMPRESSION_QUALITY: dict[str, tuple[tuple[float, float], ...]] = {
 }
 """Quality factor by compression ratio, with error feedback: the author's estimates."""
 
+_TIE = 1e-9
+"""Relative difference below which two plans tie."""
+
 _ACTIVATION_QUALITY = {"optimistic": 1.0, "expected": 0.995, "conservative": 0.96}
 """Quality a stage boundary at fourfold activation compression: the author's estimates."""
 
 
-class Infeasible(ValueError):
+class InfeasibleError(ValueError):
     """No plan within the limits reaches the target."""
 
 
@@ -567,9 +571,7 @@ def plan(
         If the model does not fit the mode: too large for a node in flat or hierarchical mode,
         small enough for one in pipeline mode, or fewer than two groups.
     """
-    one = evaluate(
-        [node], [0], n, params, mode, group, network=network, assumptions=assumptions
-    )
+    one = evaluate([node], [0], n, params, mode, group, network=network, assumptions=assumptions)
     fits = params <= node.largest_model
     if mode != PIPELINE and not fits:
         raise ValueError(
@@ -631,8 +633,9 @@ def branches(nodes: Sequence[Node], sizes: Sequence[float] = MODEL_SIZES) -> Bra
     Examples
     --------
     >>> from lib.compute_governance.hardware import catalogue
-    >>> len(branches(catalogue())) > 4000
-    True
+    >>> some = branches(catalogue()[:1], [1e9, 1e12])
+    >>> some.mode.tolist().count(HIERARCHICAL), int(some.group[-1])
+    (10, 4)
     """
     rows: list[tuple[int, float, int, float]] = []
     for index, node in enumerate(nodes):
@@ -691,14 +694,14 @@ def grid_best(plans: Plans, metric: Metric) -> Plans:
 
     Raises
     ------
-    Infeasible
+    InfeasibleError
         If a row has none.
     """
     score = np.where(plans.admissible, getattr(plans, metric), -np.inf)
     at = np.argmax(score, axis=1)
     rows = np.arange(len(at))
     if not np.isfinite(score[rows, at]).all():
-        raise Infeasible("no admissible plan at one of the node counts")
+        raise InfeasibleError("no admissible plan at one of the node counts")
     return plans.take((rows, at))
 
 
@@ -710,10 +713,38 @@ def _check_target(target: float, metric: str) -> None:
 
 
 def _pick(found: Plans) -> Plans:
-    """Return the cheapest plan; among equal costs the one with the highest C_quality."""
-    cost = np.round(found.cost_usd, 2)
-    order = np.lexsort((-found.c_quality, cost))
-    return found.take(order[:1])
+    """Return the cheapest plan; among equal costs the one with the highest C_quality.
+
+    Flat and hierarchical plans of equal H tie to the last bit or nearly so. Such a tie goes to the
+    simpler mode and the smaller group, so that rounding decides nothing.
+    """
+    cheap = found.take(np.round(found.cost_usd, 2) <= np.round(found.cost_usd.min(), 2))
+    best = cheap.take(cheap.c_quality >= cheap.c_quality.max() * (1 - _TIE))
+    return best.take(np.lexsort((best.group, best.mode, best.node))[:1])
+
+
+def ties(
+    best: Plans,
+    target: float,
+    *,
+    network: Network | None = None,
+    assumptions: Assumptions | None = None,
+) -> list[str]:
+    """Return the labels of all plans that equal a single one in node type, nodes and C_quality.
+
+    Parameters
+    ----------
+    best : Plans
+        From a search on C_local.
+    target : float
+        The search's, FLOP.
+    network, assumptions
+        The search's.
+    """
+    kind = best.nodes[int(best.value("node"))]
+    around = at_nodes([kind], best.n, network=network, assumptions=assumptions)
+    equal = np.abs(around.c_quality / best.value("c_quality") - 1.0) < _TIE
+    return around.take(around.admissible & equal & (around.c_local >= target)).labels()
 
 
 def author_search(
@@ -743,7 +774,7 @@ def author_search(
 
     Raises
     ------
-    Infeasible
+    InfeasibleError
         If no node type reaches the target at the node limit.
     """
     _check_target(target, metric)
@@ -771,7 +802,7 @@ def author_search(
     plans = _at(nodes, some, low[some.node], network, assumptions)
     reaches = plans.admissible & (getattr(plans, metric) >= target) & possible[some.node]
     if not reaches.any():
-        raise Infeasible(f"no plan reaches {metric} = {target:g} FLOP")
+        raise InfeasibleError(f"no plan reaches {metric} = {target:g} FLOP")
     return _pick(plans.take(reaches))
 
 
@@ -804,7 +835,7 @@ def branch_search(
 
     Raises
     ------
-    Infeasible
+    InfeasibleError
         If no branch reaches the target.
 
     Examples
@@ -846,7 +877,7 @@ def branch_search(
         keep = (n[alive] <= last[alive]) & (n[alive] * prices[alive] <= best_cost * (1 + 1e-12))
         alive = alive[keep]
     if not done:
-        raise Infeasible(f"no plan reaches {metric} = {target:g} FLOP")
+        raise InfeasibleError(f"no plan reaches {metric} = {target:g} FLOP")
     return _pick(_join(done))
 
 
@@ -882,7 +913,7 @@ def exhaustive_search(
 
     Raises
     ------
-    Infeasible
+    InfeasibleError
         If none of them reaches the target.
     """
     _check_target(target, metric)
@@ -899,7 +930,7 @@ def exhaustive_search(
         if reaches.any():
             found.append(_pick(plans.take(reaches)))
     if not found:
-        raise Infeasible(f"no plan of at most {limit} nodes reaches {target:g} FLOP")
+        raise InfeasibleError(f"no plan of at most {limit} nodes reaches {target:g} FLOP")
     return _pick(_join(found))
 
 
@@ -922,6 +953,4 @@ def cheapest(
     searches = {"branch": branch_search, "author": author_search}
     if search not in searches:
         raise ValueError(f"search is {search!r}; expected one of {', '.join(searches)}")
-    return searches[search](
-        target, nodes, metric=metric, network=network, assumptions=assumptions
-    )
+    return searches[search](target, nodes, metric=metric, network=network, assumptions=assumptions)

@@ -21,7 +21,7 @@ CI95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Chinchilla:
-    """The law L(N, D) = E + A·N^−α + B·D^−β, in nats a token.
+    r"""The law L(N, D) = E + A·N^−α + B·D^−β, in nats a token.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Chinchilla:
     -----
     Along the reference allocation D = rN the improvable loss is, with x = ln C,
 
-    .. math:: L - E = a e^{-\\alpha x/2} + b e^{-\\beta x/2},
+    .. math:: L - E = a e^{-\alpha x/2} + b e^{-\beta x/2},
 
     so ln(L − E) is a convex, strictly falling function of x, and Newton's method finds the compute
     that a loss corresponds to from any start.

@@ -1,0 +1,139 @@
+"""Rows of the paper's tables: which targets and networks, and rounding as it is printed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from lib.compute_governance.planner import Network, Plans
+from lib.core.ledger.claims import find_claim
+
+__all__ = [
+    "LATENCIES",
+    "NETWORKS",
+    "TARGETS",
+    "among_ties",
+    "decades",
+    "fixed",
+    "printed_cost",
+    "printed_flop",
+    "printed_ratio",
+    "row_numbers",
+    "row_outcome",
+    "significant",
+]
+
+TARGETS: dict[str, float] = {
+    "c1e24": 1e24,
+    "c3_3e24": 3.3e24,
+    "c1e25": 1e25,
+    "c2_1e25": 2.1e25,
+    "c3_8e25": 3.8e25,
+    "c6_6e25": 6.6e25,
+    "c1e26": 1e26,
+}
+"""Targets of Table 1, FLOP of C_local."""
+
+NETWORKS: dict[str, Network] = {
+    "b10m": Network.mbps(10),
+    "b30m": Network.mbps(30),
+    "china": Network.mbps(47, 207),
+    "us": Network.mbps(57, 310),
+    "b100m": Network.mbps(100),
+    "b300m": Network.mbps(300),
+    "b1g": Network.mbps(1_000),
+    "b1000g": Network.mbps(1_000_000, latency_s=1e-4),
+}
+"""Networks of Table 2."""
+
+LATENCIES = (0.01, 0.03, 0.1, 0.3)
+"""Latencies of Table 3, seconds."""
+
+
+def significant(value: float, digits: int) -> float:
+    """Round to significant digits.
+
+    Examples
+    --------
+    >>> significant(1.2649e24, 2), significant(27.29, 2)
+    (1.3e+24, 27.0)
+    """
+    return float(f"{value:.{digits - 1}e}")
+
+
+def fixed(value: float, decimals: int) -> float:
+    """Round to decimals, as text formatting does."""
+    return float(f"{value:.{decimals}f}")
+
+
+def printed_flop(value: float) -> float:
+    """Round FLOP as the tables do: two significant digits."""
+    return significant(value, 2)
+
+
+def printed_ratio(value: float) -> float:
+    """Round an overtraining ratio as the tables do: one decimal below 10, none from there."""
+    return fixed(value, 1 if value < 10 else 0)
+
+
+def printed_cost(usd: float) -> float:
+    """Round dollars as the tables do, in millions: 0.1 million, from a billion 0.01 billion.
+
+    Examples
+    --------
+    >>> printed_cost(30_732_000.0), printed_cost(2_323_806_000.0)
+    (30.7, 2320.0)
+    """
+    return fixed(usd / 1e9, 2) * 1_000.0 if usd >= 1e9 else fixed(usd / 1e6, 1)
+
+
+def row_numbers(plan: Plans) -> list[float]:
+    """Return nodes, billions of parameters, H, η and χ of a single plan as printed."""
+    return [
+        int(plan.value("n")),
+        fixed(plan.value("params") / 1e9, 0),
+        fixed(plan.value("h"), 0),
+        fixed(plan.value("eta"), 4),
+        fixed(plan.value("chi"), 4),
+    ]
+
+
+def row_outcome(plan: Plans) -> list[float]:
+    """Return C_local, C_quality, overtraining ratio and cost of a single plan as printed."""
+    return [
+        printed_flop(plan.value("c_local")),
+        printed_flop(plan.value("c_quality")),
+        printed_ratio(plan.value("overtraining")),
+        printed_cost(plan.value("cost_usd")),
+    ]
+
+
+def among_ties(id: str, labels: Sequence[str]) -> str:
+    """Return the plan that a claim names if it is among exactly tied ones, else the first.
+
+    Flat and hierarchical plans with the same H have the same η, χ and cost to the last digit, so
+    that which of them a search prints is decided by rounding. A claim about the plan is therefore
+    met when its plan is one of the tied ones.
+
+    Parameters
+    ----------
+    id : str
+        The claim.
+    labels : sequence of str
+        From ``planner.ties``.
+
+    Raises
+    ------
+    ValueError
+        If there is no label.
+    """
+    if not labels:
+        raise ValueError("no label given; expected at least one plan")
+    value = find_claim(id).value
+    return str(value) if value in labels else labels[0]
+
+
+def decades(start: float, stop: float, number: int) -> list[float]:
+    """Return numbers evenly spaced in the logarithm, ends included, rounded to 6 digits."""
+    step = math.log10(stop / start) / (number - 1)
+    return [significant(start * 10 ** (step * i), 6) for i in range(number)]
