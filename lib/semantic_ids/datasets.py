@@ -22,9 +22,10 @@ import numpy as np
 from lib.core import data
 from lib.semantic_ids.catalogue import IntArray, SidCatalog, check_codes
 
-__all__ = ["NAMES", "Examples", "SidData", "Split", "leave_one_out", "load", "merge_windows"]
+__all__ = ["NAMES", "Examples", "SidData", "Split", "join_windows", "leave_one_out", "load"]
 
 N_CODES = 256
+_WINDOW = 10  # items that MiniOneRec shows of a history
 
 
 @dataclass(frozen=True)
@@ -228,32 +229,38 @@ def _genrec(kind: str) -> SidData:
     return SidData(kind.lower(), codes, N_CODES, sequences)
 
 
-def merge_windows(windows: Sequence[Sequence[int]]) -> list[int]:
-    """Put overlapping windows of one history together again, in the order given.
+def join_windows(rows: Sequence[tuple[Sequence[int], int]], *, width: int) -> list[int]:
+    """Put a history together again from what was shown before each of its later items.
 
     Parameters
     ----------
-    windows : sequence of int sequences
-        Each a stretch of the history; the next one starts inside what is known or right after it.
+    rows : sequence of (history, target)
+        In order of time; a history holds the last `width` items before its target.
+    width : int
 
     Returns
     -------
     list of int
-        The history as far as the windows show it.
+        The first history and all targets.
+
+    Raises
+    ------
+    ValueError
+        If there is no row, or a history does not continue the one before.
 
     Examples
     --------
-    >>> merge_windows([[1, 2, 3], [2, 3, 4], [9]])
+    >>> join_windows([([1, 2, 3], 4), ([2, 3, 4], 9)], width=3)
     [1, 2, 3, 4, 9]
     """
-    merged: list[int] = []
-    for window in windows:
-        new = list(window)
-        for overlap in range(min(len(new), len(merged)), -1, -1):
-            if merged[len(merged) - overlap :] == new[:overlap]:
-                merged += new[overlap:]
-                break
-    return merged
+    if not rows:
+        raise ValueError("there is no window to join")
+    joined = list(rows[0][0])
+    for history, target in rows:
+        if list(history) != joined[-width:]:
+            raise ValueError(f"the history {list(history)} does not continue {joined[-width:]}")
+        joined.append(target)
+    return joined
 
 
 def _industrial() -> SidData:
@@ -278,9 +285,8 @@ def _industrial() -> SidData:
     }
     for user, name in enumerate(names):
         rows = [row for part in targets.values() for row in part.get(name, [])]
-        merged = merge_windows([[*history, target] for history, target in rows])
-        sequences.append(np.asarray(merged, np.int64))
-        train.append(np.asarray(merged[: len(merged) - len(rows)], np.int64))
+        sequences.append(np.asarray(join_windows(rows, width=_WINDOW), np.int64))
+        train.append(np.asarray(rows[0][0], np.int64))
         for part, (users, histories, goals) in found.items():
             for history, target in targets[part].get(name, []):
                 users.append(user)
@@ -290,7 +296,7 @@ def _industrial() -> SidData:
         part: Examples(np.asarray(users, np.int64), tuple(histories), np.asarray(goals, np.int64))
         for part, (users, histories, goals) in found.items()
     }
-    split = Split(tuple(s for s in train if len(s)), examples["valid"], examples["test"])
+    split = Split(tuple(train), examples["valid"], examples["test"])
     note = (
         "train rebuilt from the histories of validation and test (at most ten items each): users "
         "without a later interaction, and what lies further back, are missing"
