@@ -5,7 +5,8 @@ one, the square of half-width n - 1 cells is free, and so is the rest of the cel
 to the next occupied cell; the ray goes to where it leaves the best of the three and asks again. At
 worst this is one step of the cell-by-cell walk of Amanatides and Woo (1987). A hit is therefore
 always found on the face of an occupied cell: no ray passes through a wall, and the range is exact
-up to rounding. Boxes are met by the slab test, exactly.
+up to rounding. Boxes are met by the slab test, exactly. One exception is geometry's own: two cells
+that touch in a corner only leave a ray aimed at that very point undecided.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -108,7 +109,7 @@ class SimConfig:
     see_range: float = 3.0
     margin: float = 0.02
     comfort: float = 0.45
-    lookahead: float = 0.5
+    lookahead: float = 0.6
     horizon: float = 1.2
     goal_tolerance: float = 0.25
     replan_s: float = 1.0
@@ -203,7 +204,7 @@ class _Planner:
 
     def __init__(self, grid: Grid, radius: float, comfort: float) -> None:
         self.grid, self.radius, self.comfort = grid, radius, comfort
-        self.free = ~grid.inflated(radius)
+        self.free = np.pad(~grid.inflated(radius)[1:-1, 1:-1], 1)
         self.clear = grid.distance() - grid.resolution / 2
         self.component, _ = ndimage.label(self.free, np.ones((3, 3)))
         height, width = grid.shape
@@ -311,14 +312,15 @@ def _planner(grid: Grid, radius: float, comfort: float) -> _Planner:
 class _Evidence:
     """Sums of lidar hits (+) and passes (-) for each cell, and the clearance around the robot."""
 
-    HIT, PASS, LOW, HIGH, OCCUPIED = 0.9, -0.35, -1.5, 3.0, 0.8
+    HIT, PASS, LOW, HIGH, OCCUPIED = 0.9, -0.5, -1.5, 3.0, 0.8
     REACH = 1.4
     """Half-width of the window around the robot in which the clearance is kept, m."""
 
     def __init__(self, grid: Grid, config: SimConfig) -> None:
         self.grid, self.config = grid, config
         self.evidence = np.zeros(grid.shape)
-        self.closed = grid.cells != FREE
+        # The map's outermost cells are closed: what lies beyond is not known.
+        self.closed = np.pad((grid.cells != FREE)[1:-1, 1:-1], 1, constant_values=True)
         angles = lidar.beam_angles(config.n_beams)
         self.body = np.round([np.cos(angles), np.sin(angles)], lidar.DECIMALS)
         # Sample points of a beam: one for each cell along it, from half a cell on.
@@ -333,11 +335,11 @@ class _Evidence:
         reach = ranges[near]
         dx = (cos * self.body[0] - sin * self.body[1])[near]
         dy = (sin * self.body[0] + cos * self.body[1])[near]
-        i, j = np.nonzero(self.steps < (reach - res)[:, None])
+        i, j = np.nonzero(self.steps < (reach - 0.4 * res)[:, None])
         along = self.steps[j]
         hit = reach < self.config.see_range
-        # A hit lies on a face; a little further is inside the thing that was hit.
-        into = reach[hit] + 0.2 * res
+        # A hit lies on a face, half a cell before the middle of what was hit.
+        into = reach[hit] + 0.5 * res
         window = self._window(x, y, self.config.see_range + 2 * res)
         part = self.evidence[window]
         change = self.PASS * self._count(x + along * dx[i], y + along * dy[i], window)
@@ -502,6 +504,8 @@ def simulate(grid: Grid, scenario: Scenario, seed: int, config: SimConfig | None
 
 def _misplaced(grid: Grid, scenario: Scenario) -> str | None:
     """Return why a start or a goal cannot be on this map, or None."""
+    if min(grid.shape) < 3:
+        return f"the map has {grid.shape[0]} x {grid.shape[1]} cells, expected at least 3 x 3"
     for i, goal in enumerate(scenario.goals, 1):
         if not grid.index(goal.x, goal.y)[2]:
             return f"goal {i} is outside the map: x={goal.x}, y={goal.y}"
@@ -587,12 +591,15 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
     at, v, w = 0, 0.0, 0.0
     anchor, anchor_t = (x, y), 0.0
     replan_steps = max(round(config.replan_s / config.dt), 1)
-    for step in range(int(config.timeout_s / config.dt) + 1):
+    for step in itertools.count():
         t = round(step * config.dt, 6)
         hull = min(
             _true_clearance(planner.clear, grid, x, y),
             lidar.box_distance(x, y, scenario.boxes),
         )
+        if not grid.index(x, y)[2]:
+            log.rows.append((t, x, y, yaw, 0.0, 0.0))
+            return log.finish("collision", "the robot left the map", scenario)
         log.closest = min(log.closest, hull - config.radius)
         if hull < config.radius:
             log.rows.append((t, x, y, yaw, 0.0, 0.0))
@@ -639,6 +646,9 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
         elif t - anchor_t >= config.stuck_s:
             log.rows.append((t, x, y, yaw, 0.0, 0.0))
             return log.finish("stuck", f"no {config.stuck_m} m in {config.stuck_s:g} s", scenario)
+        if t >= config.timeout_s:
+            log.rows.append((t, x, y, yaw, 0.0, 0.0))
+            return log.finish("timeout", f"{config.timeout_s:g} s are over", scenario)
         if path is None:
             # Without a path the robot turns on the spot: new views may clear false evidence.
             aim_v, aim_w = 0.0, 0.5 * config.w_max
@@ -660,7 +670,7 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
         x, y = round(x + gone * cos, STATE_DECIMALS), round(y + gone * sin, STATE_DECIMALS)
         yaw = _wrap(yaw + turn)
         log.length += abs(gone)
-    return log.finish("timeout", f"{config.timeout_s:g} s are over", scenario)
+    raise AssertionError("unreachable: the loop ends by return")
 
 
 def _told(reached: int, path: list[tuple[float, float]] | None) -> str:

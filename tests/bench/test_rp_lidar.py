@@ -1,0 +1,61 @@
+"""Chapter 7: lidar scans per second against ir-sim on the same map, and what a run costs."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+
+from lib.robot_provenance import floorplans, lidar, navsim, peers
+
+pytestmark = pytest.mark.bench
+
+
+def seconds(call, repeat=3):
+    times = []
+    for _ in range(repeat):
+        start = time.process_time()
+        call()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def free_poses(grid, n):
+    rng = np.random.default_rng(7)
+    xy = rng.uniform(0, 1, (20 * n, 2)) * grid.size_m + grid.origin
+    xy = xy[grid.at(xy[:, 0], xy[:, 1]) == 0][:n]
+    return np.column_stack([xy, rng.uniform(-math.pi, math.pi, n)])
+
+
+def test_scans_against_ir_sim():
+    grid = floorplans.generate(1)
+    poses, few = free_poses(grid, 1000), free_poses(grid, 1000)[:50]
+    gap = peers.largest_gap(grid, few, 181)
+    peer = peers.IrsimLidar(grid, 180)
+    lidar.cast(grid, few)  # the leaps are computed once for a map
+    theirs = seconds(lambda: [peer.scan(p) for p in few]) / len(few)
+    batch = seconds(lambda: lidar.cast(grid, poses)) / len(poses)
+    single = seconds(lambda: [lidar.cast(grid, [p]) for p in few]) / len(few)
+    print(
+        f"\n180-beam scans: ir-sim {1e3 * theirs:.2f} ms, ours {1e3 * batch:.3f} ms in a batch "
+        f"({theirs / batch:.0f}x), {1e3 * single:.2f} ms one by one ({theirs / single:.0f}x); "
+        f"largest difference {gap:.1e} m at {grid.resolution} m a cell"
+    )
+    assert gap < grid.resolution
+    assert theirs / batch >= 20
+
+
+def test_runs_of_the_default_campaign():
+    grids, scenarios = floorplans.default_campaign()
+    runs, start = [], time.process_time()
+    for scenario in scenarios:
+        runs.append(navsim.simulate(grids[scenario.map_file], scenario, 0))
+    spent = time.process_time() - start
+    driven = [r for r in runs if len(r.t)]
+    steps = sum(len(r.t) for r in driven)
+    simulated = sum(float(r.t[-1]) for r in driven)
+    print(
+        f"\n{len(driven)} runs, {simulated:.0f} simulated s: {1e3 * spent / len(driven):.0f} ms "
+        f"a run, {1e3 * spent / steps:.2f} ms a step, {simulated / spent:.0f}x real time"
+    )
+    assert simulated / spent > 50

@@ -1,0 +1,71 @@
+"""Generated plans: what is drawn is what is said, and the default campaign has everything."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from lib.robot_provenance import campaign, floorplans
+from lib.robot_provenance.maps import FREE, UNKNOWN
+
+seeds = st.integers(0, 2**31)
+
+
+@given(seeds, st.integers(1, 5))
+@settings(max_examples=20, deadline=None)
+def test_rooms_doors_and_corridor_are_where_the_plan_says(seed, n_rooms):
+    drawn = floorplans.plan(seed, (0.5, 0.9), n_rooms)
+    grid = drawn.grid
+    assert len(drawn.rooms) == 2 * n_rooms
+    for room in drawn.rooms:
+        assert grid.at(*room.centre) == FREE
+        across = room.door_x + (np.arange(400) - 200) * 0.005
+        opening = grid.at(across, np.full(400, room.door_y)) == FREE
+        assert opening.sum() * 0.005 == pytest.approx(room.door_width, abs=0.006)
+    assert (grid.cells[0] == UNKNOWN).all()
+    # One building: everything free hangs together, and nothing outside is free.
+    assert ndimage.label(grid.cells == FREE)[1] == 1
+    assert grid.digest == floorplans.generate(seed, (0.5, 0.9), n_rooms).digest
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_a_robot_wider_than_the_doors_stays_in_its_room(seed):
+    drawn = floorplans.plan(seed, (0.3,))
+    rooms, _ = ndimage.label(~drawn.grid.inflated(0.175))
+    found = {rooms[drawn.grid.index(*room.centre)[:2]] for room in drawn.rooms}
+    assert len(found) == len(drawn.rooms)
+    assert 0 not in found
+
+
+def test_seeds_differ():
+    assert len({floorplans.generate(s).digest for s in range(10)}) == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"door_widths": ()}, "door_widths"),
+        ({"door_widths": (np.nan,)}, "door_widths"),
+        ({"door_widths": (2.0,)}, "door_widths"),
+        ({"n_rooms": 0}, "n_rooms is 0"),
+        ({"corridor": 0.1}, "corridor is 0.1"),
+        ({"corridor": np.nan}, "corridor is nan"),
+    ],
+)
+def test_bad_plans_are_refused(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        floorplans.generate(1, **arguments)
+
+
+def test_the_default_campaign_resolves_from_its_own_files(tmp_path):
+    """Written down and read back, it is the same campaign."""
+    grids, scenarios = floorplans.default_campaign()
+    for name, grid in grids.items():
+        grid.write(tmp_path / "maps", name.removeprefix("maps/").removesuffix(".yaml"))
+    found = campaign.resolve(scenarios, tmp_path)
+    assert [s.digest for s in found.scenarios] == [s.digest for s in scenarios]
+    assert len({s.digest for s in scenarios}) == len(scenarios) == 24
+    assert set(found.grids) == {g.digest for g in grids.values()}
+    assert {i.scenario.name for i in found.invalid} == {"faulty-no-goals", "faulty-nan-start"}
