@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -14,6 +15,7 @@ from lib.core import data
 __all__ = ["BENCHMARK", "canonical_sha256", "document", "file", "manifest_check", "table"]
 
 SET = "loopzero"
+_CHECKOUT = "loopzero-paper-public/"
 BENCHMARK = "movielens25m_recursive_frontier_public_v1"
 """Prefix of every file of the recommender benchmark."""
 
@@ -58,20 +60,25 @@ def canonical_sha256(content: Any) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def manifest_check(content: Any) -> pd.DataFrame:
+def manifest_check(content: Any, *, base: str = "") -> pd.DataFrame:
     """Compare every digest that a manifest records with the registered file of that path.
 
     Parameters
     ----------
     content : dict or list
-        A JSON document; every mapping in it that holds a ``sha256`` and a path is one entry.
+        A JSON document; every mapping in it that holds a path and a digest is one entry. Where it
+        names a frozen copy, the copy is meant: the source may have moved on. ``sha256`` is of the
+        file; ``decompressed_sha256`` of what a gzip file holds, and used where both stand: the
+        file's own digest changes with the time of writing.
+    base : str
+        Folder of the repository below which the manifest's paths lie.
 
     Returns
     -------
     DataFrame
         ``path``, ``recorded`` and ``status``: "same", "different", or "not in the mirror".
     """
-    held = {one.name.removeprefix(f"{SET}/"): one for one in data.registry()[SET].files}
+    held = {one.name.removeprefix(f"{SET}/") for one in data.registry()[SET].files}
     rows = []
 
     def visit(node: Any) -> None:
@@ -79,20 +86,18 @@ def manifest_check(content: Any) -> pd.DataFrame:
             for item in node:
                 visit(item)
         elif isinstance(node, dict):
-            recorded = node.get("sha256")
-            paths = [
-                value
-                for key, value in node.items()
-                if isinstance(value, str) and "/" in value and "path" in key
-            ]
-            if isinstance(recorded, str) and paths:
-                # An entry names where a file came from and where it was frozen: one of them is it.
-                here = [path for path in paths if path in held]
+            inside = isinstance(node.get("decompressed_sha256"), str)
+            recorded = node.get("decompressed_sha256" if inside else "sha256")
+            named = node.get("frozen_path", node.get("path"))
+            if isinstance(recorded, str) and isinstance(named, str):
+                # Some were written with the path of the author's machine in front.
+                path = f"{base}/{named.rpartition(_CHECKOUT)[2]}".lstrip("/")
                 status = "not in the mirror"
-                if here:
-                    same = hashlib.sha256(file(here[-1]).read_bytes()).hexdigest() == recorded
-                    status = "same" if same else "different"
-                rows.append(((here or paths)[-1], recorded, status))
+                if path in held:
+                    raw = file(path).read_bytes()
+                    found = hashlib.sha256(gzip.decompress(raw) if inside else raw).hexdigest()
+                    status = "same" if found == recorded else "different"
+                rows.append((path, recorded, status))
             for item in node.values():
                 visit(item)
 

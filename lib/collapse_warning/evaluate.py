@@ -129,18 +129,20 @@ class Evaluation:
         return self.accepted and self.tpr_interval[0] > share
 
     def row(self) -> dict[str, object]:
-        """Return the evaluation as one row of a table."""
-        low, high = self.tpr_interval
+        """Return the evaluation as one row of a table, intervals in brackets."""
+
+        def with_interval(point: float, ends: tuple[float, float]) -> str:
+            return f"{point:.3f} [{ends[0]:.3f}, {ends[1]:.3f}]"
+
+        rate = self.hits / self.stairs.n_events
         return {
             "detector": self.detector,
             "verdict": self.verdict,
             "false_alarms": self.false_alarms if self.accepted else "-",
             "hits": self.hits if self.accepted else "-",
-            "hit_rate": f"{self.hits / self.stairs.n_events:.3f}" if self.accepted else "-",
-            "interval": f"{low:.3f} to {high:.3f}" if self.accepted else "-",
+            "hit_rate": with_interval(rate, self.tpr_interval) if self.accepted else "-",
             "beats_chance": self.beats_chance,
-            "auc": f"{self.auc:.3f}",
-            "auc_interval": f"{self.auc_interval[0]:.3f} to {self.auc_interval[1]:.3f}",
+            "auc": with_interval(self.auc, self.auc_interval),
         }
 
     def table(self) -> pd.DataFrame:

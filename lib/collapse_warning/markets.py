@@ -10,7 +10,19 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from lib.collapse_warning import artefacts
 from lib.collapse_warning.contract import FPContract
-from lib.collapse_warning.detectors import AC1, Cusum, Detector, Level, PageHinkley, Variance
+from lib.collapse_warning.detectors import (
+    AC1,
+    Bocpd,
+    Cusum,
+    Detector,
+    Ewma,
+    Glr,
+    Level,
+    MatrixProfile,
+    PageHinkley,
+    PermutationEntropy,
+    Variance,
+)
 from lib.collapse_warning.effects import ClusteredEffect
 from lib.collapse_warning.panel import Bools, Floats, Panel
 from lib.collapse_warning.quantile import QuantileDetector
@@ -23,6 +35,7 @@ __all__ = [
     "diversity",
     "effects",
     "late",
+    "left_out_detectors",
     "packets",
     "panel",
     "spikes",
@@ -243,6 +256,20 @@ def sweep_detectors(window: int = 30) -> tuple[Detector, ...]:
     the usual half standard deviation (CUSUM) and river's default scaled to the series (0.05).
     """
     return (Variance(window), AC1(window), Cusum(0.5, window), PageHinkley(0.05), Level())
+
+
+def left_out_detectors(window: int = 30) -> tuple[Detector, ...]:
+    """Return scores of families that the sweep does not hold, with settings fixed before the run.
+
+    The paper leaves EWMA, BOCPD and likelihood ratios out, and runs the other two on slow grids.
+    """
+    return (
+        Ewma(reference=window),
+        Bocpd(reference=window),
+        Glr(window),
+        PermutationEntropy(window=window),
+        MatrixProfile(max(4, window // 3)),
+    )
 
 
 def diversity(returns: Floats, window: int = 30, rtol: float = 0.0) -> tuple[Floats, Bools]:

@@ -53,6 +53,14 @@ result = evaluate(frame, Level(), FPContract(0.03, 0.07), seed=SEED)
 print(result)
 result.table()
 
+# %%
+figures.show(
+    result.plot(),
+    alt="A staircase far above the diagonal; the accepted point lies in the grey band.",
+    caption="What `result.plot()` draws, on the made-up panel: every threshold's shares, the band, "
+    "and the accepted point with its interval.",
+)
+
 # %% [markdown]
 # ## Daily indices, 1999 to 2018
 #

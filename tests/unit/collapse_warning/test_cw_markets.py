@@ -111,8 +111,15 @@ def test_shumailov_refuses_gaps_and_bad_values():
 def test_a_changed_digest_is_named(mirror):
     entry = {"path": "results/rendered/effect_sizes/a3_effect_sizes_full.csv", "sha256": "0" * 64}
     assert artefacts.manifest_check({"files": [entry]})["status"].tolist() == ["different"]
+    entry["path"] = f"/home/author/loopzero-paper-public/{entry['path']}"
+    assert artefacts.manifest_check({"files": [entry]})["status"].tolist() == ["different"]
     entry["path"] = "results/none.csv"
     assert artefacts.manifest_check([entry])["status"].tolist() == ["not in the mirror"]
+
+
+def test_what_a_gzip_file_holds_has_a_digest_of_its_own(mirror):
+    anchors = artefacts.manifest_check(artefacts.document("preregistration/INPUT_MANIFEST.json"))
+    assert anchors["status"].value_counts().to_dict() == {"not in the mirror": 7, "same": 2}
 
 
 def test_unknown_files_are_refused():
