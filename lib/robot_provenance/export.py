@@ -109,6 +109,8 @@ def statements(records: Records) -> Iterator[Statement]:
         yield agent.id, _p("foaf:name"), agent.name, STRING
         if agent.version:
             yield agent.id, _p("dcterms:hasVersion"), agent.version, STRING
+        if agent.url:
+            yield agent.id, _p("foaf:homepage"), agent.url, "iri"
         if agent.acts_for:
             yield agent.id, _p("prov:actedOnBehalfOf"), agent.acts_for, "iri"
     for entity in records.entities.values():
@@ -458,6 +460,8 @@ def to_prov(records: Records) -> ProvDocument:
         kinds = [("prov:type", name(iri(f"prov:{agent.kind}"))), ("foaf:name", agent.name)]
         if agent.version:
             kinds.append(("dcterms:hasVersion", agent.version))
+        if agent.url:
+            kinds.append(("foaf:homepage", Identifier(agent.url)))
         document.agent(name(agent.id), kinds)
     for agent in records.agents.values():
         if agent.acts_for:

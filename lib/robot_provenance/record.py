@@ -113,6 +113,8 @@ class Agent:
     name, version : str
     acts_for : str
         IRI of the agent on whose behalf it acts; empty for none.
+    url : str
+        Home page; may be empty.
     """
 
     id: str
@@ -120,6 +122,7 @@ class Agent:
     name: str
     version: str = ""
     acts_for: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -622,6 +625,7 @@ class Recorder:
         kind: AgentKind = "SoftwareAgent",
         version: str = "",
         iri: str = "",
+        url: str = "",
         acts_for: Handle | None = None,
     ) -> Handle:
         """Record who or what acts; the same name and version give the same agent.
@@ -640,6 +644,7 @@ class Recorder:
             row = {"r": "agent", "id": self.next_key("g"), "kind": kind, "name": name}
             row |= {"version": version} if version else {}
             row |= {"iri": iri} if iri else {}
+            row |= {"url": url} if url else {}
             row |= {"for": acts_for.key} if acts_for else {}
             self.write(row)
             self._agents[known] = Handle(row["id"])
@@ -1039,7 +1044,8 @@ class _Reader:
         name = row.get("iri") or f"{base_iri(self.campaign)}.prov/agent/{local}"
         names[row["id"]] = name
         acts_for = names[row["for"]] if "for" in row else ""
-        self.agents.setdefault(name, Agent(name, row["kind"], row["name"], version, acts_for))
+        found = Agent(name, row["kind"], row["name"], version, acts_for, row.get("url", ""))
+        self.agents.setdefault(name, found)
 
     def _entity(self, row: dict[str, Any], names: dict[str, str], where: str) -> None:
         stored, source = row.get("path", ""), row.get("source", "")

@@ -73,6 +73,11 @@ CREATOR: dict[str, str] = {
 LICENCE = "https://creativecommons.org/licenses/by/4.0/"
 """Licence of the records we make."""
 
+_PAGES = {
+    "Python": "https://www.python.org/",
+    "numpy": "https://numpy.org/",
+    "rosbags": "https://gitlab.com/ternaris/rosbags",
+}
 PLAN = "campaign.json"
 TABLE = "metrics.csv"
 WORKFLOW = "workflow.py"
@@ -373,13 +378,19 @@ def _agents(recorder: Recorder, about: Mapping[str, Any]) -> dict[str, Handle]:
         for one in about.get("creators", [CREATOR])
     ]
     found = {
-        name: recorder.agent(name, version=version, acts_for=creators[0] if creators else None)
+        name: recorder.agent(
+            name,
+            version=version,
+            url=_PAGES.get(name, CREATOR["iri"]),
+            acts_for=creators[0] if creators else None,
+        )
         for name, version in software().items()
     }
     # The robot is software that plays a robot; it acts for the simulator.
     found["robot"] = recorder.agent(
         "simulated robot",
         version=software()["lib.robot_provenance"],
+        url=CREATOR["iri"],
         acts_for=found["lib.robot_provenance"],
     )
     return found
