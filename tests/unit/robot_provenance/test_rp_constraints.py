@@ -220,6 +220,16 @@ def test_the_clock_follows_paths_through_events_without_time():
     assert check(parse(naive)).clock == ()
 
 
+def test_equal_bytes_made_twice_need_two_entities():
+    made = f"wasGeneratedBy(ex:{{}},ex:a,{T1}) wasGeneratedBy(ex:{{}},ex:b,{T2}) "
+    one = check(parse(made.format("sha256-c", "sha256-c")))
+    assert one.valid
+    assert [v.constraints for v in one.clock] == [(39,)]
+    apart = made.format("first", "second") + "entity(ex:sha256-c) "
+    apart += "specializationOf(ex:first,ex:sha256-c) specializationOf(ex:second,ex:sha256-c)"
+    assert check(parse(apart)).consistent
+
+
 def test_a_long_ring_of_derivations_is_found_without_recursion():
     n = 5_000
     document = ProvDocument()
