@@ -329,6 +329,8 @@ ledger.report(
     list(markets.direction(late, "raw_p_debug")),
     digits=8,
 )
+
+# %%
 zero = (late["raw_p_debug"] == 0).groupby(late["is_event"]).mean()
 print(
     f"p is zero in {zero[False]:.1%} of control minutes, {zero[True]:.1%} of event minutes"

@@ -179,6 +179,8 @@ print(
     "| rows with positive gain in an event's window, at most:",
     most,
 )
+
+# %%
 of = "{:.0f} / {:.0f}".format
 table2 = pd.DataFrame(
     {
@@ -653,6 +655,8 @@ for base in packets:
         (base, f"{base}/results/frozen/{name}__benchmark_freeze_state.json"),
         (base, f"{base}/results/manifests/{name}__bridge_checkpoint.json"),
     ]
+
+# %%
 freeze = pd.concat(
     [
         artefacts.manifest_check(artefacts.document(one), base=base)
