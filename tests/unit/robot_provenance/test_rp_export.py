@@ -1,0 +1,174 @@
+"""Graphs: the same statements in every notation, and they come back whole."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import rdflib
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prov.model import (
+    ProvActivity,
+    ProvAgent,
+    ProvDocument,
+    ProvEntity,
+    ProvGeneration,
+    ProvUsage,
+)
+from rdflib.compare import isomorphic
+
+from lib.robot_provenance import export, floorplans, record, runner
+from lib.robot_provenance.record import Records
+
+PROV = rdflib.PROV
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
+    folder = tmp_path_factory.mktemp("export")
+    grids, scenarios = floorplans.default_campaign()
+    keep = [one for one in scenarios if one.name in ("closed-one-room", "faulty-no-goals")]
+    runner.run_campaign(keep, grids, folder, seeds=[0, 1], jobs=1, campaign="demo")
+    return record.load(folder)
+
+
+@pytest.fixture(scope="module")
+def graph(records: Records) -> rdflib.Graph:
+    return export.to_rdf(records)
+
+
+def test_no_blank_nodes_so_equal_means_isomorphic(graph: rdflib.Graph) -> None:
+    assert not any(isinstance(term, rdflib.BNode) for triple in graph for term in triple)
+
+
+def test_jsonld_comes_back_offline(
+    records: Records, graph: rdflib.Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import socket
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    document = export.to_jsonld(records)
+    assert isomorphic(export.from_jsonld(document), graph)
+    assert isomorphic(export.from_jsonld(json.dumps(document)), graph)
+    with pytest.raises(ValueError, match="expected one that is written out"):
+        export.from_jsonld({"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": []})
+
+
+def test_jsonld_is_compact(records: Records) -> None:
+    document = export.to_jsonld(records)
+    keys = {key for node in document["@graph"] for key in node}
+    assert not any(key.startswith("http") for key in keys)
+    assert len(json.dumps(document)) < len(export.to_ntriples(records))
+
+
+def test_ntriples_turtle_and_oxigraph_agree(records: Records, graph: rdflib.Graph) -> None:
+    text = export.to_ntriples(records)
+    assert text.splitlines() == sorted(set(text.splitlines()))
+    assert isomorphic(rdflib.Graph().parse(data=text, format="nt"), graph)
+    turtle = export.to_turtle(records)
+    assert isomorphic(rdflib.Graph().parse(data=turtle, format="turtle"), graph)
+    assert len(export.to_store(records)) == len(graph)
+
+
+def test_control_a_lost_triple_is_seen(records: Records, graph: rdflib.Graph) -> None:
+    lines = export.to_ntriples(records).splitlines()
+    short = rdflib.Graph().parse(data="\n".join(lines[:-1]), format="nt")
+    assert not isomorphic(short, graph)
+
+
+@pytest.mark.parametrize("notation", ["json", "provn", "xml", "rdf", "jsonld"])
+def test_prov_document_round_trips(records: Records, notation: str) -> None:
+    document = export.to_prov(records)
+    text = document.serialize(format=notation)
+    assert ProvDocument.deserialize(content=text, format=notation) == document
+
+
+def test_provn_reads_like_provn(records: Records) -> None:
+    text = export.to_provn(records)
+    assert text.startswith("document")
+    assert "prefix content <nih:sha-256;>" in text
+    assert "specializationOf(" in text
+
+
+def test_both_sides_make_the_same_statements(records: Records, graph: rdflib.Graph) -> None:
+    """Counted by SPARQL on one side and by class on the other."""
+    document = export.to_prov(records)
+
+    def count(kind: rdflib.URIRef) -> int:
+        return len(set(graph.subjects(rdflib.RDF.type, kind)))
+
+    assert len(list(document.get_records(ProvActivity))) == count(PROV.Activity)
+    assert len(list(document.get_records(ProvUsage))) == count(PROV.Usage)
+    assert len(list(document.get_records(ProvGeneration))) == count(PROV.Generation)
+    # RDF also calls the campaign an entity, and the creators agents of the data set.
+    entities = {one.identifier.uri for one in document.get_records(ProvEntity)}
+    assert {str(one) for one in graph.subjects(rdflib.RDF.type, PROV.Entity)} - entities == {
+        records.base
+    }
+    agents = {one.identifier.uri for one in document.get_records(ProvAgent)}
+    assert {str(one) for one in graph.subjects(rdflib.RDF.type, PROV.Agent)} == agents
+
+
+def test_a_bag_leads_to_its_one_trace(graph: rdflib.Graph) -> None:
+    rows = graph.query(
+        """SELECT ?bag ?trace WHERE {
+            ?activity a robovast:Postprocessing ; prov:used ?bag .
+            ?bag a robovast:RosBag .
+            ?trace prov:wasGeneratedBy ?activity ; a robovast:Traces }"""
+    )
+    assert len(list(rows)) == 4
+
+
+def test_dataset_quantities_and_digests(records: Records, graph: rdflib.Graph) -> None:
+    dcat, qudt = rdflib.DCAT, rdflib.Namespace("http://qudt.org/schema/qudt/")
+    base = rdflib.URIRef(records.base)
+    assert (base, rdflib.RDF.type, dcat.Dataset) in graph
+    assert str(graph.value(base, rdflib.DCTERMS.license)) == runner.LICENCE
+    assert len(set(graph.objects(base, dcat.distribution))) >= 3
+    units = {str(one).rpartition("/")[2] for one in graph.objects(None, qudt.hasUnit)}
+    assert {"M", "SEC", "RAD"} <= units
+    located = set(graph.subjects(PROV.atLocation, None))
+    sha256 = export.attribute_iri("sha256")
+    assert all(graph.value(one, rdflib.URIRef(sha256)) for one in located)
+
+
+def test_equal_bytes_meet_in_one_content(records: Records, graph: rdflib.Graph) -> None:
+    """The two runs without goals write the same empty trace."""
+    rows = graph.query(
+        """SELECT ?content (COUNT(?file) AS ?n) WHERE {
+            ?file a robovast:Traces ; prov:specializationOf ?content } GROUP BY ?content"""
+    )
+    counts = sorted(int(row[1]) for row in rows)  # type: ignore[index]
+    assert sum(counts) == 4
+    assert max(counts) > 1
+
+
+text = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc")) | st.sampled_from('"\\\n\r\t<>{}^|`'),
+    min_size=1,
+    max_size=20,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(label=text, number=st.floats(allow_nan=False, allow_infinity=False), word=text)
+def test_any_text_and_number_survives(
+    tmp_path_factory: pytest.TempPathFactory, label: str, number: float, word: str
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    with record.Recorder(folder, campaign="demo", about={"title": word}) as recorder:
+        agent = recorder.agent("a" + label)
+        with recorder.activity("Postprocessing", label, agent=agent) as step:
+            step.attribute(word=word, number=number, whole=3, flag=True)
+            step.quantity("size", number, "m")
+            (folder / "f x.csv").write_text(word)
+            step.generated(folder / "f x.csv", kind="Traces", attributes={"word": word})
+    loaded = record.load(folder)
+    graph = export.to_rdf(loaded)
+    assert isomorphic(export.from_jsonld(export.to_jsonld(loaded)), graph)
+    nt = rdflib.Graph().parse(data=export.to_ntriples(loaded), format="nt")
+    assert isomorphic(nt, graph)

@@ -1,0 +1,281 @@
+"""Campaigns that really run: resumed after a kill, refused where they cannot be written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lib.core.paths import ROOT
+from lib.robot_provenance import bags, floorplans, record, runner
+from lib.robot_provenance.campaign import Repair, Scenario
+from lib.robot_provenance.maps import Grid
+from lib.robot_provenance.record import digest_file
+from lib.robot_provenance.runner import Job, RunnerError
+
+NAMES = ("closed-one-room", "middle-one-room", "faulty-no-goals")
+
+
+def chosen(*names: str) -> tuple[dict[str, Grid], list[Scenario]]:
+    grids, scenarios = floorplans.default_campaign()
+    return grids, [one for one in scenarios if one.name in names]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("camp")
+    grids, scenarios = chosen(*NAMES)
+    runner.run_campaign(scenarios, grids, folder, seeds=[0, 1], jobs=2, campaign="demo")
+    return folder
+
+
+def test_every_run_has_all_its_files(done: Path) -> None:
+    runs = sorted(one.name for one in (done / "runs").iterdir())
+    assert runs == sorted(runner.run_id(name, seed) for name in NAMES for seed in (0, 1))
+    for run in runs:
+        found = {
+            one.relative_to(done / "runs" / run).as_posix()
+            for one in (done / "runs" / run).rglob("*")
+        }
+        assert found == {
+            "scenario.json",
+            "bag",
+            "bag/bag.mcap",
+            "bag/metadata.yaml",
+            "trace.csv",
+            "result.json",
+            "log.txt",
+            "records.jsonl",
+        }
+    table = (done / "metrics.csv").read_text().splitlines()
+    assert len(table) == 1 + len(runs)
+
+
+def test_outcomes_reach_the_records(done: Path) -> None:
+    records = record.load(done)
+    outcomes = {one.run: one.attributes["outcome"] for one in records.of_kind("TestExecution")}
+    for run, outcome in outcomes.items():
+        result = json.loads((done / "runs" / run / "result.json").read_text())
+        assert result["outcome"] == outcome
+    assert {outcomes[runner.run_id("faulty-no-goals", 0)]} == {"invalid"}
+    assert outcomes["middle-one-room-s0"] == "success"
+
+
+def test_each_variation_has_its_own_name(done: Path) -> None:
+    records = record.load(done)
+    paths = records.of_kind("PathVariation")
+    assert len(paths) == 6
+    assert len({one.id for one in paths}) == 6
+
+
+def test_bag_says_whose_it_is(done: Path) -> None:
+    bag = bags.read(done / "runs" / "middle-one-room-s0" / "bag")
+    assert bag.custom["run"] == "arcp://name,demo/runs/middle-one-room-s0"
+    assert bag.custom["config"] == runner.load_plan(done)["config_digest"]
+
+
+def test_seeds_share_the_map_and_not_the_bag(done: Path) -> None:
+    records = record.load(done)
+    grids = {one.sha256 for one in records.of_kind("OccupancyGrid")}
+    assert len(grids) == 2
+    contents = {one.sha256 for one in records.of_kind("RosBag") if "middle-one-room" in one.path}
+    assert len(contents) == 2
+
+
+def test_nothing_is_done_twice(done: Path) -> None:
+    before = {one: digest_file(one) for one in done.rglob("*.mcap")}
+    log = (done / "records.jsonl").read_text().count('"CampaignExecution"')
+    grids, scenarios = chosen(*NAMES)
+    table = runner.run_campaign(scenarios, grids, done, seeds=[0, 1], campaign="demo")
+    assert table["wall_s"].isna().all()
+    assert {one: digest_file(one) for one in done.rglob("*.mcap")} == before
+    assert (done / "records.jsonl").read_text().count('"CampaignExecution"') == log
+    with pytest.raises(RunnerError, match="is there already"):
+        runner.execute(Job(done, "middle-one-room-s0"))
+
+
+def test_another_plan_is_refused(done: Path) -> None:
+    grids, scenarios = chosen(*NAMES)
+    with pytest.raises(RunnerError, match="another plan"):
+        runner.run_campaign(scenarios, grids, done, seeds=[0], campaign="demo")
+
+
+def test_two_names_that_become_one_are_refused(tmp_path: Path) -> None:
+    grids, (scenario,) = chosen("middle-one-room")
+    twice = [scenario, scenario]
+    with pytest.raises(RunnerError, match="two runs would be called 'middle-one-room-s0'"):
+        runner.run_campaign(twice, grids, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("seeds", [[-1], [True], [0.5], []])
+def test_seeds_that_are_none(tmp_path: Path, seeds: list[int]) -> None:
+    grids, scenarios = chosen("middle-one-room")
+    with pytest.raises(RunnerError, match="expected"):
+        runner.run_campaign(scenarios, grids, tmp_path / "new", seeds=seeds)
+
+
+def test_missing_map(tmp_path: Path) -> None:
+    _, scenarios = chosen("middle-one-room")
+    with pytest.raises(RunnerError, match=r"no grid for its map 'maps/middle.yaml'"):
+        runner.run_campaign(scenarios, {}, tmp_path / "new")
+
+
+def test_read_only_output_is_refused_before_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grids, scenarios = chosen("middle-one-room")
+    # A file system that is read-only even for root, and a folder whose permissions say so.
+    with pytest.raises(RunnerError, match="nothing was done"):
+        runner.run_campaign(scenarios, grids, Path("/proc/campaign"))
+    folder = tmp_path / "camp"
+    folder.mkdir()
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda p, m: Path(p) != folder and real(p, m))
+    with pytest.raises(RunnerError, match="read-only"):
+        runner.run_campaign(scenarios, grids, folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_crash_in_mid_run_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grids, scenarios = chosen("middle-one-room")
+    runner.prepare(scenarios, grids, tmp_path, campaign="demo")
+
+    def broken(*_: object) -> None:
+        raise OverflowError("the wheels came off")
+
+    monkeypatch.setattr(runner.navsim, "simulate", broken)
+    told = runner.execute(Job(tmp_path, "middle-one-room-s0"))
+    assert told["error"] == "OverflowError: the wheels came off"
+    assert not (tmp_path / "runs" / "middle-one-room-s0").exists()
+    (failed,) = [one for one in record.load(tmp_path).activities.values() if one.status == "failed"]
+    assert (failed.kind, failed.error) == ("TestExecution", told["error"])
+    monkeypatch.undo()
+    assert runner.execute(Job(tmp_path, "middle-one-room-s0"))["error"] == ""
+    assert [one.status for one in record.load(tmp_path).of_kind("TestExecution")] == [
+        "completed",
+        "failed",
+    ]
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from lib.robot_provenance import floorplans, runner
+grids, scenarios = floorplans.default_campaign()
+keep = [one for one in scenarios if one.name.startswith(("middle", "wide"))]
+runner.run_campaign(keep, grids, Path(sys.argv[1]), seeds=[0], jobs=2, campaign="demo")
+"""
+
+
+def test_resume_after_kill(tmp_path: Path) -> None:
+    folder = tmp_path / "camp"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"BOOK_QUIET": "1"},
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and len(list(folder.glob("runs/[!.]*"))) < 2:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = {one.name: digest_file(one / "records.jsonl") for one in folder.glob("runs/[!.]*")}
+    assert before
+    grids, scenarios = floorplans.default_campaign()
+    keep = [one for one in scenarios if one.name.startswith(("middle", "wide"))]
+    assert len(before) < len(keep)
+    interrupted = record.load(folder)
+    assert "interrupted" in {one.status for one in interrupted.of_kind("CampaignExecution")}
+    table = runner.run_campaign(keep, grids, folder, seeds=[0], jobs=2, campaign="demo")
+    after = {one.name: digest_file(one / "records.jsonl") for one in (folder / "runs").iterdir()}
+    assert sorted(after) == sorted(runner.run_id(one.name, 0) for one in keep)
+    assert {name: after[name] for name in before} == before
+    assert len(table) == len(keep)
+    assert sum(table["wall_s"].isna()) == len(before)
+    runs = [one.run for one in record.load(folder).of_kind("TestExecution")]
+    assert sorted(runs) == sorted(after)
+
+
+def test_repair_is_a_recorded_derivation(tmp_path: Path) -> None:
+    grids, (scenario,) = chosen("closed-one-room")
+    from dataclasses import replace
+
+    changed = replace(scenario, derived_from="ab" * 32)
+    repair = Repair("maps/Closed.yaml", scenario.map_file, "differs by case alone", "case")
+    runner.run_campaign(
+        [changed], grids, tmp_path, campaign="demo", repairs={repair: (scenario.name,)}, jobs=1
+    )
+    records = record.load(tmp_path)
+    reasons = [one for one in records.derivations if one.reason]
+    assert {one.reason for one in reasons} == {"differs by case alone"}
+    sources = {records.entities[one.source].label for one in reasons}
+    assert sources == {"said maps/Closed.yaml", "closed-one-room as declared"}
+    assert len(records.of_kind("Repair")) == 1
+
+
+def test_ten_jobs_on_snakemake_and_its_own_testimony(tmp_path: Path) -> None:
+    """Four runs, four traces, a table and the target: ten jobs; both records must agree."""
+    folder = tmp_path / "camp"
+    grids, scenarios = chosen("closed-one-room", "faulty-no-goals")
+    names = runner.prepare(scenarios, grids, folder, seeds=[0, 1], campaign="demo")
+    runner.snakefile(folder)
+    run = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", "--nocolor"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "10 of 10 steps (100%) done" in run.stderr
+    records = record.load(folder)
+    assert sorted(one.run for one in records.of_kind("Postprocessing")) == sorted(names)
+    paths = {one.id: one.path for one in records.entities.values()}
+    digests = {one.path: one.sha256 for one in records.entities.values()}
+    used: dict[str, set[str]] = {}
+    for usage in records.usages:
+        used.setdefault(usage.activity, set()).add(paths[usage.entity])
+    made_by = {paths[one.entity]: one.activity for one in records.generations}
+    seen = runner.witness(folder)
+    assert len(seen) == 4 * 6 + 1
+    checked = 0
+    for output, testimony in seen.items():
+        ours = used[made_by[output]]
+        if testimony["rule"] == "test" and output.endswith("scenario.json"):
+            continue
+        for name in testimony["input"]:
+            # We record a bag as one collection, Snakemake its two files; the table needs results.
+            covered = name in ours or any(name.startswith(f"{one}/") for one in ours)
+            assert covered or (testimony["rule"], Path(name).name) == ("table", "trace.csv")
+        for name, checksum in testimony["sha256"].items():
+            assert digests[name] == checksum
+            checked += 1
+    assert checked > 20
+    # The control: a byte changed in our account is contradicted by theirs.
+    name, checksum = next(iter(seen["metrics.csv"]["sha256"].items()))
+    digests[name] = "0" * 64
+    assert digests[name] != checksum
+    (folder / name).write_text("{}")
+    assert digest_file(folder / name) != checksum
+
+
+def test_command_line_refuses_unknown_run(done: Path) -> None:
+    with pytest.raises(RunnerError, match="is not in"):
+        runner.main(["one", str(done), "nobody-s9"])
+    with pytest.raises(RunnerError, match="there already"):
+        runner.main(["post", str(done), "middle-one-room-s0"])
+    with pytest.raises(RunnerError, match="no such run"):
+        runner.main(["post", str(done), "nobody-s9"])
+    with pytest.raises(RunnerError, match="missing"):
+        runner.load_plan(done / "runs")
+    with pytest.raises(RunnerError, match="has not run here"):
+        runner.witness(done)
