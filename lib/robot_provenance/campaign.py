@@ -34,6 +34,7 @@ __all__ = [
     "Scenario",
     "Unresolved",
     "authors_campaign",
+    "authors_environments",
     "authors_logical",
     "faults",
     "label",
@@ -659,3 +660,20 @@ def authors_campaign(repairs: Iterable[Repair] | None = None) -> Resolution:
 def authors_logical() -> list[LogicalScenario]:
     """Load the logical scenarios of the authors' combined data set."""
     return load_logical(data.path("robovast", "robovast/dataset/navigation_combined.vast"))
+
+
+def authors_environments() -> dict[str, Grid]:
+    """Load the grids of the environments that the combined data set names, as far as registered.
+
+    Returns
+    -------
+    dict of str to Grid
+        By `LogicalScenario.environment`: hallways, rooms, hospital and office. The university's
+        grid is not registered.
+    """
+    grids = {}
+    for name in ("robovast_small_environments", "robovast_large_environments"):
+        for file in data.fetch(name).values():
+            if file.suffix == ".yaml":
+                grids[file.stem] = load_grid(file)
+    return grids

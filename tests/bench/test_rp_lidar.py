@@ -11,15 +11,6 @@ from lib.robot_provenance import floorplans, lidar, navsim, peers
 pytestmark = pytest.mark.bench
 
 
-def seconds(call, repeat=3):
-    times = []
-    for _ in range(repeat):
-        start = time.process_time()
-        call()
-        times.append(time.process_time() - start)
-    return min(times)
-
-
 def free_poses(grid, n):
     rng = np.random.default_rng(7)
     xy = rng.uniform(0, 1, (20 * n, 2)) * grid.size_m + grid.origin
@@ -27,7 +18,7 @@ def free_poses(grid, n):
     return np.column_stack([xy, rng.uniform(-math.pi, math.pi, n)])
 
 
-def test_scans_against_ir_sim():
+def test_scans_against_ir_sim(seconds):
     grid = floorplans.generate(1)
     poses, few = free_poses(grid, 1000), free_poses(grid, 1000)[:50]
     gap = peers.largest_gap(grid, few, 181)

@@ -296,3 +296,11 @@ def test_the_authors_logical_scenarios():
     assert all(s.absolute_path for s in found)
     assert sum(s.n_concrete or 0 for s in found) == 45 * 25 * 3
     assert sum(s.n_concrete is None for s in found) == 24
+    grids = campaign.authors_environments()
+    assert {name: grid.shape for name, grid in sorted(grids.items())} == {
+        "hallways": (251, 356),
+        "hospital": (546, 509),
+        "office": (988, 992),
+        "rooms": (273, 343),
+    }
+    assert set(counts) - set(grids) == {"frontiers_brsu_building_c"}
