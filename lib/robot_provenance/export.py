@@ -325,8 +325,17 @@ def to_rdf(records: Records) -> rdflib.Graph:
 
 
 def to_turtle(records: Records) -> str:
-    """Return Turtle, for reading."""
-    return str(to_rdf(records).serialize(format="turtle"))
+    """Return Turtle, for reading.
+
+    Oxigraph writes it: rdflib's own writer rounds doubles to seven digits.
+    """
+    import pyoxigraph
+
+    triples = pyoxigraph.parse(to_ntriples(records).encode(), format=pyoxigraph.RdfFormat.N_TRIPLES)
+    written: bytes = pyoxigraph.serialize(
+        (one.triple for one in triples), format=pyoxigraph.RdfFormat.TURTLE, prefixes=PREFIXES
+    )
+    return written.decode()
 
 
 @functools.cache

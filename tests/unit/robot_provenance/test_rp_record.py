@@ -111,13 +111,16 @@ def test_a_bag_generates_its_files(tmp_path: Path) -> None:
 
 
 def test_failure_is_recorded_and_raised(tmp_path: Path) -> None:
-    with Recorder(tmp_path, campaign="demo") as recorder:
-        with pytest.raises(KeyError), recorder.activity("TestExecution", "bad") as step:
+    def fail(recorder: Recorder) -> None:
+        with recorder.activity("TestExecution", "bad") as step:
             (tmp_path / "there.txt").write_text("x")
             step.generated(tmp_path / "there.txt", kind="LogFile")
             missing = step.generated(tmp_path / "not.txt", kind="LogFile")
             step.quantity("duration", 1.0, "s", of=missing)
             raise KeyError("wheel")
+
+    with Recorder(tmp_path, campaign="demo") as recorder, pytest.raises(KeyError):
+        fail(recorder)
     records = load(tmp_path)
     (activity,) = records.activities.values()
     assert (activity.status, activity.error) == ("failed", "KeyError: 'wheel'")
@@ -127,12 +130,12 @@ def test_failure_is_recorded_and_raised(tmp_path: Path) -> None:
 
 
 def test_missing_output_fails_the_activity(tmp_path: Path) -> None:
-    with Recorder(tmp_path, campaign="demo") as recorder:
-        with (
-            pytest.raises(RecordError, match="announced as an output"),
-            recorder.activity("TestExecution", "bad") as step,
-        ):
-            step.generated(tmp_path / "not.txt", kind="LogFile")
+    with (
+        Recorder(tmp_path, campaign="demo") as recorder,
+        pytest.raises(RecordError, match="announced as an output"),
+        recorder.activity("TestExecution", "bad") as step,
+    ):
+        step.generated(tmp_path / "not.txt", kind="LogFile")
     assert next(iter(load(tmp_path).activities.values())).status == "failed"
 
 
@@ -148,12 +151,12 @@ def test_naive_time_is_refused(tmp_path: Path) -> None:
 
 
 def test_end_before_start_is_refused(tmp_path: Path) -> None:
-    with Recorder(tmp_path, campaign="demo", clock=ticking(-1.0)) as recorder:
-        with (
-            pytest.raises(RecordError, match="before its start"),
-            recorder.activity("Postprocessing", "backwards"),
-        ):
-            pass
+    with (
+        Recorder(tmp_path, campaign="demo", clock=ticking(-1.0)) as recorder,
+        pytest.raises(RecordError, match="before its start"),
+        recorder.activity("Postprocessing", "backwards"),
+    ):
+        pass
     other = tmp_path / "other"
     small(other)
     rows = [json.loads(line) for line in (other / LOG).read_text().splitlines()]
@@ -175,9 +178,11 @@ def test_zones_may_differ(tmp_path: Path) -> None:
             datetime(2026, 1, 1, 9, 2, tzinfo=east),
         ]
     )
-    with Recorder(tmp_path, campaign="demo", clock=lambda: next(moments)) as recorder:
-        with recorder.activity("Postprocessing", "two zones"):
-            pass
+    with (
+        Recorder(tmp_path, campaign="demo", clock=lambda: next(moments)) as recorder,
+        recorder.activity("Postprocessing", "two zones"),
+    ):
+        pass
     (activity,) = load(tmp_path).activities.values()
     assert activity.end is not None
     assert activity.start is not None
@@ -232,9 +237,12 @@ def test_a_log_can_be_read_wherever_it_was_cut(
     log.write_bytes(content[:cut])
     load(folder)
     # Going on after the cut leaves a log in which only the fragment is lost.
-    with Recorder(folder / "runs" / "r0", campaign="demo", root=folder, run="r0", resume=True) as r:
-        with r.activity("Postprocessing", "after the cut"):
-            pass
+    own = folder / "runs" / "r0"
+    with (
+        Recorder(own, campaign="demo", root=folder, run="r0", resume=True) as recorder,
+        recorder.activity("Postprocessing", "after the cut"),
+    ):
+        pass
     records = load(folder)
     assert any(one.label == "after the cut" for one in records.activities.values())
     try:
@@ -293,10 +301,12 @@ def test_a_log_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_unicode_and_spaces_in_paths(tmp_path: Path) -> None:
     folder = tmp_path / "größe 5 m"
-    with Recorder(folder, campaign="Übung 1") as recorder:
-        with recorder.activity("Postprocessing", "ä") as step:
-            (folder / "тест карта.csv").write_text("x")
-            step.generated(folder / "тест карта.csv", kind="Traces")
+    with (
+        Recorder(folder, campaign="Übung 1") as recorder,
+        recorder.activity("Postprocessing", "ä") as step,
+    ):
+        (folder / "тест карта.csv").write_text("x")
+        step.generated(folder / "тест карта.csv", kind="Traces")
     (entity,) = load(folder).entities.values()
     assert entity.path == "тест карта.csv"
     assert entity.id.startswith("arcp://name,bung-1/%D1%82%D0%B5")
@@ -306,9 +316,11 @@ def test_unicode_and_spaces_in_paths(tmp_path: Path) -> None:
 def test_paths_that_are_not_utf8(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.csv")
     (tmp_path / name).write_text("x")
-    with Recorder(tmp_path, campaign="demo") as recorder:
-        with pytest.raises(RecordError, match=r"caf\\xe9\.csv.*not UTF-8"):
-            recorder.file(tmp_path / name)
+    with (
+        Recorder(tmp_path, campaign="demo") as recorder,
+        pytest.raises(RecordError, match=r"caf\\xe9\.csv.*not UTF-8"),
+    ):
+        recorder.file(tmp_path / name)
 
 
 def test_what_lies_elsewhere_needs_a_source(tmp_path: Path) -> None:
@@ -345,15 +357,17 @@ def test_bad_input(tmp_path: Path, call: Callable[[Recorder], object], message: 
 
 
 def test_bad_attributes_and_roles(tmp_path: Path) -> None:
-    with Recorder(tmp_path, campaign="demo") as recorder:
-        with recorder.activity("Postprocessing", "x") as step:
-            (tmp_path / "a").write_text("a")
-            with pytest.raises(RecordError, match="role is 'thing'"):
-                step.used(tmp_path / "a", role="thing")
-            with pytest.raises(RecordError, match="x is None"):
-                step.attribute(x=None)  # type: ignore[arg-type]
-            with pytest.raises(RecordError, match="x is inf"):
-                step.attribute(x=float("inf"))
+    with (
+        Recorder(tmp_path, campaign="demo") as recorder,
+        recorder.activity("Postprocessing", "x") as step,
+    ):
+        (tmp_path / "a").write_text("a")
+        with pytest.raises(RecordError, match="role is 'thing'"):
+            step.used(tmp_path / "a", role="thing")
+        with pytest.raises(RecordError, match="x is None"):
+            step.attribute(x=None)  # type: ignore[arg-type]
+        with pytest.raises(RecordError, match="x is inf"):
+            step.attribute(x=float("inf"))
 
 
 # --- granularity

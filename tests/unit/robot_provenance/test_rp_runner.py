@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,8 +207,6 @@ def test_resume_after_kill(tmp_path: Path) -> None:
 
 def test_repair_is_a_recorded_derivation(tmp_path: Path) -> None:
     grids, (scenario,) = chosen("closed-one-room")
-    from dataclasses import replace
-
     changed = replace(scenario, derived_from="ab" * 32)
     repair = Repair("maps/Closed.yaml", scenario.map_file, "differs by case alone", "case")
     runner.run_campaign(
