@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -87,7 +88,7 @@ def island_figure(plans: Plans, probes: Sequence[int], found: int, cheapest: int
             ha="center", arrowprops={"arrowstyle": "->", "color": "black"},
         )  # fmt: skip
     ax.set(xscale="log", yscale="log", xlabel="nodes", ylabel="best C_local (FLOP)")
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper left")
     return fig
 
 
@@ -134,13 +135,13 @@ def bandwidth_figure(table: pd.DataFrame, points: Mapping[str, tuple[float, floa
     return fig
 
 
-def decomposition_figure(plans: Sequence[Plans]) -> Figure:
-    """Draw what each factor of η takes, as stacked decibels of loss, one bar a plan.
+def decomposition_figure(plans: Mapping[str, Plans]) -> Figure:
+    """Draw what each factor of η takes, in halvings of the compute, one bar a plan.
 
     Parameters
     ----------
-    plans : sequence of Plans
-        Single plans.
+    plans : mapping of str to Plans
+        Single plans by target.
     """
     factors = ("eta_h", "eta_compression", "eta_replica", "eta_activation", "chi")
     names = ("η_H", "η_compression", "η_replica", "η_activation", "χ (not in η)")
@@ -149,10 +150,10 @@ def decomposition_figure(plans: Sequence[Plans]) -> Figure:
     fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
     left, rows = np.zeros(len(plans)), np.arange(len(plans))
     for key, name, shade, hatch in zip(factors, names, colors(5), hatches, strict=True):
-        taken = np.array([max(0.0, -np.log2(plan.value(key))) for plan in plans])
+        taken = np.array([max(0.0, -np.log2(plan.value(key))) for plan in plans.values()])
         ax.barh(rows, taken, left=left, color=shade, hatch=hatch, edgecolor="white", label=name)
         left += taken
-    ax.set_yticks(rows, [plan.labels()[0] for plan in plans])
+    ax.set_yticks(rows, [f"{key}: {plan.labels()[0]}" for key, plan in plans.items()])
     ax.invert_yaxis()
     ax.set_xlabel("halvings of the compute spent")
     fig.legend(loc="outside lower center", ncols=5, fontsize="small")
@@ -217,7 +218,7 @@ def failures_figure(chips: Floats, curves: Mapping[str, Floats], simulated: pd.D
     fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
     styles = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)))
     for (name, values), shade, style in zip(
-        curves.items(), colors(len(curves)), styles, strict=True
+        curves.items(), colors(len(curves)), cycle(styles), strict=False
     ):
         ax.plot(chips, values, color=shade, ls=style, label=name)
     ax.errorbar(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -96,7 +97,9 @@ def inspection_figure(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]
     fig: Figure
     fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
     styles = ("-", "--", "-.", ":")
-    for (name, (x, y)), shade, style in zip(curves.items(), colors(4), styles, strict=False):
+    for (name, (x, y)), shade, style in zip(
+        curves.items(), colors(len(curves)), cycle(styles), strict=False
+    ):
         ax.plot(x, y, color=shade, ls=style, label=name)
     ax.axhline(0.95, color="0.6", lw=0.8)
     ax.set(xscale="log", xlabel="sites inspected", ylabel="probability of meeting one")
@@ -118,7 +121,9 @@ def ppv_figure(prevalence: Floats, curves: Mapping[str, Floats], marks: Sequence
     fig: Figure
     fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
     styles = ("-", "--", "-.", ":")
-    for (name, values), shade, style in zip(curves.items(), colors(4), styles, strict=False):
+    for (name, values), shade, style in zip(
+        curves.items(), colors(len(curves)), cycle(styles), strict=False
+    ):
         ax.plot(prevalence, values, color=shade, ls=style, label=name)
     for mark in marks:
         ax.axvline(mark, color="0.6", lw=0.8)

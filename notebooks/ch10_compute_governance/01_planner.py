@@ -132,7 +132,7 @@ for key, found in published.items():
 
 # %% [markdown]
 # Every printed digit comes out. What the formulas leave open (group sizes, the
-# 71 model sizes, which replicas are counted) is settled in the module's
+# 72 model sizes, which replicas are counted) is settled in the module's
 # docstring. One thing cannot be settled: in the row of $10^{25}$ the flat and
 # some hierarchical plans have exactly the same numbers, and which of them is
 # printed is a matter of the last bit.
@@ -242,7 +242,8 @@ figures.show(
     alt="Best compute against nodes rises, falls by three quarters where small "
     "models are no longer admitted, and rises again with pipelines.",
     caption="16 H100 FP8 a node. The bisection for 2.1e25 FLOP looks at the "
-    "ticks and ends far to the right of the first count that is enough.",
+    "ticks (the first ones lie further right) and ends far beyond the first count "
+    "that is enough.",
 )
 
 # %% [markdown]
@@ -419,7 +420,8 @@ for metric in ("c_local", "c_quality"):
             branch_search(goal, some, metric=metric).value("cost_usd")
             for some in (nodes, lists["smaller"])
         )
-        both.append((metric, goal, free_usd, capped_usd))
+        title = {"c_local": "C_local", "c_quality": "C_quality"}[metric]
+        both.append((title, goal, free_usd, capped_usd))
 columns = ["metric", "target", "free", "capped"]
 figures.show(
     plots.cap_figure(pd.DataFrame(both, columns=columns)),
@@ -438,7 +440,7 @@ figures.show(
 
 # %%
 size = []
-for metric in ("c_local", "c_quality"):
+for title, metric in (("C_local", "c_local"), ("C_quality", "c_quality")):
     for chip in ("GH200", "H100"):
         for count in (1, 2, 4, 6, 8, 12, 16):
             some = [Node(CHIPS[chip], count, "FP8")]
@@ -446,13 +448,14 @@ for metric in ("c_local", "c_quality"):
                 found = branch_search(1e25, some, metric=metric)
             except InfeasibleError:
                 continue
-            size.append((metric, chip, count, found.value("cost_usd")))
+            size.append((title, chip, count, found.value("cost_usd")))
 columns = ["metric", "chip", "count", "cost_usd"]
 figures.show(
     plots.node_size_figure(pd.DataFrame(size, columns=columns)),
     alt="Cost against chips a node for two chips and two metrics.",
-    caption="C_local is cheapest on nodes of about four chips, well below every "
-    "threshold. On C_quality the memory of a large node pays.",
+    caption="C_local is cheapest on nodes of four GH200, well below every "
+    "threshold. The jumps to the left are where the largest model that fits is "
+    "overtrained and a pipeline takes over. On C_quality large nodes pay.",
 )
 
 # %%
@@ -467,7 +470,12 @@ ledger.report(
 
 # %%
 figures.show(
-    plots.decomposition_figure(list(published.values())),
+    plots.decomposition_figure(
+        {
+            f"{tables.TARGETS[key]:.2g}": found
+            for key, found in published.items()
+        }
+    ),
     alt="Stacked bars of halvings for the seven rows of Table 1; the replica "
     "factor dominates in the middle rows.",
     caption="Each factor of η in halvings of the compute spent, and χ beside "

@@ -120,8 +120,8 @@ chance = {
 }
 figures.show(
     plots.detection_figure(chance),
-    alt="Intervals of the probability of detection for four plans; those of "
-    "1e24 and 1e25 reach from near 0 to near 1, that of 1e26 is close to 1.",
+    alt="Intervals of the probability of detection for four plans: low for "
+    "1e24, from near 0 to near 1 for 1e25, close to 1 for 1e26.",
     caption="5 to 95 % (thin), quartiles (thick) and median over priors that "
     "are assumptions. For small plans anything can be argued; a run of 1e26 "
     "FLOP on thousands of sites is hard to hide under any of them.",
@@ -139,8 +139,8 @@ figures.show(
     plots.leader_figure(shares),
     alt="Stacked shares of four channels for four plans; the leading channel "
     "differs between draws and plans.",
-    caption="Which channel has the largest hazard depends on the rates that "
-    "nobody knows; money is what shows in the largest plan.",
+    caption="Which channel has the largest hazard depends on rates that nobody "
+    "knows. Insiders weigh more in small plans, sites in large ones.",
 )
 
 

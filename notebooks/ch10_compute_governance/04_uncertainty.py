@@ -81,7 +81,7 @@ figures.show(
     alt="Intervals of C_quality for seven plans, up to one and a half decades "
     "wide with independent errors.",
     caption="The same for C_quality. With independent errors the metric that "
-    "decides about the memory cap is known to a factor of twenty.",
+    "decides about the memory cap is known to within a decade and a half.",
 )
 
 
@@ -137,7 +137,7 @@ figures.show(
     "two to more than a decade.",
     caption="5 to 95 % of the cheapest cost, branch-wise search, independent "
     "errors; draws in which nothing reaches the target are left out. Lines: "
-    "Table 1.",
+    "Table 1, which is about C_local.",
 )
 
 # %%

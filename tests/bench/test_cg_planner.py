@@ -1,0 +1,65 @@
+"""Chapter 10: the branch-wise search against the published one, and arrays against a loop."""
+
+import numpy as np
+import pytest
+
+from lib.compute_governance import tables
+from lib.compute_governance.hardware import catalogue
+from lib.compute_governance.oracle import scalar_plan
+from lib.compute_governance.planner import author_search, branch_search, branches, evaluate
+
+pytestmark = pytest.mark.bench
+NODES = catalogue()
+
+
+def test_branch_search_against_the_published_search(seconds):
+    print()
+    for target in tables.TARGETS.values():
+        theirs, ours = (search(target, NODES) for search in (author_search, branch_search))
+        spent = [
+            seconds(lambda s=search, t=target: s(t, NODES), 3)
+            for search in (author_search, branch_search)
+        ]
+        saved = 1 - ours.value("cost_usd") / theirs.value("cost_usd")
+        print(
+            f"{target:8.2g} FLOP: published {1e3 * spent[0]:6.1f} ms, branch-wise "
+            f"{1e3 * spent[1]:6.1f} ms, cost saved {100 * saved:4.0f} %"
+        )
+        assert saved >= -1e-12
+
+
+def test_arrays_against_one_plan_at_a_time(seconds):
+    some, rng = branches(NODES), np.random.default_rng(0)
+    at = rng.integers(0, len(some), 20_000)
+    n = rng.integers(2, 5_000, len(at))
+
+    def vectorised():
+        return evaluate(NODES, some.node[at], n, some.params[at], some.mode[at], some.group[at])
+
+    few = 300
+
+    def scalar():
+        return [
+            scalar_plan(
+                NODES[some.node[k]],
+                int(m),
+                float(some.params[k]),
+                int(some.mode[k]),
+                int(some.group[k]),
+            )
+            for k, m in zip(at[:few], n[:few], strict=True)
+        ]
+
+    fast, slow = seconds(vectorised) / len(at), seconds(scalar, 3) / few
+    together, alone = vectorised(), scalar()
+    gaps = [
+        abs(together.c_quality[i] / one["c_quality"] - 1)
+        for i, one in enumerate(alone)
+        if one is not None
+    ]
+    print(
+        f"\nplans a second: {1 / fast:,.0f} together, {1 / slow:,.0f} one at a time "
+        f"({slow / fast:.0f}x), largest difference {max(gaps):.1e}"
+    )
+    assert max(gaps) < 1e-9
+    assert slow / fast >= 50
