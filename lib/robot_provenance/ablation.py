@@ -1,0 +1,368 @@
+"""The thesis as an experiment: the same campaign, captured in different ways.
+
+The paper argues that provenance must be recorded in the process that makes the data, not added to
+the finished data set. So one finished campaign is told three times.
+
+- *Tables only*: what the table of runs says, which is what most data sets publish.
+- *Scan afterwards*: somebody walks through the folder when all is over, hashes every file and reads
+  every JSON file. The scan is generous: it knows the layout, and it follows every reference that a
+  file's content makes. It cannot know what no file says: who acted and when, in which order, what
+  came from what, and what was repaired.
+- *Integrated*: the records made while it happened, with activities by file, by run, or by campaign.
+
+Each telling is a `Records`, so that the same exports, questions and checks apply to all of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from lib.robot_provenance import export
+from lib.robot_provenance.oracle import Truth, lineage, truth
+from lib.robot_provenance.questions import QUESTIONS, answer
+from lib.robot_provenance.record import (
+    LOG,
+    Activity,
+    Entity,
+    Generation,
+    Records,
+    Usage,
+    coarsen,
+    digest_file,
+    digest_folder,
+)
+from lib.robot_provenance.vocabulary import base_iri, file_iri, place_iri
+
+__all__ = [
+    "Score",
+    "by_activity",
+    "designs",
+    "pairs",
+    "questions_table",
+    "scan",
+    "score",
+    "shuffled",
+    "tables",
+]
+
+# What a scan takes a file for, by its name or suffix.
+_NAMES = {
+    "campaign.json": "CampaignMetadata",
+    "metrics.csv": "Metrics",
+    "scenario.json": "ConcreteScenario",
+    "result.json": "TestResult",
+    "log.txt": "LogFile",
+    "trace.csv": "Traces",
+    "bag.mcap": "MCAPFile",
+    "metadata.yaml": "BagFileMetadata",
+    "workflow.py": "Workflow",
+}
+_SUFFIXES = {
+    ".model.json": "FloorPlanModel",
+    ".graph.json": "FloorPlanGraph",
+    ".vast": "VastConfiguration",
+    ".osc": "AbstractScenario",
+    ".pgm": "OccupancyGrid",
+    ".yaml": "MapMetadata",
+    ".nt": "CampaignGraph",
+    ".jsonld": "CampaignGraph",
+    ".provn": "CampaignGraph",
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """How much of the truth a telling holds.
+
+    Attributes
+    ----------
+    answered : int
+        Questions answered exactly, of `asked`.
+    asked : int
+    precision, recall : float
+        Of the pairs (file, what it was made from); NaN precision where none is told.
+    rows : int
+        Triples.
+    """
+
+    answered: int
+    asked: int
+    precision: float
+    recall: float
+    rows: int
+
+
+def tables(folder: Path, campaign: str) -> Records:
+    """Tell a campaign from its table of runs alone.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``metrics.csv``.
+    campaign : str
+        Name.
+    """
+    table = pd.read_csv(Path(folder) / "metrics.csv")
+    activities = {}
+    for row in table.itertuples():
+        name = f"{base_iri(campaign)}.prov/{row.run}/row-TestExecution"
+        activities[name] = Activity(
+            name,
+            "TestExecution",
+            f"run {row.run}",
+            str(row.run),
+            attributes={
+                "seed": int(row.seed),
+                "outcome": str(row.outcome),
+                "success": row.outcome == "success",
+            },
+        )
+    return Records(campaign, {}, {}, {}, activities, (), (), (), (), (), ())
+
+
+def _kind(path: Path) -> str:
+    if path.name in _NAMES:
+        return _NAMES[path.name]
+    return next((kind for end, kind in _SUFFIXES.items() if path.name.endswith(end)), "File")
+
+
+def _entity(campaign: str, root: Path, file: Path, **attributes: Any) -> Entity:
+    path, sha256 = file.relative_to(root).as_posix(), digest_file(file)
+    return Entity(
+        file_iri(campaign, path, sha256),
+        _kind(file),
+        file.name,
+        path,
+        place_iri(campaign, path),
+        sha256,
+        file.stat().st_size,
+        attributes,
+    )
+
+
+def scan(folder: Path, campaign: str) -> Records:
+    """Tell a finished campaign from its files, without having been there.
+
+    Parameters
+    ----------
+    folder : Path
+    campaign : str
+        Name.
+
+    Returns
+    -------
+    Records
+        Every file with its digest; a run's folder taken for a test execution that used its scenario
+        and the map that the scenario names, and generated the other files. No agents, no times but
+        those of the file system, no derivations.
+    """
+    folder = Path(folder)
+    plan = json.loads((folder / "campaign.json").read_text(encoding="utf-8"))
+    entities: dict[str, Entity] = {}
+    by_path: dict[str, Entity] = {}
+
+    def keep(entity: Entity) -> Entity:
+        entities[entity.id] = entity
+        by_path[entity.path] = entity
+        return entity
+
+    references = _abstract(folder)
+    for file in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if file.is_file() and not hidden and file.name != LOG:
+            keep(_entity(campaign, folder, file))
+    for path, target in references.items():
+        if path in by_path and target in by_path:
+            keep(replace(by_path[path], attributes={"references": by_path[target].id}))
+    activities: dict[str, Activity] = {}
+    usages: list[Usage] = []
+    generations: list[Generation] = []
+    for place in sorted((folder / "runs").glob("[!.]*")):
+        entry = json.loads((place / "scenario.json").read_text(encoding="utf-8"))
+        result = json.loads((place / "result.json").read_text(encoding="utf-8"))
+        name = f"{base_iri(campaign)}.prov/{place.name}/scan-TestExecution"
+        activities[name] = Activity(
+            name,
+            "TestExecution",
+            f"run {place.name}",
+            place.name,
+            attributes={
+                "seed": entry["seed"],
+                "outcome": result["outcome"],
+                "success": result["outcome"] == "success",
+            },
+        )
+        own = f"runs/{place.name}/"
+        scenario = keep(
+            replace(
+                by_path[own + "scenario.json"],
+                attributes={"scenario": entry["name"], "scenario_digest": entry["digest"]},
+            )
+        )
+        members = {path: one for path, one in by_path.items() if path.startswith(own + "bag/")}
+        sums = {path.removeprefix(own + "bag/"): one.sha256 for path, one in members.items()}
+        whole = digest_folder(sums)
+        keep(
+            Entity(
+                file_iri(campaign, own + "bag", whole),
+                "RosBag",
+                "bag",
+                own + "bag",
+                place_iri(campaign, own + "bag"),
+                whole,
+                members=tuple(one.id for one in members.values()),
+            )
+        )
+        map_yaml = plan["maps"][entry["map"]]
+        text = (folder / map_yaml).read_text(encoding="utf-8")
+        image = (Path(map_yaml).parent / yaml.safe_load(text)["image"]).as_posix()
+        for path in (scenario.path, map_yaml, image, "campaign.json"):
+            usages.append(Usage(name, by_path[path].id))
+        for path, one in by_path.items():
+            if path.startswith(own) and path != scenario.path:
+                moment = datetime.fromtimestamp((folder / path).stat().st_mtime, UTC)
+                generations.append(Generation(one.id, name, time=moment))
+    return Records(
+        campaign,
+        {},
+        {},
+        entities,
+        activities,
+        tuple(usages),
+        tuple(generations),
+        (),
+        (),
+        (),
+        (),
+    )
+
+
+def _abstract(folder: Path) -> dict[str, str]:
+    """Return the abstract scenario that each campaign file names, by path."""
+    found = {}
+    for file in sorted(folder.rglob("*.vast")):
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        named = content.get("scenario_file")
+        if named:
+            path = file.relative_to(folder)
+            found[path.as_posix()] = (path.parent / named).as_posix()
+    return found
+
+
+def designs(folder: Path, records: Records) -> dict[str, Records]:
+    """Return the tellings that are compared, from the poorest to the richest.
+
+    Parameters
+    ----------
+    folder : Path
+        A finished campaign.
+    records : Records
+        Its logs, at file granularity.
+    """
+    return {
+        "tables only": tables(folder, records.campaign),
+        "scan afterwards": scan(folder, records.campaign),
+        "integrated, by campaign": coarsen(records, "campaign"),
+        "integrated, by run": coarsen(records, "run"),
+        "integrated, by file": records,
+    }
+
+
+def shuffled(records: Records, seed: int) -> Records:
+    """Return records whose usages and generations point to random entities: a broken recorder."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(records.usages))
+    used = [records.usages[i].entity for i in order]
+    turn = rng.permutation(len(records.generations))
+    made = [records.generations[i].entity for i in turn]
+    return replace(
+        records,
+        usages=tuple(replace(u, entity=e) for u, e in zip(records.usages, used, strict=True)),
+        generations=tuple(
+            replace(g, entity=e) for g, e in zip(records.generations, made, strict=True)
+        ),
+        derivations=(),
+    )
+
+
+def by_activity(records: Records) -> set[tuple[str, str]]:
+    """Return the pairs (file, source) that activities tell: made by what used the source."""
+    paths = {name: one.path for name, one in records.entities.items() if one.path}
+    used: dict[str, set[str]] = {}
+    for usage in records.usages:
+        if usage.entity in paths:
+            used.setdefault(usage.activity, set()).add(paths[usage.entity])
+    return {
+        (paths[made.entity], source)
+        for made in records.generations
+        if made.entity in paths
+        for source in used.get(made.activity, ())
+    }
+
+
+def pairs(records: Records, known: set[str]) -> set[tuple[str, str]]:
+    """Return the pairs (file, source) among known files that activities or derivations tell."""
+    paths = {name: one.path for name, one in records.entities.items() if one.path}
+    derived = {
+        (paths[one.entity], paths[one.source])
+        for one in records.derivations
+        if one.entity in paths and one.source in paths
+    }
+    return {
+        (made, source)
+        for made, source in by_activity(records) | derived
+        if made in known and source in known
+    }
+
+
+def score(records: Records, campaign: Truth) -> Score:
+    """Ask all questions of a telling, and compare its lineage with the truth.
+
+    Parameters
+    ----------
+    records : Records
+    campaign : Truth
+        From `oracle.read`.
+    """
+    table = questions_table({"": records}, campaign)
+    right = lineage(campaign)
+    known = {path for pair in right for path in pair}
+    told = pairs(records, known)
+    hits = len(told & right)
+    return Score(
+        int(table[""].sum()),
+        len(table),
+        hits / len(told) if told else float("nan"),
+        hits / len(right),
+        len(set(export.statements(records))),
+    )
+
+
+def questions_table(tellings: Mapping[str, Records], campaign: Truth) -> pd.DataFrame:
+    """Return which telling answers which question exactly.
+
+    A question whose right answer is empty counts as answered only if the telling has the words to
+    ask it in: an empty graph gives an empty answer to everything.
+
+    Returns
+    -------
+    DataFrame of bool
+        Index: question identifiers; columns: tellings.
+    """
+    right = truth(campaign)
+    found = {}
+    for name, records in tellings.items():
+        store = export.to_store(records)
+        found[name] = [
+            bool(right[one.id]) and answer(store, one) == right[one.id] for one in QUESTIONS
+        ]
+    return pd.DataFrame(found, index=[one.id for one in QUESTIONS])

@@ -1,0 +1,156 @@
+"""Do our robot's verdicts go with the authors' labels? A hypothesis registered before the run.
+
+Names in the authors' small data set carry ``s`` or ``f``, which we read as clusters of scenarios
+in which their robot succeeded or failed. Ours is another robot in another simulator, so rates
+cannot be compared; what can is whether its successes lean the same way. Scenarios of one cluster
+are alike, so intervals resample clusters, not scenarios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Association", "associate", "cluster_of"]
+
+Floats = npt.NDArray[np.float64]
+
+CONTINUITY = 0.5
+"""Added to each count, so that an empty one gives a finite odds ratio (Haldane, Anscombe)."""
+
+
+@dataclass(frozen=True)
+class Association:
+    """Success against label.
+
+    Attributes
+    ----------
+    table : ndarray of int, shape (2, 2)
+        Rows label s and f, columns success and not.
+    log_odds : float
+        Log odds ratio over all scenarios.
+    interval : (float, float)
+        95 %, percentiles of a bootstrap over clusters.
+    within : float
+        Mantel-Haenszel log odds ratio within strata; strata without one of the labels say nothing.
+    within_interval : (float, float)
+        The same bootstrap.
+    n_clusters : int
+    """
+
+    table: npt.NDArray[np.int64]
+    log_odds: float
+    interval: tuple[float, float]
+    within: float
+    within_interval: tuple[float, float]
+    n_clusters: int
+
+
+def cluster_of(name: str) -> str:
+    """Return a scenario's name without its running number.
+
+    Examples
+    --------
+    >>> cluster_of("small-dataset-maps-door-size-0-5-1s2-14")
+    'small-dataset-maps-door-size-0-5-1s2'
+    """
+    return name.rpartition("-")[0] or name
+
+
+def _log_odds(counts: Floats) -> Floats:
+    """Return log odds ratios of counts, shape (..., 4): s success, s not, f success, f not."""
+    a, b, c, d = np.moveaxis(counts + CONTINUITY, -1, 0)
+    out: Floats = np.log(a * d / (b * c))
+    return out
+
+
+def _mantel_haenszel(counts: Floats) -> Floats:
+    """Return pooled log odds ratios of counts, shape (..., n_strata, 4)."""
+    both = (counts[..., :2].sum(-1) > 0) & (counts[..., 2:].sum(-1) > 0)
+    a, b, c, d = np.moveaxis(counts, -1, 0)
+    total = np.maximum(counts.sum(-1), 1)
+    up = np.where(both, a * d / total, 0).sum(-1) + CONTINUITY
+    down = np.where(both, b * c / total, 0).sum(-1) + CONTINUITY
+    out: Floats = np.log(up / down)
+    return out
+
+
+def associate(
+    labels: Sequence[str],
+    success: Sequence[bool],
+    strata: Sequence[str],
+    clusters: Sequence[str],
+    *,
+    seed: int,
+    n_bootstrap: int = 4000,
+) -> Association:
+    """Compare success between scenarios labelled ``s`` and ``f``.
+
+    Parameters
+    ----------
+    labels : sequence of {"s", "f"}, length n_scenarios
+    success : sequence of bool
+    strata : sequence of str
+        What to hold fixed in `Association.within`, such as the map's digest.
+    clusters : sequence of str
+        What to resample. A cluster has one label and one stratum.
+    seed : int
+    n_bootstrap : int
+
+    Returns
+    -------
+    Association
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, nothing is given, a label is neither ``s`` nor ``f``, a label does not
+        occur, or a cluster lies in two strata.
+
+    Examples
+    --------
+    >>> a = associate("ssff", [1, 1, 0, 1], "xxxx", "abcd", seed=0, n_bootstrap=50)
+    >>> a.table.tolist()
+    [[2, 0], [1, 1]]
+    """
+    lengths = {len(labels), len(success), len(strata), len(clusters)}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"lengths are {sorted(lengths)}, expected one, above zero")
+    wrong = sorted(set(labels) - {"s", "f"})
+    if wrong or len(set(labels)) < 2:
+        raise ValueError(f"labels are {sorted(set(labels))}, expected both 's' and 'f' only")
+    column = np.where(np.array(list(labels)) == "s", 0, 2) + np.where(np.asarray(success), 0, 1)
+    names, group = np.unique(np.array(list(clusters)), return_inverse=True)
+    stratum_names, stratum = np.unique(np.array(list(strata)), return_inverse=True)
+    of_cluster = np.zeros((len(names), len(stratum_names)), bool)
+    of_cluster[group, stratum] = True
+    if (of_cluster.sum(1) > 1).any():
+        name = names[of_cluster.sum(1) > 1][0]
+        raise ValueError(f"cluster {name!r} lies in two strata, expected one")
+    counts = np.zeros((len(names), 4))
+    np.add.at(counts, (group, column), 1)
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), n_bootstrap)
+
+    def pooled(weight: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+        by_stratum = np.einsum("bc,cs,ck->bsk", weight, of_cluster.astype(float), counts)
+        return _log_odds(by_stratum.sum(1)), _mantel_haenszel(by_stratum)
+
+    (plain,), (within,) = pooled(np.ones((1, len(names)), np.int64))
+    plain_draws, within_draws = pooled(weights)
+
+    def ends(draws: Floats, point: float) -> tuple[float, float]:
+        low, high = np.percentile(draws, [2.5, 97.5])
+        return min(float(low), point), max(float(high), point)
+
+    return Association(
+        table=counts.sum(0).astype(np.int64).reshape(2, 2),
+        log_odds=float(plain),
+        interval=ends(plain_draws, float(plain)),
+        within=float(within),
+        within_interval=ends(within_draws, float(within)),
+        n_clusters=len(names),
+    )

@@ -1,0 +1,241 @@
+"""The answers that are right, from the runs themselves and from no provenance record.
+
+What is read here: the campaign's plan, each run's ``scenario.json`` and ``result.json``, and the
+bytes of the files. What is not read: any ``records.jsonl`` or graph. Where a step leaves no other
+trace (which program wrote a file, say) the answer is written down here from the code that did it,
+so a test that changes the recording cannot change the oracle with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lib.robot_provenance.questions import Row
+from lib.robot_provenance.record import digest_file
+from lib.robot_provenance.runner import CREATOR, software
+
+__all__ = ["Truth", "lineage", "read", "truth"]
+
+LIBRARY = "lib.robot_provenance"
+ROBOT = "simulated robot"
+
+
+@dataclass(frozen=True)
+class _Run:
+    name: str
+    entry: dict[str, Any]
+    result: dict[str, Any]
+    yaml: str
+    pgm: str
+
+    def path(self, file: str) -> str:
+        return f"runs/{self.name}/{file}"
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What happened in a campaign, as far as its files tell without records.
+
+    Attributes
+    ----------
+    folder : Path
+    plan : dict
+    runs : list
+        In the order of their names.
+    vast, osc : str
+        Paths of the campaign file and of the abstract scenario; empty where there is none.
+    models : dict of str to str
+        Floor-plan graph by floor-plan model.
+    maps : dict of str to list of str
+        Map files by floor-plan graph.
+    exports : list of str
+        Graph files that were written at the end.
+    """
+
+    folder: Path
+    plan: dict[str, Any]
+    runs: list[_Run]
+    vast: str = ""
+    osc: str = ""
+    models: dict[str, str] = field(default_factory=dict)
+    maps: dict[str, list[str]] = field(default_factory=dict)
+    exports: list[str] = field(default_factory=list)
+    creator: str = CREATOR["name"]
+
+
+def read(folder: Path) -> Truth:
+    """Read a finished campaign's files.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file that every campaign has is missing.
+    """
+    folder = Path(folder)
+    plan = json.loads((folder / "campaign.json").read_text(encoding="utf-8"))
+    images: dict[str, tuple[str, str]] = {}
+    for digest, name in plan["maps"].items():
+        image = yaml.safe_load((folder / name).read_text(encoding="utf-8"))["image"]
+        images[digest] = (name, (Path(name).parent / image).as_posix())
+    runs = []
+    for place in sorted((folder / "runs").glob("[!.]*")):
+        entry = json.loads((place / "scenario.json").read_text(encoding="utf-8"))
+        result = json.loads((place / "result.json").read_text(encoding="utf-8"))
+        runs.append(_Run(place.name, entry, result, *images[entry["map"]]))
+    inputs = folder / "inputs"
+    graphs = {
+        f.relative_to(folder).as_posix(): f.with_name(f.name.replace(".graph.", ".model."))
+        for f in sorted(inputs.rglob("*.graph.json"))
+    }
+    return Truth(
+        folder,
+        plan,
+        runs,
+        vast=next((f.relative_to(folder).as_posix() for f in inputs.rglob("*.vast")), ""),
+        osc=next((f.relative_to(folder).as_posix() for f in inputs.rglob("*.osc")), ""),
+        models={model.relative_to(folder).as_posix(): graph for graph, model in graphs.items()},
+        maps={
+            graph: [
+                f.relative_to(folder).as_posix()
+                for f in sorted((folder / graph).parent.iterdir())
+                if f.suffix in (".yaml", ".pgm")
+            ]
+            for graph in graphs
+        },
+        exports=[f.relative_to(folder).as_posix() for f in sorted(folder.glob("provenance.*"))],
+    )
+
+
+def _number(value: Any) -> str:
+    return f"{float(value):.9g}"
+
+
+def _variations(entry: dict[str, Any]) -> list[str]:
+    content = entry["content"]
+    found = ["PathVariation"]
+    if content["boxes"]:
+        found.append("ObstacleVariation")
+    if content["noise_std"] or content["drop_rate"]:
+        found.append("ParameterVariation")
+    return found
+
+
+def truth(campaign: Truth) -> dict[str, list[Row]]:
+    """Return the right answer to every question.
+
+    Parameters
+    ----------
+    campaign : Truth
+        From `read`.
+
+    Returns
+    -------
+    dict of str to list of tuple of str
+        By `Question.id`; rows sorted as `answer` sorts them.
+    """
+    runs, c = campaign.runs, campaign
+    versions = software()
+    wheres: dict[str, list[Any]] = {
+        "A1": [(model, c.creator, "true") for model in c.models],
+        "A2": [(c.vast, c.osc, c.creator)] if c.vast else [],
+        "A3": [(model, graph, LIBRARY) for model, graph in c.models.items()],
+        "A4": [(graph, file, LIBRARY) for graph, files in c.maps.items() for file in files],
+        "A5": [(c.vast, c.osc, r.path("scenario.json"), LIBRARY) for r in runs] if c.vast else [],
+        "A6": [
+            (r.path("scenario.json"), used, r.path(made), agent, "true")
+            for r in runs
+            for used in (r.path("scenario.json"), r.pgm, r.yaml, "campaign.json")
+            for made in ("bag", "bag/bag.mcap", "bag/metadata.yaml", "result.json", "log.txt")
+            for agent in (LIBRARY, ROBOT)
+        ],
+        "A7": [
+            (r.path("bag"), r.path("trace.csv"), agent, "true")
+            for r in runs
+            for agent in (LIBRARY, "rosbags")
+        ],
+        "A8": [("metrics.csv", graph, LIBRARY, "true") for graph in c.exports],
+        "A9": [(r.path("scenario.json"), kind) for r in runs for kind in _variations(r.entry)],
+        "A10": [
+            (
+                place,
+                str(sum(r.result["outcome"] != "success" for r in runs if r.pgm == place)),
+                str(sum(r.pgm == place for r in runs)),
+            )
+            for place in {r.pgm for r in runs}
+        ],
+        "O1": [(digest_file(c.folder / r.pgm), r.name) for r in runs],
+        "O2": [(file,) for file in _upstream(c)],
+        "O3": [(r.pgm, r.path("result.json")) for r in runs],
+        "O4": [
+            (r.name, r.result["outcome"], str(r.entry["seed"]))
+            for r in runs
+            if r.result["outcome"] != "success"
+        ],
+        "O5": sorted(
+            {
+                tuple(sorted((a.entry["name"], b.entry["name"])))
+                for a, b in combinations(runs, 2)
+                if a.entry["digest"] == b.entry["digest"] and a.entry["name"] != b.entry["name"]
+            }
+        ),
+        "O6": [
+            (r.entry["name"], repair["reason"])
+            for r in runs
+            for repair in c.plan["repairs"]
+            if r.entry["name"] in repair["scenarios"]
+        ],
+        "O7": [
+            (r.name, _number(length))
+            for r in runs
+            if (length := r.result["metrics"]["path_length_m"]) is not None and length > 10
+        ],
+        "O8": [
+            (r.path("result.json"), name, versions[LIBRARY])
+            for r in runs
+            for name in (LIBRARY, ROBOT)
+        ],
+        "O9": [(r.name,) for r in runs] if c.vast else [],
+        "O10": [
+            (noise, outcome, str(count))
+            for (noise, outcome), count in Counter(
+                (_number(r.entry["content"]["noise_std"]), r.result["outcome"]) for r in runs
+            ).items()
+        ],
+        "O11": [(r.path("bag"), digest_file(c.folder / r.path("bag/bag.mcap"))) for r in runs],
+        "O12": [(r.name, r.path("scenario.json")) for r in runs],
+    }
+    return {name: sorted(tuple(map(str, row)) for row in rows) for name, rows in wheres.items()}
+
+
+def _upstream(c: Truth) -> set[str]:
+    """Return every file that the table of runs rests on."""
+    found = {"campaign.json", c.vast, c.osc, *c.models, *c.maps} - {""}
+    for r in c.runs:
+        found |= {r.path("scenario.json"), r.path("result.json"), r.yaml, r.pgm}
+    return found
+
+
+def lineage(campaign: Truth) -> set[tuple[str, str]]:
+    """Return the true pairs (file, what it was made from), one step each.
+
+    Read off the code of the steps: scenario from the plan; bag, its two files, result and log from
+    scenario, map and plan (which holds the robot's constants); trace from bag; table from results.
+    """
+    pairs: set[tuple[str, str]] = set()
+    for r in campaign.runs:
+        scenario = r.path("scenario.json")
+        pairs.add((scenario, "campaign.json"))
+        pairs.add((r.path("trace.csv"), r.path("bag")))
+        for made in ("bag", "bag/bag.mcap", "bag/metadata.yaml", "result.json", "log.txt"):
+            pairs |= {
+                (r.path(made), source) for source in (scenario, r.pgm, r.yaml, "campaign.json")
+            }
+        pairs.add(("metrics.csv", r.path("result.json")))
+    return pairs
