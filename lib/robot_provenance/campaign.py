@@ -42,6 +42,7 @@ __all__ = [
     "load_vast",
     "proposed_repairs",
     "resolve",
+    "sides",
 ]
 
 Slip = Literal["file name", "case", "folder", "not found"]
@@ -154,8 +155,8 @@ def faults(scenario: Scenario) -> str | None:
     if not scenario.goals:
         return "the list of goals is empty"
     for i, box in enumerate(scenario.boxes, 1):
-        sides = (box.width, box.length)
-        if not all(math.isfinite(v) for v in (box.x, box.y, box.yaw, *sides)) or min(sides) <= 0:
+        both = (box.width, box.length)
+        if not all(math.isfinite(v) for v in (box.x, box.y, box.yaw, *both)) or min(both) <= 0:
             return f"box {i} is not a box: {box}"
     if not (math.isfinite(scenario.noise_std) and scenario.noise_std >= 0):
         return f"the lidar's noise is {scenario.noise_std} m, expected finite and >= 0"
@@ -265,8 +266,19 @@ def _pose(value: Any) -> Pose:
 
 def _box(value: Any) -> Box:
     pose = _pose(value["spawn_pose"])
-    sides = dict(re.findall(r"(\w+):=([^\s,]+)", value["xacro_arguments"]))
-    return Box(pose.x, pose.y, pose.yaw, float(sides["width"]), float(sides["length"]))
+    return Box(pose.x, pose.y, pose.yaw, *sides(value["xacro_arguments"]))
+
+
+def sides(xacro: str) -> tuple[float, float]:
+    """Return (width, length) in m from a box's xacro arguments.
+
+    Examples
+    --------
+    >>> sides("length:=0.700, width:=0.5, height:=1.0")
+    (0.5, 0.7)
+    """
+    given = dict(re.findall(r"(\w+):=([^\s,]+)", xacro))
+    return float(given["width"]), float(given["length"])
 
 
 # ---------------------------------------------------------------- resolving

@@ -36,7 +36,7 @@ from lib.robot_provenance import lidar
 from lib.robot_provenance.campaign import Scenario, faults
 from lib.robot_provenance.maps import FREE, Grid
 
-__all__ = ["OUTCOMES", "Run", "SimConfig", "digest", "simulate"]
+__all__ = ["OUTCOMES", "Planner", "Run", "SimConfig", "digest", "planner", "simulate"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
@@ -199,8 +199,26 @@ def digest(run: Run) -> str:
 # ---------------------------------------------------------------- the global planner
 
 
-class _Planner:
-    """Shortest paths on one inflated grid; the graph is built once for all runs on it."""
+class Planner:
+    """Shortest paths on one inflated grid; the graph is built once for all runs on it.
+
+    Parameters
+    ----------
+    grid : Grid
+    radius : float
+        What must fit between obstacles, m: the robot's radius and its margin.
+    comfort : float
+        Clearance below which a metre costs more, up to six times where the robot just fits, m.
+
+    Attributes
+    ----------
+    row, column : ndarray, shape (n_nodes,)
+        Cells of the nodes.
+    pointer, head : ndarray
+        The eight-connected graph in compressed sparse rows.
+    half_length : ndarray, shape (n_edges,)
+        Half the length of each edge in m.
+    """
 
     def __init__(self, grid: Grid, radius: float, comfort: float) -> None:
         self.grid, self.radius, self.comfort = grid, radius, comfort
@@ -293,17 +311,21 @@ class _Planner:
                 break
             limit *= 3.0
         path, at = [], first
-        res, origin = self.grid.resolution, self.grid.origin
         while at >= 0:
-            x = origin[0] + (int(self.column[at]) + 0.5) * res
-            path.append((x, origin[1] + (int(self.row[at]) + 0.5) * res))
+            path.append(self.point(at))
             at = int(before[at])
         return path
 
+    def point(self, node: int) -> tuple[float, float]:
+        """Return the middle of a node's cell in m."""
+        res, (x, y) = self.grid.resolution, self.grid.origin
+        return x + (int(self.column[node]) + 0.5) * res, y + (int(self.row[node]) + 0.5) * res
+
 
 @functools.lru_cache(maxsize=32)
-def _planner(grid: Grid, radius: float, comfort: float) -> _Planner:
-    return _Planner(grid, radius, comfort)
+def planner(grid: Grid, radius: float, comfort: float) -> Planner:
+    """Return the planner of a grid, kept from an earlier call if there was one; see `Planner`."""
+    return Planner(grid, radius, comfort)
 
 
 # ---------------------------------------------------------------- what the robot has seen
@@ -579,12 +601,12 @@ def _toward(value: float, aim: float, most: float) -> float:
 
 def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
     rng = np.random.default_rng([seed, int(scenario.digest[:16], 16)])
-    planner = _planner(grid, config.radius + config.margin, config.comfort)
+    planning = planner(grid, config.radius + config.margin, config.comfort)
     controller, evidence, log = _controller(config), _Evidence(grid, config), _Log(config)
     x, y = round(scenario.start.x, STATE_DECIMALS), round(scenario.start.y, STATE_DECIMALS)
     yaw = _wrap(scenario.start.yaw)
     goals = [(goal.x, goal.y) for goal in scenario.goals]
-    path = planner.plan((x, y), goals[0], config.goal_tolerance, None)
+    path = planning.plan((x, y), goals[0], config.goal_tolerance, None)
     if path is None:
         return log.finish("no_plan", "the map has no path to goal 1", scenario)
     log.events.append((0.0, "plan", f"goal 1: {len(path)} cells"))
@@ -594,7 +616,7 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
     for step in itertools.count():
         t = round(step * config.dt, 6)
         hull = min(
-            _true_clearance(planner.clear, grid, x, y),
+            _true_clearance(planning.clear, grid, x, y),
             lidar.box_distance(x, y, scenario.boxes),
         )
         if not grid.index(x, y)[2]:
@@ -620,11 +642,11 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
                 return log.finish("success", "all goals reached", scenario)
             at, path = (
                 0,
-                planner.plan((x, y), goals[log.reached], config.goal_tolerance, evidence.seen()),
+                planning.plan((x, y), goals[log.reached], config.goal_tolerance, evidence.seen()),
             )
             if (
                 path is None
-                and planner.plan((x, y), goals[log.reached], config.goal_tolerance, None) is None
+                and planning.plan((x, y), goals[log.reached], config.goal_tolerance, None) is None
             ):
                 log.rows.append((t, x, y, yaw, 0.0, 0.0))
                 text = f"the map has no path to goal {log.reached + 1}"
@@ -638,7 +660,7 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
             log.replans += 1
             at, path = (
                 0,
-                planner.plan((x, y), goals[log.reached], config.goal_tolerance, evidence.seen()),
+                planning.plan((x, y), goals[log.reached], config.goal_tolerance, evidence.seen()),
             )
             log.events.append((t, "replan", _told(log.reached, path)))
         if not _near((x, y), anchor, config.stuck_m):

@@ -119,7 +119,7 @@ def test_lost_beams_and_noise_are_as_asked(runs):
 def test_a_replay_is_bit_identical_and_another_seed_is_not(seed, noise, drop):
     scenario = replace(PLAIN, noise_std=noise, drop_rate=drop, boxes=(Box(2.0, 1.4, 0.3),))
     first = navsim.simulate(ROOM, scenario, seed)
-    navsim._planner.cache_clear()  # what an earlier run leaves behind must not matter
+    navsim.planner.cache_clear()  # what an earlier run leaves behind must not matter
     navsim._controller.cache_clear()
     again = navsim.simulate(Grid(ROOM.cells, 0.05, (0, 0)), replace(scenario, name="b"), seed)
     assert navsim.digest(first) == navsim.digest(again)
@@ -269,7 +269,7 @@ def test_the_configuration_has_an_identity():
 
 def test_the_planner_keeps_its_distance():
     grid = GRIDS["maps/wide.yaml"]
-    planner = navsim._planner(grid, 0.195, 0.45)
+    planner = navsim.planner(grid, 0.195, 0.45)
     rooms = floorplans.plan(1, (0.9, 1.0)).rooms
     path = np.array(planner.plan(rooms[0].centre, rooms[5].centre, 0.25, None))
     rows, columns, _ = grid.index(path[:, 0], path[:, 1])
