@@ -168,7 +168,7 @@ def faults(scenario: Scenario) -> str | None:
 def label(name: str) -> Literal["s", "f"] | None:
     """Return the authors' group letter in a scenario's name, or None if it has none.
 
-    300 of their names end in ``-<group><s|f><cluster>-<number>``; that s and f stand for clusters
+    Most names end in ``-<group><s|f><cluster>-<number>``; that s and f stand for clusters
     of succeeding and failing runs is our reading, not their statement.
 
     Examples
