@@ -1,0 +1,329 @@
+"""Codecs: a float vector goes in, the packed bytes that are really sent come out.
+
+Each codec turns a vector of `n` 32-bit floats into a ``uint8`` tensor and back. Its `Codec.nbytes`
+is a formula, not a measurement: it says what is claimed, the length of the payload is what is
+sent, and the tests and the wire audit compare the two (see ``lowcomm.wire``).
+
+What is published about such codecs: block quantisation and top-k in arXiv 2501.18512 and
+2508.15706, low rank in arXiv 1905.13727, error feedback in arXiv 1901.09847.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Codec", "Fp16", "Fp32", "Int4", "Int8", "LowRank", "Shapes", "TopK", "size_of"]
+
+Shapes = Sequence[tuple[int, ...]]
+"""The shapes of the tensors whose entries, one after another, make up a vector."""
+
+
+def size_of(shapes: Shapes) -> int:
+    """Return how many numbers tensors of these shapes hold.
+
+    Examples
+    --------
+    >>> size_of([(3, 4), (5,)])
+    17
+    """
+    return sum(math.prod(shape) for shape in shapes)
+
+
+def _bytes(values: Tensor) -> Tensor:
+    """Return the memory of a tensor as ``uint8``, without a copy."""
+    return values.contiguous().reshape(-1).view(torch.uint8)
+
+
+def _floats(payload: Tensor, kind: torch.dtype) -> Tensor:
+    # A slice of a payload may start at any byte; a copy is aligned.
+    return payload.clone().view(kind).to(torch.float32)
+
+
+class Codec(ABC):
+    """What every codec does. Subclasses give `_encode`, `_decode` and `nbytes`.
+
+    Examples
+    --------
+    >>> codec = Int8()
+    >>> payload = codec.encode(torch.tensor([1.0, -0.5, 0.25]))
+    >>> payload.dtype, len(payload), codec.nbytes([(3,)])
+    (torch.uint8, 7, 7)
+    >>> codec.decode(payload, [(3,)])
+    tensor([ 1.0000, -0.5039,  0.2520])
+    """
+
+    def encode(self, vector: Tensor, shapes: Shapes | None = None) -> Tensor:
+        """Pack a vector.
+
+        Parameters
+        ----------
+        vector : Tensor, shape (n,)
+            Finite 32-bit floats, `n` at least 1.
+        shapes : sequence of tuple of int, optional
+            Shapes of the tensors that make it up; by default one tensor of shape ``(n,)``.
+
+        Returns
+        -------
+        Tensor, shape (nbytes,)
+            ``uint8``, on the device of the vector.
+
+        Raises
+        ------
+        ValueError
+            If the vector is empty, not a float32 vector, not finite, or does not fit the shapes.
+        """
+        if vector.ndim != 1 or vector.dtype != torch.float32 or len(vector) == 0:
+            raise ValueError(
+                f"vector is {vector.dtype} of shape {tuple(vector.shape)}, expected a float32 "
+                "vector that is not empty"
+            )
+        shapes = [tuple(vector.shape)] if shapes is None else shapes
+        if size_of(shapes) != len(vector):
+            raise ValueError(f"{len(vector)} numbers do not fill shapes of {size_of(shapes)}")
+        if not bool(torch.isfinite(vector).all()):
+            raise ValueError(
+                f"{int((~torch.isfinite(vector)).sum())} of {len(vector)} numbers are not finite; "
+                "the training has diverged"
+            )
+        return self._encode(vector, shapes)
+
+    def decode(self, payload: Tensor, shapes: Shapes) -> Tensor:
+        """Unpack what `encode` has packed.
+
+        Raises
+        ------
+        ValueError
+            If the payload is not ``uint8`` or has not the length of these shapes.
+        """
+        if payload.dtype != torch.uint8 or tuple(payload.shape) != (self.nbytes(shapes),):
+            raise ValueError(
+                f"{self}: the payload is {payload.dtype} of shape {tuple(payload.shape)}, expected "
+                f"uint8 of shape ({self.nbytes(shapes)},): truncated, or of another codec"
+            )
+        return self._decode(payload, shapes)
+
+    @abstractmethod
+    def nbytes(self, shapes: Shapes) -> int:
+        """Return the length of the payload in bytes, from the shapes alone."""
+
+    @abstractmethod
+    def _encode(self, vector: Tensor, shapes: Shapes) -> Tensor: ...
+
+    @abstractmethod
+    def _decode(self, payload: Tensor, shapes: Shapes) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Fp32(Codec):
+    """The floats as they are: 4 bytes a number, nothing lost."""
+
+    def nbytes(self, shapes: Shapes) -> int:
+        """Return 4n."""
+        return 4 * size_of(shapes)
+
+    def _encode(self, vector: Tensor, shapes: Shapes) -> Tensor:
+        return _bytes(vector.clone())
+
+    def _decode(self, payload: Tensor, shapes: Shapes) -> Tensor:
+        return _floats(payload, torch.float32)
+
+
+@dataclass(frozen=True)
+class Fp16(Codec):
+    """IEEE half precision: 2 bytes a number.
+
+    The error is at most 2^-11 of the number, or 2^-25 where that is larger. What is beyond the
+    largest half (65,504) is cut to it.
+    """
+
+    def nbytes(self, shapes: Shapes) -> int:
+        """Return 2n."""
+        return 2 * size_of(shapes)
+
+    def _encode(self, vector: Tensor, shapes: Shapes) -> Tensor:
+        top = torch.finfo(torch.float16).max
+        return _bytes(vector.clamp(-top, top).to(torch.float16))
+
+    def _decode(self, payload: Tensor, shapes: Shapes) -> Tensor:
+        return _floats(payload, torch.float16)
+
+
+@dataclass(frozen=True)
+class Int8(Codec):
+    """One scale, 255 levels, rounded to the nearest: n + 4 bytes.
+
+    The error is at most half a level, max|x| / 254.
+    """
+
+    def nbytes(self, shapes: Shapes) -> int:
+        """Return n + 4."""
+        return size_of(shapes) + 4
+
+    def _encode(self, vector: Tensor, shapes: Shapes) -> Tensor:
+        scale = vector.abs().max().reshape(1) / 127
+        levels = torch.where(scale > 0, vector / scale, 0).round().clamp(-127, 127)
+        return torch.cat([_bytes(scale), _bytes(levels.to(torch.int8))])
+
+    def _decode(self, payload: Tensor, shapes: Shapes) -> Tensor:
+        return payload[4:].view(torch.int8).to(torch.float32) * _floats(payload[:4], torch.float32)
+
+
+@dataclass(frozen=True)
+class Int4(Codec):
+    """One scale a block, 15 levels, two numbers a byte: ceil(n / 2) + 4 ceil(n / block) bytes.
+
+    The error in a block is at most half a level, max|x| / 14.
+
+    Parameters
+    ----------
+    block : int
+        Numbers that share a scale, even and at least 2.
+    """
+
+    block: int = 256
+
+    def __post_init__(self) -> None:
+        if self.block < 2 or self.block % 2:
+            raise ValueError(f"block is {self.block}, expected an even number of at least 2")
+
+    def nbytes(self, shapes: Shapes) -> int:
+        """Return ceil(n / 2) + 4 ceil(n / block)."""
+        n = size_of(shapes)
+        return -(-n // 2) + 4 * -(-n // self.block)
+
+    def _encode(self, vector: Tensor, shapes: Shapes) -> Tensor:
+        n = len(vector)
+        padded = vector.new_zeros(-(-n // self.block) * self.block)
+        padded[:n] = vector
+        blocks = padded.view(-1, self.block)
+        scale = blocks.abs().amax(dim=1) / 7
+        levels = torch.where(scale[:, None] > 0, blocks / scale[:, None], 0).round().clamp(-7, 7)
+        codes = (levels + 8).to(torch.uint8).reshape(-1)[: n + n % 2]
+        return torch.cat([_bytes(scale), codes[0::2] << 4 | codes[1::2]])
+
+    def _decode(self, payload: Tensor, shapes: Shapes) -> Tensor:
+        n = size_of(shapes)
+        head = 4 * -(-n // self.block)
+        scale = _floats(payload[:head], torch.float32)
+        packed = payload[head:]
+        codes = torch.stack([packed >> 4, packed & 15], dim=1).reshape(-1)[:n]
+        levels = codes.to(torch.float32) - 8
+        return levels * scale.repeat_interleave(self.block)[:n]
+
+
+@dataclass(frozen=True)
+class TopK(Codec):
+    """The k = ceil(fraction n) numbers of largest size, as halves with 32-bit places: 6k bytes.
+
+    The error has at most sqrt(1 - k / n) times the vector's norm, but for the rounding to halves.
+
+    Parameters
+    ----------
+    fraction : float
+        In (0, 1].
+    """
+
+    fraction: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction is {self.fraction}, expected a number in (0, 1]")
+
+    def _kept(self, n: int) -> int:
+        return math.ceil(self.fraction * n)
+
+    def nbytes(self, shapes: Shapes) -> int:
+        """Return 6 ceil(fraction n)."""
+        return 6 * self._kept(size_of(shapes))
+
+    def _encode(self, vector: Tensor, shapes: Shapes) -> Tensor:
+        places = vector.abs().topk(self._kept(len(vector))).indices.sort().values
+        top = torch.finfo(torch.float16).max
+        values = vector[places].clamp(-top, top).to(torch.float16)
+        return torch.cat([_bytes(places.to(torch.int32)), _bytes(values)])
+
+    def _decode(self, payload: Tensor, shapes: Shapes) -> Tensor:
+        kept = len(payload) // 6
+        places = payload[: 4 * kept].clone().view(torch.int32).long()
+        n = size_of(shapes)
+        if bool(((places < 0) | (places >= n)).any()):
+            raise ValueError(f"{self}: the payload names places outside of 0 to {n - 1}: altered")
+        vector = torch.zeros(n, device=payload.device)
+        vector[places] = _floats(payload[4 * kept :], torch.float16)
+        return vector
+
+
+@dataclass(frozen=True)
+class LowRank(Codec):
+    """The best approximation of every matrix by one of low rank, its two factors as halves.
+
+    A tensor of shape (a, ...) is taken as a matrix of a rows and b columns. Where the factors
+    would not be smaller, r (a + b) >= a b, it is sent as halves: 2 min(a b, r (a + b)) bytes each.
+    The error is the norm of the singular values left out (Eckart and Young), but for the rounding.
+
+    Parameters
+    ----------
+    rank : int
+        r, at least 1.
+    """
+
+    rank: int = 4
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"rank is {self.rank}, expected at least 1")
+
+    @staticmethod
+    def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
+        rows = shape[0] if shape else 1
+        return rows, math.prod(shape) // max(rows, 1)
+
+    def _factors(self, shape: tuple[int, ...]) -> bool:
+        rows, columns = self._matrix(shape)
+        return self.rank * (rows + columns) < rows * columns
+
+    def _length(self, shape: tuple[int, ...]) -> int:
+        rows, columns = self._matrix(shape)
+        return 2 * (self.rank * (rows + columns) if self._factors(shape) else rows * columns)
+
+    def nbytes(self, shapes: Shapes) -> int:
+        """Return the sum over tensors of 2 min(a b, r (a + b))."""
+        return sum(self._length(shape) for shape in shapes)
+
+    def _encode(self, vector: Tensor, shapes: Shapes) -> Tensor:
+        parts = []
+        for part, shape in zip(
+            torch.split(vector, [size_of([s]) for s in shapes]), shapes, strict=True
+        ):
+            if self._factors(shape):
+                left, values, right = torch.linalg.svd(
+                    part.view(self._matrix(shape)), full_matrices=False
+                )
+                # The weight is shared by both factors, so that neither leaves the range of halves.
+                root = values[: self.rank].sqrt()
+                parts.append((left[:, : self.rank] * root).reshape(-1))
+                parts.append((root[:, None] * right[: self.rank]).reshape(-1))
+            else:
+                parts.append(part)
+        return Fp16()._encode(torch.cat(parts), shapes)
+
+    def _decode(self, payload: Tensor, shapes: Shapes) -> Tensor:
+        parts = []
+        for part, shape in zip(
+            torch.split(payload, [self._length(s) for s in shapes]), shapes, strict=True
+        ):
+            numbers = _floats(part, torch.float16)
+            if self._factors(shape):
+                rows, columns = self._matrix(shape)
+                left, right = torch.split(numbers, [rows * self.rank, self.rank * columns])
+                product = left.view(rows, self.rank) @ right.view(self.rank, columns)
+                parts.append(product.reshape(-1))
+            else:
+                parts.append(numbers)
+        return torch.cat(parts)

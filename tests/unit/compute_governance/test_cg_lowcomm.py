@@ -1,0 +1,322 @@
+"""Training by real processes: what must be equal is equal, bytes are counted, deaths are told."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from lib.compute_governance.codecs import Fp16, Fp32, Int4, Int8, LowRank, TopK
+from lib.compute_governance.lowcomm import (
+    CheckpointError,
+    DataParallel,
+    DiLoCo,
+    Gossip,
+    Hierarchical,
+    Inner,
+    Pool,
+    Quadratic,
+    Settings,
+    Transformer,
+    WorkerError,
+    train,
+)
+from lib.compute_governance.lowcomm.controls import Disguised, WrongSign
+from lib.compute_governance.lowcomm.models import Replica
+from lib.compute_governance.lowcomm.strategies import pairs
+from lib.compute_governance.lowcomm.wire import loopback_bytes, socket_bytes
+from lib.compute_governance.text import manual_pages
+from lib.core.paths import ROOT
+
+MODEL = Transformer(width=16, layers=1, context=16)
+LINUX = pytest.mark.skipif(socket_bytes() is None, reason="TCP_INFO is read on Linux only")
+SGD = Inner("sgd", lr=0.5, warmup=0)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Rows around one point."""
+
+    def draw(self, seed, step, size):
+        return np.random.default_rng((seed, step)).normal(size=(size, 8))
+
+    def validation(self):
+        return np.random.default_rng(99).normal(size=(64, 8))
+
+
+@pytest.fixture(scope="module")
+def pool():
+    with Pool(4, timeout=60) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return manual_pages(16)
+
+
+def run(pool, corpus, strategy, *, steps=20, seed=1, **settings):
+    return train(
+        MODEL, corpus, strategy, steps=steps, seed=seed, settings=Settings(**settings), pool=pool
+    )
+
+
+# --- what must be equal --------------------------------------------------------------------------
+
+
+def test_diloco_with_one_step_is_data_parallel_sgd(pool, corpus):
+    """Outer rate 1 and no momentum on a plain SGD step is the averaged gradient's step."""
+    first = run(pool, corpus, DataParallel(), inner=SGD)
+    second = run(pool, corpus, DiLoCo(1, 1.0, 0.0), inner=SGD)
+    other = run(pool, corpus, DiLoCo(1, 0.5, 0.0), inner=SGD)
+    assert np.abs(first.weights - second.weights).max() < 1e-6
+    assert np.abs(first.weights - other.weights).max() > 1e-3
+
+
+def test_data_parallel_is_one_process_with_the_whole_batch(pool, corpus):
+    several = run(pool, corpus, DataParallel(), inner=SGD, dtype="float64")
+    replica = Replica(MODEL, 1, dtype=torch.float64)
+    optimiser = SGD.make(replica.weights)
+    for step in range(20):
+        replica.learn(torch.from_numpy(corpus.draw(1, step, 32)))
+        optimiser.step()
+    assert np.abs(several.weights - replica.flat.numpy()).max() < 1e-6
+    assert several.tokens == 20 * 32 * 16
+
+
+def test_plain_gossip_of_two_is_plain_averaging(corpus):
+    with Pool(2, timeout=60) as two:
+        averaged = run(two, corpus, DiLoCo(5, 1.0, 0.0))
+        gossip = run(two, corpus, Gossip(5))
+    assert np.abs(averaged.weights - gossip.weights).max() < 1e-5
+    assert gossip.apart < 1e-6
+    assert gossip.sent == 2 * averaged.sent  # the change and the outer weights
+
+
+def test_fragments_exchanged_every_step_and_momentum_free_hierarchy(pool, corpus):
+    whole = run(pool, corpus, DiLoCo(1, 1.0, 0.0))
+    regional = run(pool, corpus, Hierarchical(2, 1, DiLoCo(1, 1.0, 0.0)))
+    assert np.abs(whole.weights - regional.weights).max() < 1e-4
+    assert regional.apart == 0
+
+
+def test_the_order_of_ranks_does_not_matter(pool, corpus):
+    for strategy in (DataParallel(), DiLoCo(10, 0.7, 0.5)):
+        one = run(pool, corpus, strategy, dtype="float64")
+        other = run(pool, corpus, strategy, dtype="float64", shares=(2, 0, 3, 1))
+        assert np.abs(one.weights - other.weights).max() < 1e-5
+
+
+def test_a_seed_gives_the_same_bits_and_another_other_ones(pool, corpus):
+    strategy = DiLoCo(10, 0.7, 0.9, TopK(0.05), error_feedback=True)
+    one, same = run(pool, corpus, strategy), run(pool, corpus, strategy)
+    assert np.array_equal(one.weights, same.weights)
+    assert one.loss == same.loss
+    assert not np.array_equal(one.weights, run(pool, corpus, strategy, seed=2).weights)
+
+
+def test_judging_does_not_change_the_training(pool, corpus):
+    quiet = run(pool, corpus, DiLoCo(10, 0.7, 0.5))
+    judged = run(pool, corpus, DiLoCo(10, 0.7, 0.5), judge_every=5)
+    assert [step for step, _ in judged.curve] == [5, 10, 15, 20]
+    assert np.array_equal(quiet.weights, judged.weights)
+    if judged.wire is not None:
+        assert judged.wire == pytest.approx(judged.claimed, rel=0.05)
+
+
+def test_the_pseudo_gradient_points_downhill(pool):
+    """One outer step on a quadratic lowers the loss; with the sign flipped it rises."""
+    settings = Settings(Inner("sgd", lr=0.1, warmup=0))
+
+    def loss(strategy):
+        history = train(Quadratic(), Points(), strategy, 4, 5, 3, settings, pool)
+        return history.loss
+
+    start = Replica(Quadratic(), 3)
+    before = start.loss(start.flat, torch.from_numpy(Points().validation()).float())
+    assert loss(DiLoCo(5, 0.7, 0.0)) < before < loss(WrongSign(5, 0.7, 0.0))
+
+
+def test_streaming_sends_as_much_in_smaller_pieces(pool, corpus):
+    whole = run(pool, corpus, DiLoCo(10, 1.0, 0.0))
+    parts = run(pool, corpus, DiLoCo(10, 1.0, 0.0, fragments=5))
+    assert parts.sent == whole.sent
+    assert parts.exchanges == 5 * whole.exchanges
+    assert parts.largest == pytest.approx(whole.largest / 5, rel=0.01)
+    assert parts.apart == 0
+    assert abs(parts.loss - whole.loss) < 0.1
+
+
+def test_pairs_are_disjoint_and_leave_one_alone():
+    for turn in range(20):
+        found = pairs(5, 0, turn)
+        assert len(found) == 4
+        assert all(found[found[one]] == one != found[one] for one in found)
+
+
+# --- bytes ---------------------------------------------------------------------------------------
+
+
+@LINUX
+@pytest.mark.parametrize("codec", [Fp32(), Fp16(), Int8(), Int4(), TopK(0.2), LowRank(2)], ids=str)
+def test_the_kernel_counts_what_is_claimed(pool, codec):
+    history = train(
+        Transformer(width=128, layers=1), manual_pages(), DiLoCo(2, 1.0, 0.0, codec), 4, 6,
+        settings=Settings(batch=4), pool=pool,
+    )  # fmt: skip
+    assert history.claimed == history.sent
+    assert history.wire == pytest.approx(history.claimed, rel=0.05)
+
+
+@LINUX
+def test_the_kernel_catches_a_dense_reconstruction(pool, corpus):
+    history = run(pool, corpus, DiLoCo(10, 1.0, 0.0, Disguised(Int4())))
+    assert history.wire > 5 * history.claimed
+
+
+@LINUX
+def test_all_strategies_are_on_the_wire_as_claimed(pool):
+    model, corpus = Transformer(width=32, layers=1), manual_pages()
+    regional = Hierarchical(2, 5, DiLoCo(10, 1.0, 0.0))
+    for strategy in (DataParallel(), Gossip(10), regional):
+        history = train(model, corpus, strategy, 4, 20, settings=Settings(batch=4), pool=pool)
+        assert history.wire == pytest.approx(history.claimed, rel=0.05), strategy
+        assert (history.regional > 0) == (strategy is regional)
+    n = model.n_parameters
+    everyone = train(model, corpus, DataParallel(), 4, 2, settings=Settings(batch=4), pool=pool)
+    assert everyone.claimed == 2 * 2 * (3 / 4) * 4 * n
+
+
+def test_the_loopback_counter_reads_or_says_none():
+    found = loopback_bytes()
+    assert found is None or found >= 0
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
+def test_bad_input_is_refused_before_anything_starts(corpus):
+    def attempt(match, strategy=None, world=2, steps=20, seed=0, **settings):
+        with pytest.raises(ValueError, match=match):
+            train(MODEL, corpus, strategy or DiLoCo(10), world, steps, seed, Settings(**settings))
+
+    attempt("steps is 25, expected a positive multiple of 10", steps=25)
+    attempt("steps is 5, expected a positive multiple of 10", steps=5)
+    attempt("seed is -1", seed=-1)
+    attempt("world is missing", world=None)
+    attempt("world is 0", world=0)
+    attempt("3 workers do not divide a batch of 32", world=3)
+    attempt("shares is", shares=(0, 0))
+    attempt("checkpoint_every is 7", checkpoint_every=7)
+    attempt("checkpoint is missing", checkpoint_every=10)
+    attempt("dtype is 'int8'", dtype="int8")
+    attempt("only DiLoCo without fragments", strategy=Gossip(10), tolerant=True)
+    attempt("not two or more regions of 2", strategy=Hierarchical(2, 5, DiLoCo(10)))
+    attempt("start GPU workers with torchrun", device="cuda")
+    for kind, match in (
+        (lambda: DiLoCo(0), "every is 0"),
+        (lambda: DiLoCo(10, outer_lr=-1), "outer_lr is -1"),
+        (lambda: DiLoCo(10, momentum=1), "momentum is 1"),
+        (lambda: DiLoCo(10, fragments=3), "3 fragments do not divide"),
+        (lambda: DiLoCo(10, fragments=2, codec=LowRank()), "low rank needs whole tensors"),
+        (lambda: Hierarchical(2, 3, DiLoCo(10)), "a divisor of 10"),
+        (lambda: Gossip(10, pull=2), "pull is 2"),
+        (lambda: Inner("adam"), "kind is 'adam'"),
+        (lambda: Inner(lr=float("nan")), "lr is nan"),
+        (lambda: Transformer(width=10, heads=3), "3 heads do not divide"),
+        (lambda: Pool(0), "world is 0"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            kind()
+
+
+def test_what_cannot_reach_a_worker_is_refused(pool):
+    with pytest.raises(ValueError, match="cannot be sent to a worker"):
+        pool.run(lambda seat: seat.rank)
+
+
+# --- deaths and restarts --------------------------------------------------------------------------
+
+
+def test_a_killed_worker_ends_a_strict_run_with_its_name(corpus):
+    with Pool(2, timeout=60) as two:
+        with pytest.raises(WorkerError, match=r"worker 1 \(exit status -9\)"):
+            run(two, corpus, DiLoCo(10), kill=(1, 15))
+        with pytest.raises(WorkerError, match="the pool is closed"):
+            run(two, corpus, DiLoCo(10))
+
+
+def test_a_tolerant_run_goes_on_without_a_killed_worker(corpus):
+    """From before the broken round: the survivors' tokens are all that is lost."""
+    with Pool(4, timeout=60) as four:
+        history = run(four, corpus, DiLoCo(10, 0.7, 0.5), steps=30, tolerant=True, kill=(2, 15))
+        assert history.survivors == (0, 1, 3)
+        assert history.tokens == 3 * 30 * 8 * 16
+        assert history.apart < 1e-6
+        assert np.isfinite(history.loss)
+
+
+def test_tolerance_changes_nothing_when_nobody_dies(pool, corpus):
+    strict = run(pool, corpus, DiLoCo(10, 0.7, 0.5))
+    tolerant = run(pool, corpus, DiLoCo(10, 0.7, 0.5), tolerant=True)
+    assert tolerant.survivors == (0, 1, 2, 3)
+    assert np.array_equal(strict.weights, tolerant.weights)
+
+
+def test_an_error_in_a_worker_comes_with_its_traceback(corpus):
+    with Pool(2, timeout=60) as two, pytest.raises(WorkerError, match="are not finite; the train"):
+        run(two, corpus, DiLoCo(10), inner=Inner("sgd", lr=1e30, warmup=0))
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        DataParallel(),
+        DiLoCo(10, 0.7, 0.9, TopK(0.05), error_feedback=True),
+        DiLoCo(10, 1.0, 0.5, fragments=2),
+        Gossip(10, 0.7, 0.5),
+        Hierarchical(2, 5, DiLoCo(10, 0.7, 0.5)),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_a_restart_ends_in_the_same_bits(pool, corpus, tmp_path, strategy):
+    straight = run(pool, corpus, strategy)
+    folder = {"checkpoint": tmp_path, "checkpoint_every": 10}
+    run(pool, corpus, strategy, stop_after=10, **folder)
+    again = run(pool, corpus, strategy, resume=True, **folder)
+    assert np.array_equal(straight.weights, again.weights)
+    assert again.loss == straight.loss
+    assert again.tokens == straight.tokens
+
+
+def test_bad_checkpoints_are_refused(pool, corpus, tmp_path):
+    folder = {"checkpoint": tmp_path, "checkpoint_every": 10}
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
+        run(pool, corpus, DiLoCo(10), resume=True, **folder)
+    straight = run(pool, corpus, DiLoCo(10), stop_after=10, **folder)
+    with pytest.raises(CheckpointError, match="of another run"):
+        run(pool, corpus, DiLoCo(10), seed=5, resume=True, **folder)
+    forgetful = run(pool, corpus, DiLoCo(10), resume=True, forget=True, checkpoint=tmp_path)
+    kept = run(pool, corpus, DiLoCo(10), resume=True, checkpoint=tmp_path)
+    assert not np.array_equal(forgetful.weights, kept.weights)
+    assert straight.curve[0][0] == 10
+    file = tmp_path / "step-00000010" / "worker-3.pt"
+    file.write_bytes(file.read_bytes()[:-5])
+    with pytest.raises(CheckpointError, match=r"worker-3.pt: missing, truncated or altered"):
+        run(pool, corpus, DiLoCo(10), resume=True, **folder)
+
+
+def test_torchrun_runs_the_same_train():
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    command += ["-m", "lib.compute_governance.lowcomm", "--profile", "smoke", "--steps", "20"]
+    command += ["--every", "10", "--codec", "int4"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "15360 tokens, 5120 bytes sent by a worker, 2 workers" in done.stdout
