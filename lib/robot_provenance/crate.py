@@ -140,8 +140,10 @@ class _Builder:
     def name_entities(self) -> None:
         """Choose each entity's ``@id``: its path if it is a file here, else a fragment."""
         latest = {one.path: one.id for one in self.records.entities.values() if one.path}
+        # An earlier crate's description is not a part of this one, whose description replaces it.
+        latest.pop(DESCRIPTOR, None)
         for number, entity in enumerate(self.records.entities.values(), 1):
-            if entity.path and latest[entity.path] == entity.id:
+            if entity.path and latest.get(entity.path) == entity.id:
                 # A bag and other collections are folders, whose names end with a slash.
                 end = "/" if entity.members else ""
                 self.names[entity.id] = quote(entity.path, safe="/~") + end

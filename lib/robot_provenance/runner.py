@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import fcntl
 import functools
 import hashlib
 import json
@@ -26,7 +27,8 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path, PurePosixPath
@@ -37,7 +39,7 @@ import yaml
 
 from lib.core import sweeps
 from lib.core.paths import ROOT, write_atomic
-from lib.robot_provenance import bags, navsim, record
+from lib.robot_provenance import bags, crate, export, navsim, record
 from lib.robot_provenance.campaign import Box, Pose, Repair, Scenario
 from lib.robot_provenance.maps import Grid, load_grid
 from lib.robot_provenance.navsim import SimConfig
@@ -54,6 +56,7 @@ __all__ = [
     "main",
     "postprocess",
     "prepare",
+    "publish",
     "run_campaign",
     "run_id",
     "scenario_from",
@@ -269,8 +272,8 @@ def prepare(
     Raises
     ------
     RunnerError
-        If the folder is read-only or holds another plan, a map is missing, or two runs would have
-        one identifier.
+        If the folder is read-only, in use or holds another plan, a map is missing, or two runs
+        would have one identifier.
     """
     folder = Path(folder)
     config = config or SimConfig()
@@ -320,7 +323,7 @@ def prepare(
         "language": "en",
         "creators": [CREATOR],
     } | dict(about or {})
-    with Recorder(folder, campaign=name, about=told, resume=True) as recorder:
+    with _alone(folder), Recorder(folder, campaign=name, about=told, resume=True) as recorder:
         known = _generated(folder)
         agent = _agents(recorder, told)["lib.robot_provenance"]
         if WORKFLOW not in known:
@@ -735,6 +738,8 @@ def postprocess(job: Job) -> None:
 def tabulate(folder: Path) -> pd.DataFrame:
     """Write ``metrics.csv``, one row a run, from the runs' results, and return it.
 
+    A table that is there already is read: the same file is not generated twice.
+
     Raises
     ------
     RunnerError
@@ -746,6 +751,8 @@ def tabulate(folder: Path) -> pd.DataFrame:
     missing = [run for run, file in files.items() if not file.is_file()]
     if missing:
         raise RunnerError(f"{len(missing)} runs are missing, the first is {missing[0]!r}")
+    if (folder / TABLE).is_file() and TABLE in _generated(folder):
+        return pd.read_csv(folder / TABLE)
     rows = []
     with Recorder(folder, campaign=plan["name"], resume=True) as recorder:
         agents = _agents(recorder, {"creators": plan["created_by"]})
@@ -762,6 +769,43 @@ def tabulate(folder: Path) -> pd.DataFrame:
             write_atomic(target, table.to_csv(index=False, lineterminator="\n"))
             step.generated(target, kind="Metrics", role="metrics", derived_from=results)
     return table
+
+
+GRAPHS = ("provenance.nt", "provenance.jsonld", "provenance.provn")
+
+
+def publish(folder: Path) -> dict[str, Path]:
+    """Write the campaign's graph in three notations and its crate, and record that too.
+
+    A graph cannot hold the digest of its own file: what is recorded here is in the log, and in the
+    graphs that are written the next time.
+
+    Returns
+    -------
+    dict of str to Path
+        By file name: ``provenance.nt``, ``.jsonld``, ``.provn`` and ``ro-crate-metadata.json``.
+    """
+    folder = Path(folder)
+    records = record.load(folder)
+    plan = load_plan(folder)
+    written: dict[str, Path] = {}
+    with Recorder(folder, campaign=plan["name"], resume=True) as recorder:
+        agents = _agents(recorder, {"creators": plan["created_by"]})
+        with recorder.activity(
+            "PostprocessingGraph", "graphs and crate", agent=agents["lib.robot_provenance"]
+        ) as step:
+            texts = (
+                export.to_ntriples(records),
+                json.dumps(export.to_jsonld(records), ensure_ascii=False, indent=1),
+                export.to_provn(records),
+            )
+            for name, text in zip(GRAPHS, texts, strict=True):
+                written[name] = write_atomic(folder / name, text)
+            written[crate.DESCRIPTOR] = crate.write(folder, records)
+            for name, file in written.items():
+                kind = "CampaignGraph" if name in GRAPHS else "File"
+                step.generated(file, kind=kind, role="graph")
+    return written
 
 
 def run_campaign(
@@ -809,43 +853,50 @@ def run_campaign(
         sources=sources,
         repairs=repairs,
     )
-    # What a killed process left behind; complete runs have no dot.
-    for rubbish in (folder / "runs").glob(".*"):
-        shutil.rmtree(rubbish)
-    todo = [Job(folder, name) for name in names if not (folder / "runs" / name).is_dir()]
-    plan = load_plan(folder)
-    told: list[dict[str, Any]] = []
-    if todo:
-        with Recorder(folder, campaign=plan["name"], resume=True) as recorder:
-            agents = _agents(recorder, {"creators": plan["created_by"]})
-            with recorder.activity(
-                "CampaignExecution",
-                f"{len(todo)} runs",
-                plan=recorder.file(folder / WORKFLOW, kind="Workflow"),
-                agent=[agents[name] for name in software()],
-                attributes={"runs": len(todo)},
-            ) as step:
-                step.used(folder / PLAN, kind="CampaignMetadata", role="plan")
-                step.used(folder / WORKFLOW, kind="Workflow", role="plan")
-                todo = [replace(job, part_of=step.iri) for job in todo]
-                told = sweeps.run(
-                    execute, todo, name="robot_provenance", n_jobs=max(jobs, 1), cache=False
-                )
-                step.attribute(failed=sum(bool(one["error"]) for one in told))
-    failed = [one for one in told if one["error"]]
-    if failed:
-        raise RunnerError(
-            f"{len(failed)} of {len(told)} runs failed, the first is {failed[0]['run']!r}: "
-            f"{failed[0]['error']}"
-        )
-    known = _generated(folder)
-    table = tabulate(folder) if TABLE not in known or todo else _table(folder)
+    with _alone(folder):
+        # What a killed process left behind; complete runs have no dot.
+        for rubbish in (folder / "runs").glob(".*"):
+            shutil.rmtree(rubbish)
+        todo = [Job(folder, name) for name in names if not (folder / "runs" / name).is_dir()]
+        plan = load_plan(folder)
+        told: list[dict[str, Any]] = []
+        if todo:
+            with Recorder(folder, campaign=plan["name"], resume=True) as recorder:
+                agents = _agents(recorder, {"creators": plan["created_by"]})
+                with recorder.activity(
+                    "CampaignExecution",
+                    f"{len(todo)} runs",
+                    plan=recorder.file(folder / WORKFLOW, kind="Workflow"),
+                    agent=[agents[name] for name in software()],
+                    attributes={"runs": len(todo)},
+                ) as step:
+                    step.used(folder / PLAN, kind="CampaignMetadata", role="plan")
+                    step.used(folder / WORKFLOW, kind="Workflow", role="plan")
+                    todo = [replace(job, part_of=step.iri) for job in todo]
+                    told = sweeps.run(
+                        execute, todo, name="robot_provenance", n_jobs=max(jobs, 1), cache=False
+                    )
+                    step.attribute(failed=sum(bool(one["error"]) for one in told))
+        failed = [one for one in told if one["error"]]
+        if failed:
+            raise RunnerError(
+                f"{len(failed)} of {len(told)} runs failed, the first is {failed[0]['run']!r}: "
+                f"{failed[0]['error']}"
+            )
+        table = tabulate(folder)
     times = pd.DataFrame(told, columns=["run", "wall_s", "recording_s"])
     return table.merge(times, on="run", how="left")
 
 
-def _table(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / TABLE)
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for one process; the system lets go of it when the process dies."""
+    with (folder / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunnerError(f"{folder}: another process is running this campaign") from None
+        yield
 
 
 # --- Snakemake -----------------------------------------------------------------------------------
