@@ -20,7 +20,6 @@ from typing import Any, Literal
 
 import yaml
 
-from lib.core import data
 from lib.robot_provenance.maps import Grid, MapError, load_grid
 
 __all__ = [
@@ -33,9 +32,6 @@ __all__ = [
     "Resolution",
     "Scenario",
     "Unresolved",
-    "authors_campaign",
-    "authors_environments",
-    "authors_logical",
     "faults",
     "label",
     "load_logical",
@@ -635,57 +631,3 @@ def load_logical(path: Path) -> list[LogicalScenario]:
         found.append(LogicalScenario(name, source, environment, map_file, tuple(steps)))
     _unique([s.name for s in found], str(path))
     return found
-
-
-# ---------------------------------------------------------------- the authors' files
-
-NAVIGATION = "robovast/navigation/"
-
-
-def authors_campaign(repairs: Iterable[Repair] | None = None) -> Resolution:
-    """Load the authors' small data set and resolve it against the registered map files only.
-
-    Parameters
-    ----------
-    repairs : iterable of Repair, optional
-        For instance `proposed_repairs` of the campaign without repairs.
-
-    Returns
-    -------
-    Resolution
-
-    Raises
-    ------
-    lib.core.data.MissingDataError
-        If the data set ``robovast`` cannot be had.
-    """
-    files = data.fetch("robovast")
-    maps = {
-        name.removeprefix(NAVIGATION): file
-        for name, file in files.items()
-        if name.startswith(NAVIGATION) and name.endswith(".yaml")
-    }
-    scenarios = load_vast(files[NAVIGATION + "small_dataset.vast"])
-    return resolve(scenarios, maps, repairs)
-
-
-def authors_logical() -> list[LogicalScenario]:
-    """Load the logical scenarios of the authors' combined data set."""
-    return load_logical(data.path("robovast", "robovast/dataset/navigation_combined.vast"))
-
-
-def authors_environments() -> dict[str, Grid]:
-    """Load the grids of the environments that the combined data set names, as far as registered.
-
-    Returns
-    -------
-    dict of str to Grid
-        By `LogicalScenario.environment`: hallways, rooms, hospital and office. The university's
-        grid is not registered.
-    """
-    grids = {}
-    for name in ("robovast_small_environments", "robovast_large_environments"):
-        for file in data.fetch(name).values():
-            if file.suffix == ".yaml":
-                grids[file.stem] = load_grid(file)
-    return grids

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.core import data
+from lib.robot_provenance import authors as authors_files
 from lib.robot_provenance import campaign
 from lib.robot_provenance.campaign import Box, CampaignError, Pose, Repair, Scenario
 from lib.robot_provenance.maps import Grid
@@ -242,7 +243,7 @@ def test_logical_scenarios(tmp_path):
 @pytest.fixture(scope="module")
 def authors():
     try:
-        return campaign.authors_campaign()
+        return authors_files.authors_campaign()
     except data.MissingDataError as error:
         pytest.skip(str(error))
 
@@ -273,7 +274,7 @@ def test_the_authors_campaign_resolves_as_counted(authors):
 def test_three_repairs_mend_the_authors_campaign(authors):
     repairs = campaign.proposed_repairs(authors)
     assert sorted(r.kind for r in repairs) == ["case", "file name", "folder"]
-    done = campaign.authors_campaign(repairs)
+    done = authors_files.authors_campaign(repairs)
     report = done.report()
     assert (report["map found"], report["repaired"], report["runnable"]) == (315, 202, 314)
     # By content one more scenario falls together once its map is known.
@@ -288,7 +289,7 @@ def test_three_repairs_mend_the_authors_campaign(authors):
 
 def test_the_authors_logical_scenarios():
     try:
-        found = campaign.authors_logical()
+        found = authors_files.authors_logical()
     except data.MissingDataError as error:
         pytest.skip(str(error))
     counts = [s.environment for s in found]
@@ -296,7 +297,7 @@ def test_the_authors_logical_scenarios():
     assert all(s.absolute_path for s in found)
     assert sum(s.n_concrete or 0 for s in found) == 45 * 25 * 3
     assert sum(s.n_concrete is None for s in found) == 24
-    grids = campaign.authors_environments()
+    grids = authors_files.authors_environments()
     assert {name: grid.shape for name, grid in sorted(grids.items())} == {
         "hallways": (251, 356),
         "hospital": (546, 509),
