@@ -1,9 +1,11 @@
 """Chapter 10: the branch-wise search against the published one, and arrays against a loop."""
 
+import math
+
 import numpy as np
 import pytest
 
-from lib.compute_governance import tables
+from lib.compute_governance import oracle, tables
 from lib.compute_governance.hardware import catalogue
 from lib.compute_governance.oracle import scalar_plan
 from lib.compute_governance.planner import author_search, branch_search, branches, evaluate
@@ -28,7 +30,22 @@ def test_branch_search_against_the_published_search(seconds):
         assert saved >= -1e-12
 
 
-def test_arrays_against_one_plan_at_a_time(seconds):
+def newton(loss, upper, a):
+    """Solve for the compute of a loss as the planner does, one loss at a time."""
+    law, p, q = a.law, a.law.alpha / 2, a.law.beta / 2
+    lead = law.A * (6 * a.ratio) ** p, law.B * (6 / a.ratio) ** q
+    goal, x = math.log(loss - law.E), 55.0
+    for _ in range(40):
+        first, second = lead[0] * math.exp(-p * x), lead[1] * math.exp(-q * x)
+        total = first + second
+        step = (math.log(total) - goal) * total / (p * first + q * second)
+        x += step
+        if abs(step) < 1e-13 * abs(x):
+            break
+    return math.exp(x)
+
+
+def test_arrays_against_one_plan_at_a_time(seconds, monkeypatch):
     some, rng = branches(NODES), np.random.default_rng(0)
     at = rng.integers(0, len(some), 20_000)
     n = rng.integers(2, 5_000, len(at))
@@ -51,6 +68,10 @@ def test_arrays_against_one_plan_at_a_time(seconds):
         ]
 
     fast, slow = seconds(vectorised) / len(at), seconds(scalar, 3) / few
+    # The published functions bisect; the share of the gain that is not vectorisation is that.
+    with monkeypatch.context() as patch:
+        patch.setattr(oracle, "bisected_compute", newton)
+        solved = seconds(scalar, 3) / few
     together, alone = vectorised(), scalar()
     gaps = [
         abs(together.c_quality[i] / one["c_quality"] - 1)
@@ -59,7 +80,8 @@ def test_arrays_against_one_plan_at_a_time(seconds):
     ]
     print(
         f"\nplans a second: {1 / fast:,.0f} together, {1 / slow:,.0f} one at a time "
-        f"({slow / fast:.0f}x), largest difference {max(gaps):.1e}"
+        f"({slow / fast:.0f}x), {1 / solved:,.0f} with Newton in place of bisection "
+        f"({solved / fast:.0f}x), largest difference {max(gaps):.1e}"
     )
     assert max(gaps) < 1e-9
     assert slow / fast >= 50
