@@ -8,6 +8,7 @@ as a ``prov`` document, whose own serialisers then write PROV-N, PROV-JSON and P
 from __future__ import annotations
 
 import functools
+import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -332,10 +333,14 @@ def to_turtle(records: Records) -> str:
     import pyoxigraph
 
     triples = pyoxigraph.parse(to_ntriples(records).encode(), format=pyoxigraph.RdfFormat.N_TRIPLES)
-    written: bytes = pyoxigraph.serialize(
-        (one.triple for one in triples), format=pyoxigraph.RdfFormat.TURTLE, prefixes=PREFIXES
+    stream = io.BytesIO()
+    pyoxigraph.serialize(
+        (one.triple for one in triples),
+        stream,
+        format=pyoxigraph.RdfFormat.TURTLE,
+        prefixes=PREFIXES,
     )
-    return written.decode()
+    return stream.getvalue().decode()
 
 
 @functools.cache

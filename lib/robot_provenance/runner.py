@@ -39,6 +39,7 @@ import yaml
 
 from lib.core import sweeps
 from lib.core.paths import ROOT, write_atomic
+from lib.core.sources import code_digest, import_closure
 from lib.robot_provenance import bags, crate, export, navsim, record
 from lib.robot_provenance.campaign import Box, Pose, Repair, Scenario
 from lib.robot_provenance.maps import Grid, load_grid
@@ -120,12 +121,14 @@ def _canonical(value: Any) -> str:
 def software() -> dict[str, str]:
     """Return what a run's result depends on, by name and version.
 
-    The library's version is a digest of the sources of this package, for a revision says nothing
-    about a working copy that was changed.
+    The library's version is a digest of the code of the modules that a run imports, without
+    comments and docstrings: a revision says nothing about a working copy that was changed.
     """
-    state = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        state.update(f"{file.name}\0{record.digest_file(file)}\n".encode())
+    codes = ["import lib.robot_provenance.navsim, lib.robot_provenance.bags"]
+    found = sorted(import_closure(codes).items())
+    state = hashlib.sha256(
+        "".join(f"{name} {code_digest(file)}\n" for name, file in found).encode()
+    )
     return {
         "lib.robot_provenance": state.hexdigest()[:16],
         "Python": ".".join(str(part) for part in sys.version_info[:3]),

@@ -250,7 +250,15 @@ def test_ten_jobs_on_snakemake_and_its_own_testimony(tmp_path: Path) -> None:
     checked = 0
     for output, testimony in seen.items():
         ours = used[made_by[output]]
+        activity = records.activities[made_by[output]]
+        assert activity.start is not None
+        assert activity.end is not None
+        # What we say happened inside a job happened while Snakemake saw the job.
+        assert testimony["start"] <= activity.start.timestamp()
+        assert activity.end.timestamp() <= testimony["end"] + 1
         if testimony["rule"] == "test" and output.endswith("scenario.json"):
+            # A job has several steps; Snakemake cannot tell that the parameters need no map.
+            assert set(testimony["input"]) > ours & set(testimony["input"])
             continue
         for name in testimony["input"]:
             # We record a bag as one collection, Snakemake its two files; the table needs results.

@@ -103,6 +103,27 @@ def test_control_planted_faults_fail(
     assert report.issues
 
 
+@pytest.mark.usefixtures("offline")
+def test_control_a_file_that_is_gone_fails(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "crate"
+    shutil.copytree(folder, copy)
+    (copy / "runs" / "middle-one-room-s0" / "bag" / "bag.mcap").unlink()
+    report = validate_crate(copy)
+    assert not report.passed
+    assert any("middle-one-room-s0/bag/bag.mcap" in one.message for one in report.issues)
+
+
+def test_what_the_validator_does_not_see(folder: Path, tmp_path: Path) -> None:
+    """Changed bytes pass every check: that is what the audit of this chapter is for."""
+    copy = tmp_path / "crate"
+    shutil.copytree(folder, copy)
+    bag = copy / "runs" / "middle-one-room-s0" / "bag" / "bag.mcap"
+    content = bytearray(bag.read_bytes())
+    content[len(content) // 2] ^= 1
+    bag.write_bytes(content)
+    assert validate_crate(copy).passed
+
+
 def test_no_crate(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=r"no ro-crate-metadata\.json"):
         validate_crate(tmp_path)
