@@ -13,9 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lib.compute_governance import plots, propositions, tables
-from lib.compute_governance.exposure import cost_curves
 from lib.compute_governance.hardware import CHIPS, Node, catalogue
-from lib.compute_governance.interactive import cost_explorer
 from lib.compute_governance.planner import (
     MODEL_SIZES,
     NODE_LIMIT,
@@ -710,25 +708,4 @@ print(trials, propositions.efficiency_rises())
 right = trials["misses_upset"] == 0 and trials["disagree"] == 0
 ledger.report(
     "ch10.ours.prop.bisection", right, control=trials["misses_any"] > 0
-)
-
-# %% [markdown]
-# ## To play with
-#
-# Every point is a branch-wise search. Move the threshold on C_local: nothing
-# much happens to the cost. Then move it on C_quality.
-
-# %%
-explored = cost_curves(
-    tables.decades(1e24, 1e26, 9),
-    nodes,
-    (16, 8, 4, 2, 1),
-    tables.decades(10, 1_000, 5),
-)
-figures.show_chart(
-    cost_explorer(explored),
-    alt="Cost against target for a threshold and a bandwidth chosen by sliders, "
-    "beside the usual case.",
-    caption="Cheapest uncovered plan. Grey: 16 H100-equivalents, 100 Mbit/s. "
-    "A curve ends where no plan reaches the target.",
 )

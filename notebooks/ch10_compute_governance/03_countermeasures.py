@@ -26,12 +26,14 @@ from lib.compute_governance.detection import (
     predictive_value,
     simulate_detection,
 )
-from lib.compute_governance.exposure import exposure, frontier
+from lib.compute_governance.exposure import cost_curves, exposure, frontier
 from lib.compute_governance.hardware import catalogue
+from lib.compute_governance.interactive import cost_explorer
 from lib.compute_governance.planner import Network, branch_search, cheapest
 
 # %%
 from lib.compute_governance.regime import LEGITIMATE, Regime
+from lib.compute_governance.tables import decades
 from lib.core import figures, ledger
 
 figures.use()
@@ -332,3 +334,24 @@ best[best["efficient"]].drop_duplicates(["burden", "cost_usd"]).assign(
 # %%
 bare = best[np.isinf(best["mem_gb"])].set_index("h100_eq")["cost_usd"]
 ledger.report("ch10.ours.frontier.four", bare[4.0] / bare[16.0])
+
+# %% [markdown]
+# ## To play with
+#
+# Every point is a branch-wise search. Move the threshold on C_local and
+# the curve hardly moves down to 4. Then do the same on C_quality.
+
+# %%
+explored = cost_curves(
+    decades(1e24, 1e26, 9),
+    nodes,
+    (16, 8, 4, 2, 1),
+    decades(10, 1_000, 5),
+)
+figures.show_chart(
+    cost_explorer(explored),
+    alt="Cost against target for a threshold and a bandwidth chosen by sliders, "
+    "beside the usual case.",
+    caption="Cheapest uncovered plan. Grey: 16 H100-equivalents, 100 Mbit/s. "
+    "A curve ends where no plan reaches the target.",
+)
