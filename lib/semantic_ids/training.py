@@ -1,0 +1,330 @@
+"""Training: batches without padding, one loop for every arm, sparse updates for the tables.
+
+All arms of a comparison see the same batches in the same order (the seed of the batches is that of
+the arm), for the same number of steps, at the learning rates that suit the arm *without* memory.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lib.semantic_ids.transformer import GenerativeTransformer, SasRec
+
+__all__ = [
+    "TrainConfig",
+    "TrainLog",
+    "epoch",
+    "next_code_loss",
+    "split_parameters",
+    "train",
+    "train_sasrec",
+    "windows",
+]
+
+Ints = npt.NDArray[np.int64]
+
+
+def windows(sequences: Sequence[Ints], max_items: int) -> dict[int, Ints]:
+    """Cut sequences into pieces of at most `max_items`, from the end, and group them by length.
+
+    A piece of one item has nothing to predict from and is dropped. Rows of one length need no
+    padding, so no step is spent on it.
+
+    Parameters
+    ----------
+    sequences : sequence of int64 arrays
+        Item numbers in order of time.
+    max_items : int
+        At least 2.
+
+    Returns
+    -------
+    dict of int to int64 array of shape (n_pieces, length)
+
+    Examples
+    --------
+    >>> windows([np.arange(5), np.arange(2)], 3)
+    {2: array([[0, 1],
+           [0, 1]]), 3: array([[2, 3, 4]])}
+    """
+    if max_items < 2:
+        raise ValueError(f"max_items is {max_items}, expected at least 2")
+    grouped: dict[int, list[Ints]] = {}
+    for sequence in sequences:
+        for end in range(len(sequence), 1, -max_items):
+            piece = np.asarray(sequence[max(0, end - max_items) : end], dtype=np.int64)
+            if len(piece) > 1:
+                grouped.setdefault(len(piece), []).append(piece)
+    if not grouped:
+        raise ValueError("no sequence has two items, expected at least one")
+    return {length: np.stack(grouped[length]) for length in sorted(grouped)}
+
+
+def epoch(
+    pieces: dict[int, Ints], items_per_batch: int, rng: np.random.Generator
+) -> Iterator[Ints]:
+    """Yield every piece once, in batches of one length and of about `items_per_batch` items."""
+    batches = []
+    for length, rows in pieces.items():
+        order = rng.permutation(len(rows))
+        size = max(1, items_per_batch // length)
+        batches += [rows[order[at : at + size]] for at in range(0, len(rows), size)]
+    for index in rng.permutation(len(batches)):
+        yield batches[index]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes
+    ----------
+    steps : int
+    items_per_batch : int
+        Items, not tokens; a step reads about this many times ``n_levels`` tokens.
+    lr : float
+        Peak of the dense learning rate.
+    memory_factor : float
+        Learning rate of the encoder over `lr` (5 in section 4 of the paper).
+    warmup : int
+        Steps of linear rise; then a cosine to a tenth.
+    weight_decay, clip : float
+        Of the dense part; largest norm of its gradient.
+    seed : int
+        Of the batches.
+    """
+
+    steps: int = 300
+    items_per_batch: int = 256
+    lr: float = 3e-3
+    memory_factor: float = 5.0
+    warmup: int = 20
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.items_per_batch < 2:
+            raise ValueError(
+                f"steps is {self.steps} and items_per_batch {self.items_per_batch}, "
+                "expected at least 1 and 2"
+            )
+        if not (self.lr > 0 and self.memory_factor > 0):
+            raise ValueError(f"lr is {self.lr}, memory_factor {self.memory_factor}, expected > 0")
+
+    def scale(self, step: int) -> float:
+        """Return the learning rate of a step over its peak.
+
+        Examples
+        --------
+        >>> [round(TrainConfig(steps=100, warmup=10).scale(s), 2) for s in (0, 9, 99)]
+        [0.1, 1.0, 0.1]
+        """
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        part = (step - self.warmup + 1) / max(1, self.steps - self.warmup)
+        return 0.1 + 0.45 * (1 + math.cos(math.pi * part))
+
+
+@dataclass
+class TrainLog:
+    """What happened.
+
+    Attributes
+    ----------
+    losses : list of float
+        Mean of the levels' cross-entropies in nats, a step.
+    cpu_seconds : float
+        Of this process, evaluations left out. For benchmarks, not for pages.
+    evaluations : dict of int to object
+        What `evaluate` returned after so many steps.
+    """
+
+    losses: list[float] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    evaluations: dict[int, object] = field(default_factory=dict)
+
+
+def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], ...]:
+    """Return the parameters of the body, the dense ones of the encoder, and the sparse tables."""
+    sparse = {
+        id(module.weight)
+        for module in model.modules()
+        if isinstance(module, nn.Embedding) and module.sparse
+    }
+    body, encoder, tables = [], [], []
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        if id(parameter) in sparse:
+            tables.append(parameter)
+        elif name.startswith("encoder."):
+            encoder.append(parameter)
+        else:
+            body.append(parameter)
+    return body, encoder, tables
+
+
+def optimisers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Return AdamW for what is dense and a sparse optimiser for the tables, if there are any."""
+    body, encoder, tables = split_parameters(model)
+    fast = config.lr * config.memory_factor
+    groups = [{"params": body, "lr": config.lr}]
+    if encoder:
+        groups.append({"params": encoder, "lr": fast})
+    found: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=config.weight_decay, fused=True)
+    ]
+    if tables:
+        found.append(torch.optim.SparseAdam(tables, lr=fast))
+    for optimiser in found:
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return found
+
+
+def next_code_loss(model: GenerativeTransformer, codes: Tensor) -> Tensor:
+    """Return the mean over levels of the cross-entropy of every code that has a context."""
+    logits = model(codes)
+    parts = []
+    for level, guess in enumerate(logits):
+        target = codes[:, 1:, 0] if level == 0 else codes[:, :, level]
+        parts.append(functional.cross_entropy(guess.flatten(0, 1), target.flatten()))
+    return torch.stack(parts).mean()
+
+
+def train(
+    model: GenerativeTransformer,
+    pieces: dict[int, Ints],
+    catalogue: Ints,
+    config: TrainConfig,
+    *,
+    evaluate: Callable[[GenerativeTransformer], object] | None = None,
+    at: Sequence[int] = (),
+) -> TrainLog:
+    """Train a generative model on user sequences.
+
+    Parameters
+    ----------
+    model : GenerativeTransformer
+        Changed in place.
+    pieces : dict of int to int64 array
+        From `windows`.
+    catalogue : int64 array, shape (n_items, n_levels)
+        Codes by item number.
+    config : TrainConfig
+    evaluate : callable, optional
+        Called with the model, in evaluation mode, after each number of steps in `at`.
+    at : sequence of int
+
+    Returns
+    -------
+    TrainLog
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss is no finite number.
+    """
+    rng = np.random.default_rng(config.seed)
+    table = torch.from_numpy(np.ascontiguousarray(catalogue))
+    found = optimisers(model, config)
+    dense = [p for group in found[0].param_groups for p in group["params"]]
+    log = TrainLog()
+    batches = epoch(pieces, config.items_per_batch, rng)
+    model.train()
+    start = time.process_time()
+    for step in range(config.steps):
+        batch = next(batches, None)
+        if batch is None:
+            batches = epoch(pieces, config.items_per_batch, rng)
+            batch = next(batches)
+        loss = next_code_loss(model, table[torch.from_numpy(batch)])
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss is {value} at step {step}; lower the rate")
+        for optimiser in found:
+            optimiser.zero_grad()
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * config.scale(step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(dense, config.clip)
+        for optimiser in found:
+            optimiser.step()
+        log.losses.append(value)
+        if evaluate is not None and step + 1 in at:
+            log.cpu_seconds += time.process_time() - start
+            model.eval()
+            log.evaluations[step + 1] = evaluate(model)
+            model.train()
+            start = time.process_time()
+    log.cpu_seconds += time.process_time() - start
+    model.eval()
+    return log
+
+
+def train_sasrec(
+    model: SasRec, pieces: dict[int, Ints], config: TrainConfig, *, n_negatives: int = 512
+) -> TrainLog:
+    """Train SASRec with softmax over the target and negatives drawn anew, uniformly, each step.
+
+    Parameters
+    ----------
+    model : SasRec
+    pieces : dict of int to int64 array
+        From `windows`, with at most ``model.max_items + 1`` items.
+    config : TrainConfig
+    n_negatives : int
+        Shared by all positions of a batch.
+
+    Returns
+    -------
+    TrainLog
+    """
+    rng = np.random.default_rng(config.seed)
+    n_items = model.items.num_embeddings
+    optimiser = torch.optim.AdamW(
+        model.parameters(),
+        lr=config.lr,
+        betas=(0.9, 0.98),
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    log = TrainLog()
+    batches = epoch(pieces, config.items_per_batch, rng)
+    model.train()
+    start = time.process_time()
+    for step in range(config.steps):
+        batch = next(batches, None)
+        if batch is None:
+            batches = epoch(pieces, config.items_per_batch, rng)
+            batch = next(batches)
+        rows = torch.from_numpy(batch)
+        target = rows[:, 1:].flatten()
+        negatives = torch.from_numpy(rng.integers(n_items, size=n_negatives))
+        states = model(rows[:, :-1]).flatten(0, 1)
+        positive = (states * model.items(target)).sum(1, keepdim=True)
+        others = states @ model.items(negatives).T
+        others = others.masked_fill(negatives == target[:, None], -torch.inf)
+        # The negatives stand for all other items, hence for so many more.
+        others = others + math.log((n_items - 1) / n_negatives)
+        logits = torch.cat([positive, others], dim=1)
+        loss = functional.cross_entropy(logits, torch.zeros(len(target), dtype=torch.int64))
+        for group in optimiser.param_groups:
+            group["lr"] = config.lr * config.scale(step)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        log.losses.append(float(loss.detach()))
+    log.cpu_seconds = time.process_time() - start
+    model.eval()
+    return log
