@@ -1,0 +1,163 @@
+"""Interactive figure: the tree of a real catalogue with accuracies at its nodes, no server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lib.semantic_ids.catalogue import IntArray, check_codes, prefix_keys
+
+if TYPE_CHECKING:
+    import altair as alt
+
+__all__ = ["node_table", "tree_explorer"]
+
+
+def node_table(
+    targets: IntArray,
+    hits: Mapping[str, npt.NDArray[np.bool_]],
+    *,
+    n_codes: int,
+    n_first: int = 24,
+) -> pd.DataFrame:
+    """Return teacher-forced accuracy at every node of the tree that test items pass through.
+
+    Parameters
+    ----------
+    targets : int64 (n_test, n_levels)
+        IDs of the test items.
+    hits : mapping of str to bool (n_test, n_levels)
+        For each predictor, where it is right about the code of each level.
+    n_codes : int
+    n_first : int
+        Keep the subtrees of this many first codes, those with most test items.
+
+    Returns
+    -------
+    DataFrame
+        One row a node of length 1 to ``n_levels - 1``: ``first``, ``length``, ``prefix``, ``items``
+        (test items), ``left`` and ``right`` (its place among the test items of its subtree, in
+        [0, 1]), and for each predictor the share of items whose next code it gets right.
+
+    Examples
+    --------
+    >>> targets = np.array([[0, 1], [0, 2], [3, 1]])
+    >>> node_table(targets, {"a": targets > 1}, n_codes=4)["a"].tolist()
+    [0.5, 0.0]
+    """
+    table = check_codes(targets, n_codes)
+    if not hits:
+        raise ValueError("no hits given, expected at least one predictor")
+    for name, one in hits.items():
+        if one.shape != table.shape:
+            raise ValueError(f"{name}: hits have shape {one.shape}, expected {table.shape}")
+    if n_first < 1:
+        raise ValueError(f"n_first is {n_first}, expected at least 1")
+    order = np.lexsort(table.T[::-1])
+    table = table[order]
+    sorted_hits = {name: one[order] for name, one in hits.items()}
+    count = np.bincount(table[:, 0], minlength=n_codes)
+    # Most items first; of equals the lower code.
+    kept = np.lexsort((np.arange(n_codes), -count))[:n_first]
+    frames = []
+    for length in range(1, table.shape[1]):
+        _, start, number = np.unique(
+            prefix_keys(table[:, :length], n_codes), return_index=True, return_counts=True
+        )
+        first = table[start, 0]
+        begin = np.searchsorted(table[:, 0], first)
+        frame = pd.DataFrame(
+            {
+                "first": first,
+                "length": length,
+                "prefix": ["-".join(map(str, row)) for row in table[start, :length]],
+                "items": number,
+                "left": (start - begin) / count[first],
+                "right": (start - begin + number) / count[first],
+            }
+        )
+        for name, one in sorted_hits.items():
+            right = np.add.reduceat(one[:, length].astype(np.int64), start)
+            frame[name] = right / number
+        frames.append(frame[np.isin(first, kept)])
+    return pd.concat(frames, ignore_index=True)
+
+
+def tree_explorer(
+    targets: IntArray,
+    hits: Mapping[str, npt.NDArray[np.bool_]],
+    *,
+    n_codes: int,
+    n_first: int = 24,
+) -> alt.VConcatChart:
+    """Return the tree as a chart: choose a subtree above, see accuracies at its nodes below.
+
+    Parameters
+    ----------
+    targets, hits, n_codes, n_first
+        See `node_table`. The first predictor is shown at first.
+
+    Returns
+    -------
+    altair.VConcatChart
+        Above the subtrees by number of test items, with the accuracy at the level after the first
+        code; click one. Below its nodes, one band a length, as wide as their share of test items.
+    """
+    import altair as alt
+
+    nodes = node_table(targets, hits, n_codes=n_codes, n_first=n_first)
+    names = list(hits)
+    nodes[["left", "right", *names]] = nodes[["left", "right", *names]].round(3)
+    long = nodes.melt(
+        id_vars=["first", "length", "prefix", "items", "left", "right"],
+        value_vars=names,
+        var_name="who",
+        value_name="accuracy",
+    )
+    who = alt.param(
+        name="who",
+        value=names[0],
+        bind=alt.binding_radio(options=names, name="predictor "),
+    )
+    start = int(nodes.loc[nodes["length"] == 1].sort_values("items")["first"].iloc[-1])
+    pick = alt.selection_point(
+        name="subtree", fields=["first"], value=[{"first": start}], empty=False, on="click"
+    )
+    colour = alt.Color(
+        "accuracy:Q",
+        title="accuracy",
+        scale=alt.Scale(domain=[0, 1], scheme="cividis"),
+    )
+    tip = ["prefix:N", "items:Q", alt.Tooltip("accuracy:Q", format=".2f")]
+    shown = alt.Chart(long).transform_filter("datum.who == who")
+    top = (
+        shown.transform_filter("datum.length == 1")
+        .mark_bar(cursor="pointer")
+        .encode(
+            x=alt.X("first:O", title="first code (click one)", sort="-y"),
+            y=alt.Y("items:Q", title="test items"),
+            color=colour,
+            stroke=alt.condition(pick, alt.value("#1a1a1a"), alt.value(None)),
+            strokeWidth=alt.value(2.5),
+            tooltip=tip,
+        )
+        .properties(width=520, height=110)
+        .add_params(pick, who)
+    )
+    bottom = (
+        shown.transform_filter(pick)
+        .mark_rect(stroke="#fcfcfc", strokeWidth=0.5)
+        .encode(
+            x=alt.X("left:Q", title="share of the subtree's test items", scale={"domain": [0, 1]}),
+            x2="right:Q",
+            y=alt.Y("length:O", title="codes known"),
+            color=colour,
+            tooltip=tip,
+        )
+        .properties(width=520, height=130)
+    )
+    return alt.vconcat(top, bottom)

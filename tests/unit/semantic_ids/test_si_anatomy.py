@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.semantic_ids import anatomy, synthetic
+from lib.semantic_ids.interactive import node_table, tree_explorer
+
+
+def test_entropy_of_known_trees() -> None:
+    full = np.array([[a, b] for a in range(4) for b in range(4)])
+    assert anatomy.next_code_entropy(full, 4, np.ones(16)).tolist() == [2, 2]
+    chain = np.array([[0, 3], [1, 3]])
+    assert anatomy.next_code_entropy(chain, 4, [3, 3]).tolist() == [1, 0]
+    assert anatomy.determinism(chain, 4, [3, 1]).tolist() == [0, 1]
+    assert anatomy.contexts(full, 4).tolist() == [1, 4]
+    assert anatomy.code_use(full, 4).tolist() == [1, 1]
+    with pytest.raises(ValueError, match="expected 2 counts"):
+        anatomy.next_code_entropy(chain, 4, [1])
+    with pytest.raises(ValueError, match="n_codes is 1"):
+        anatomy.code_use(np.zeros((1, 1), int), 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 6), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_entropies_add_up_to_that_of_the_ids(n_codes, n_levels, seed) -> None:
+    codes = np.random.default_rng(seed).integers(n_codes, size=(40, n_levels))
+    total = anatomy.next_code_entropy(codes, n_codes, np.ones(40)).sum()
+    _, count = np.unique(codes, axis=0, return_counts=True)
+    share = count / 40
+    assert total == pytest.approx(-(share * np.log2(share)).sum())
+
+
+def test_scrambled_tree_has_nothing_at_depth() -> None:
+    data = synthetic.simulate(synthetic.World(n_prefixes=64, n_codes=16, n_users=400), seed=0)
+    real = anatomy.count_accuracy(data).mean(axis=0)
+    broken = anatomy.scrambled(data).mean(axis=0)
+    assert real[1] > broken[1] + 0.15
+    best = anatomy.count_accuracy(data, fitted_on="test").mean(axis=0)
+    assert (best >= real).all()
+    with pytest.raises(ValueError, match="fitted_on is 'valid'"):
+        anatomy.count_accuracy(data, fitted_on="valid")
+    table = anatomy.summary(data)
+    assert table["prefixes"].tolist() == [8, 64, 512]
+
+
+def test_interval_of_a_share() -> None:
+    values = np.repeat([0.0, 1.0], 500)
+    ((low, high),) = anatomy.user_interval(values)
+    assert low == pytest.approx(0.469, abs=0.006)
+    assert high == pytest.approx(0.531, abs=0.006)
+    with pytest.raises(ValueError, match="at least 2"):
+        anatomy.user_interval([1.0])
+
+
+def test_jaccard_gap() -> None:
+    sets = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], bool)
+    gap, (low, high) = anatomy.jaccard_gap(np.array([0, 0, 1, 1]), sets)
+    assert gap == pytest.approx(1 - 1 / 3)
+    assert low <= gap <= high
+    with pytest.raises(ValueError, match="not empty"):
+        anatomy.jaccard_gap(np.array([0]), np.zeros((1, 2), bool))
+
+
+def test_node_table_counts_what_passes_through() -> None:
+    targets = np.array([[0, 1, 0], [0, 1, 1], [0, 2, 0], [3, 1, 1]])
+    hits = {"a": np.array([[1, 1, 0], [1, 1, 1], [1, 0, 1], [0, 0, 0]], bool)}
+    nodes = node_table(targets, hits, n_codes=4)
+    assert nodes["prefix"].tolist() == ["0", "3", "0-1", "0-2", "3-1"]
+    assert nodes["items"].tolist() == [3, 1, 2, 1, 1]
+    assert nodes["a"].round(3).tolist() == [0.667, 0, 0.5, 1, 0]
+    assert nodes["right"].round(3).tolist() == [1, 1, 0.667, 1, 1]
+    assert node_table(targets, hits, n_codes=4, n_first=1)["first"].unique().tolist() == [0]
+    chart = tree_explorer(targets, hits, n_codes=4).to_dict()
+    assert "a" in str(chart["params"])
+    for wrong, message in (({}, "no hits"), ({"a": hits["a"][:2]}, "hits have shape")):
+        with pytest.raises(ValueError, match=message):
+            node_table(targets, wrong, n_codes=4)
+    with pytest.raises(ValueError, match="n_first is 0"):
+        node_table(targets, hits, n_codes=4, n_first=0)

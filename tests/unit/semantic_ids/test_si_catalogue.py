@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.semantic_ids import CatalogRows, PerfectHash, PrefixHash, SidCatalog, StaleRowsError
+from lib.semantic_ids.catalogue import check_codes, prefix_keys
+
+TABLE = np.array([[0, 1, 2], [0, 1, 2], [0, 3, 1], [2, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        ([[0, 1], [0]], "ragged"),
+        ([], "shape"),
+        ([[]], "shape"),
+        ([[0.5]], "float"),
+        ([[float("nan")]], "float"),
+        ([[0, 4]], "code 4 of item 0 at level 2"),
+        ([[0, -1]], "code -1"),
+        ([0, 1], "shape"),
+    ],
+)
+def test_bad_codes_are_named(codes, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        SidCatalog(codes, n_codes=4)
+
+
+def test_other_arguments() -> None:
+    with pytest.raises(ValueError, match="collisions is 'drop'"):
+        SidCatalog(TABLE, 4, collisions="drop")
+    with pytest.raises(ValueError, match="n_codes is 0"):
+        check_codes([[0]], 0)
+    with pytest.raises(ValueError, match="2 levels, expected 3"):
+        check_codes([[0, 0]], 4, n_levels=3)
+    with pytest.raises(ValueError, match="do not fit"):
+        prefix_keys(np.zeros((1, 9), np.int64), 256)
+
+
+def test_shared_ids_are_kept_refused_or_numbered() -> None:
+    keep = SidCatalog(TABLE, 4)
+    assert keep.items([0, 1, 2]).tolist() == [0, 1]
+    assert keep.shared() == 1
+    with pytest.raises(ValueError, match=r"1 items share an ID, first \(0, 1, 2\) of item 0"):
+        SidCatalog(TABLE, 4, collisions="refuse")
+    numbered = SidCatalog(TABLE, 4, collisions="number")
+    assert numbered.codes[:, 3].tolist() == [0, 1, 0, 0]
+    assert numbered.shared() == 0
+    with pytest.raises(ValueError, match="5 items share one ID"):
+        SidCatalog(np.zeros((5, 2), int), 4, collisions="number")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_trie_agrees_with_a_search_through_all_items(data) -> None:
+    n_codes, n_levels = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 4))
+    n_items = data.draw(st.integers(1, 30))
+    flat = data.draw(
+        st.lists(
+            st.integers(0, n_codes - 1), min_size=n_items * n_levels, max_size=n_items * n_levels
+        )
+    )
+    codes = np.array(flat).reshape(n_items, n_levels)
+    catalog = SidCatalog(codes, n_codes)
+    length = data.draw(st.integers(0, n_levels))
+    prefix = data.draw(st.lists(st.integers(0, n_codes), min_size=length, max_size=length))
+    below = [i for i, row in enumerate(codes) if row[:length].tolist() == prefix]
+    assert catalog.items(prefix).tolist() == below
+    node = catalog.nodes(np.array([prefix], np.int64).reshape(1, -1))[0]
+    assert (node >= 0) == bool(below)
+    if below:
+        assert catalog.level(length).items[node] == len(below)
+    if length < n_levels:
+        assert catalog.children(prefix).tolist() == sorted({int(codes[i, length]) for i in below})
+    else:
+        assert len(catalog.children(prefix)) == 0
+
+
+def test_mask_of_several_nodes_and_of_nowhere() -> None:
+    catalog = SidCatalog(TABLE, 4)
+    nodes = catalog.nodes([[0], [2], [1]])
+    mask = catalog.mask(2, nodes)
+    assert [np.flatnonzero(row).tolist() for row in mask] == [[1, 3], [0], []]
+    with pytest.raises(ValueError, match="length is 4"):
+        catalog.level(4)
+
+
+def test_insert_and_delete_change_the_trie_and_nothing_else() -> None:
+    catalog = SidCatalog(TABLE, 4)
+    before = catalog.copy()
+    assert catalog.insert([[1, 1, 1]]).tolist() == [4]
+    catalog.delete([0])
+    assert catalog.items([0, 1, 2]).tolist() == [1]
+    assert catalog.children([]).tolist() == [0, 1, 2]
+    assert (len(catalog), catalog.version) == (4, 2)
+    assert catalog.sid(4) == (1, 1, 1)
+    # The numbers of the others stay, and a copy does not see the change.
+    assert catalog.items([2, 0, 0]).tolist() == [3]
+    assert (len(before), before.version) == (4, 0)
+    assert before.items([0, 1, 2]).tolist() == [0, 1]
+    with pytest.raises(ValueError, match="item 0 is not"):
+        catalog.sid(0)
+
+
+def test_a_deleted_number_is_not_given_again() -> None:
+    catalog = SidCatalog(TABLE, 4, collisions="number")
+    catalog.delete([1])
+    new = catalog.insert([[0, 1, 2]])
+    assert catalog.sid(int(new[0])) == (0, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [([9], "item 9"), ([-1], "item -1"), ([0, 0], "twice"), ([0, 1, 2, 3], "no item")],
+)
+def test_a_refused_change_changes_nothing(items, message) -> None:
+    catalog = SidCatalog(TABLE, 4)
+    with pytest.raises(ValueError, match=message):
+        catalog.delete(items)
+    with pytest.raises(ValueError, match="code 7"):
+        catalog.insert([[0, 0, 7]])
+    strict = SidCatalog(TABLE[1:], 4, collisions="refuse")
+    with pytest.raises(ValueError, match="share an ID"):
+        strict.insert([[2, 0, 0]])
+    assert (catalog.version, strict.version, len(catalog)) == (0, 0, 4)
+
+
+@pytest.mark.parametrize("perfect", [False, True])
+def test_stale_rows_are_an_error(perfect) -> None:
+    catalog = SidCatalog(TABLE, 4)
+    hashing = PerfectHash(catalog, 3) if perfect else PrefixHash(3, 3, 2, 64)
+    rows = CatalogRows(catalog, hashing)
+    assert (rows.of([0]) == hashing.index(TABLE[:1])).all()
+    with pytest.raises(ValueError, match="item 9"):
+        rows.of([9])
+    catalog.delete([3])
+    with pytest.raises(StaleRowsError, match="version 0 of the catalogue, which is now at 1"):
+        rows.of([0])
+    if perfect:
+        with pytest.raises(StaleRowsError):
+            hashing.index(TABLE)
+        with pytest.raises(ValueError, match="item 3"):
+            CatalogRows(catalog, PerfectHash(catalog, 3)).of([3])
+
+
+def test_codes_cannot_be_changed_behind_the_catalogues_back() -> None:
+    catalog = SidCatalog(TABLE, 4)
+    with pytest.raises(ValueError, match="read-only"):
+        catalog.codes[0, 0] = 1
+    assert repr(catalog) == (
+        "SidCatalog(4 items, 3 levels of 4 codes, collisions='keep', version 0)"
+    )

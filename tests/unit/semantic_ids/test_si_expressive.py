@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from lib.semantic_ids import PerfectHash, SidCatalog, expressive
+from lib.semantic_ids.expressive import additive, all_prefixes, boolean_maps
+
+
+def test_two_of_the_sixteen_boolean_maps_are_out_of_reach() -> None:
+    square = all_prefixes(2, 2)
+    failing = [n for n, v in boolean_maps() if not additive(square, v, n_codes=2).feasible]
+    assert failing == ["0110", "1001"]
+
+
+def test_found_terms_do_represent_the_map_and_certificates_cancel() -> None:
+    square = all_prefixes(3, 2)
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(30):
+        nexts = rng.integers(3, size=9)
+        answer = additive(square, nexts, n_codes=3)
+        seen.add(answer.feasible)
+        if answer.feasible:
+            logits = sum(answer.weights[i, square[:, i]] for i in range(2))
+            assert (logits.argmax(axis=1) == nexts).all()
+            assert answer.certificate is None
+        else:
+            assert sum(multiple for _, multiple in answer.certificate) > 0
+            assert answer.weights is None
+    assert seen == {True, False}
+
+
+def test_rows_represent_whatever_there_is() -> None:
+    table = all_prefixes(4, 2)
+    codes = np.column_stack([table, np.zeros(len(table), int)])
+    catalog = SidCatalog(codes, 4)
+    rows = PerfectHash(catalog, 2).index(catalog.codes)[:, 1, 1, 0]
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        nexts = rng.integers(4, size=16)
+        assert expressive.represented_by_rows(rows, nexts, n_codes=4)
+    assert not expressive.represented_by_rows(rows // 2, nexts, n_codes=4)
+
+
+def test_sizes_by_hand() -> None:
+    assert expressive.encoder_parameters(orders=1, heads=2, rows=3, width=4) == 12
+    with pytest.raises(ValueError, match="multiple of 3"):
+        expressive.encoder_parameters(orders=1, heads=3, rows=3, width=4)
+    with pytest.raises(ValueError, match="active is 3"):
+        expressive.projection_share(width=1, model_width=1, model_parameters=1, levels=2, active=3)
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "nexts", "message"),
+    [
+        ([[0, 1], [0, 1]], [0, 1], "twice"),
+        ([[0, 1]], [0, 1], "expected 1 integers"),
+        ([[0, 1]], [2], "outside"),
+        ([[0, 2]], [0], "code 2"),
+    ],
+)
+def test_bad_maps_are_named(prefixes, nexts, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        additive(prefixes, nexts, n_codes=2)
+    with pytest.raises(ValueError, match="n_codes is 1"):
+        additive([[0]], [0], n_codes=1)
+    with pytest.raises(ValueError, match="at least 1 and 0"):
+        all_prefixes(0, 1)

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+
+from lib.semantic_ids import tokenizer
+from lib.semantic_ids.tokenizer import ResidualTokenizer
+
+
+@pytest.fixture(scope="module")
+def points():
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(12, 8))
+    return centres[rng.integers(12, size=400)] + 0.2 * rng.normal(size=(400, 8))
+
+
+def error(model, points) -> float:
+    return float(((points - model.decode(model.encode(points))) ** 2).sum(axis=1).mean())
+
+
+def test_error_falls_from_level_to_level(points) -> None:
+    errors = [
+        error(ResidualTokenizer.fit(points, n_levels=n, n_codes=8, seed=0), points)
+        for n in (1, 2, 3)
+    ]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_same_seed_same_code_books(points) -> None:
+    one, two, other = (
+        ResidualTokenizer.fit(points, n_levels=2, n_codes=8, seed=seed) for seed in (0, 0, 1)
+    )
+    assert (one.codebooks == two.codebooks).all()
+    assert (one.codebooks != other.codebooks).any()
+
+
+def test_faiss_agrees_and_a_beam_finds_no_worse(points) -> None:
+    model = ResidualTokenizer.fit(points, n_levels=3, n_codes=8, seed=0)
+    greedy = model.encode(points)
+    assert (model.encode_faiss(points) == greedy).mean() > 0.999
+    beam = model.encode_faiss(points, beam=8)
+    found = ((points - model.decode(beam)) ** 2).sum(axis=1).mean()
+    assert found <= error(model, points) + 1e-6
+    swapped = ResidualTokenizer(model.codebooks[[1, 0, 2]])
+    assert (swapped.encode_faiss(points) == greedy).mean() < 0.9
+
+
+def test_faiss_training_is_about_as_good_where_there_are_no_clusters() -> None:
+    # With clusters, faiss's start at random points finds a worse optimum than k-means++.
+    cloud = np.random.default_rng(0).normal(size=(500, 6))
+    ours = ResidualTokenizer.fit(cloud, n_levels=3, n_codes=8, seed=0)
+    theirs = ResidualTokenizer.fit(cloud, n_levels=3, n_codes=8, seed=0, trainer="faiss")
+    assert error(ours, cloud) == pytest.approx(error(theirs, cloud), rel=0.2)
+
+
+def test_more_codes_than_distinct_points() -> None:
+    same = np.ones((5, 2))
+    model = ResidualTokenizer.fit(same, n_levels=2, n_codes=3, seed=0)
+    assert np.allclose(model.decode(model.encode(same)), same)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"points": np.full((4, 2), np.nan)}, "not finite"),
+        ({"points": np.zeros((0, 2))}, "not empty"),
+        ({"n_codes": 5}, "n_codes is 5"),
+        ({"n_levels": 0}, "n_levels is 0"),
+        ({"trainer": "guess"}, "trainer is 'guess'"),
+        ({"trainer": "faiss", "n_codes": 3}, "power of two"),
+    ],
+)
+def test_bad_training_is_named(change, message) -> None:
+    options = {"points": np.eye(4), "n_levels": 2, "n_codes": 2, "seed": 0} | change
+    with pytest.raises(ValueError, match=message):
+        ResidualTokenizer.fit(options.pop("points"), **options)
+
+
+def test_bad_use_is_named() -> None:
+    model = ResidualTokenizer.fit(np.eye(4), n_levels=2, n_codes=2, seed=0)
+    with pytest.raises(ValueError, match="3 dimensions, expected 4"):
+        model.encode(np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="beam is 0"):
+        model.encode_faiss(np.eye(4), beam=0)
+    with pytest.raises(ValueError, match="three axes"):
+        ResidualTokenizer(np.zeros((2, 2)))
+
+
+def test_embeddings_are_cached_by_content(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tokenizer, "CACHE", tmp_path)
+    texts = ["a red apple", "a green apple", "a steam engine"]
+    first = tokenizer.embed(texts)
+    assert first.shape == (3, 384)
+    assert (first * tokenizer.GRID == np.rint(first * tokenizer.GRID)).all()
+    assert np.abs((first**2).sum(axis=1) - 1).max() < 0.05
+    near, far = first[0] @ first[1], first[0] @ first[2]
+    assert near > far
+    (file,) = (tmp_path / "embeddings").iterdir()
+    calls = []
+    monkeypatch.setattr(tokenizer, "_minilm", lambda texts: calls.append(texts))
+    assert (tokenizer.embed(texts) == first).all()
+    assert calls == []
+    assert file.suffix == ".npy"
+
+
+def test_bad_texts_are_named() -> None:
+    with pytest.raises(ValueError, match="no text"):
+        tokenizer.embed([])
+    with pytest.raises(ValueError, match="text 1 is ' '"):
+        tokenizer.embed(["a", " "])
+
+
+def test_films() -> None:
+    table = tokenizer.films()
+    assert table["movieId"].is_monotonic_increasing
+    assert table["text"][0] == "Toy Story. Genres: Adventure, Animation, Children, Comedy, Fantasy"
+    assert tokenizer.genre_sets(table).any(axis=1).all()
+    with pytest.raises(ValueError, match="no film has so many"):
+        tokenizer.films(10**6)
