@@ -203,6 +203,8 @@ class ResidualTokenizer:
             quantiser = faiss.ResidualQuantizer(table.shape[1], n_levels, _bits(n_codes))
             quantiser.cp.seed = seed
             quantiser.cp.niter = steps
+            # Books trained for a beam of five, the default, are bad when codes are chosen greedily.
+            quantiser.max_beam_size = 1
             quantiser.train(np.ascontiguousarray(table, np.float32))
             books = faiss.vector_to_array(quantiser.codebooks)
             return cls(books.reshape(n_levels, n_codes, -1).astype(np.float64))
