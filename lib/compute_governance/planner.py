@@ -71,7 +71,7 @@ FLAT, HIERARCHICAL, PIPELINE = 0, 1, 2
 GROUP_SIZES = (4, 8, 10, 12, 14, 16, 18, 20, 24, 32)
 """Nodes a group that hierarchical mode may use."""
 
-# Billions of parameters, in the published generator's order of magnitude steps.
+# Billions of parameters: the grid of the published table generator.
 _BILLIONS = (
     (0.5, 1, 2, 5, 10, 25, 28, 30, 32, 35, 40, 45, 50, 60, 70, 78, 85, 91, 92, 100),
     (110, 120, 130, 140, 150, 155, 160, 165, 170, 172, 175, 178, 180, 185, 195, 200),
@@ -229,6 +229,11 @@ class Assumptions:
                 raise ValueError(
                     f"{one.name} is {getattr(self, one.name)!r}; expected positive numbers"
                 )
+        for key in ("tail", "quality_shift"):
+            if not np.isfinite(np.asarray(getattr(self, key), dtype=float)).all():
+                raise ValueError(f"{key} is {getattr(self, key)!r}; expected finite numbers")
+        if np.min(self.tail) < 0:
+            raise ValueError(f"tail is {self.tail!r}; expected at least 0")
         if self.quality not in COMPRESSION_QUALITY:
             raise ValueError(
                 f"quality is {self.quality!r}; expected one of {', '.join(COMPRESSION_QUALITY)}"

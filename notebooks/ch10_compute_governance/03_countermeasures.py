@@ -336,6 +336,23 @@ bare = best[np.isinf(best["mem_gb"])].set_index("h100_eq")["cost_usd"]
 ledger.report("ch10.ours.frontier.four", bare[4.0] / bare[16.0])
 
 # %% [markdown]
+# ## The published ratings, and what a model can say
+#
+# | measure | non-state | state | what this notebook adds |
+# |---|---|---|---|
+# | lower compute threshold | low to medium | none | cheaper at 4 on C_local; doubles on C_quality |
+# | memory threshold | low to medium | none | no burden down to 640 GB; doubles cost on C_quality only |
+# | bandwidth caps | none | none | a factor of four at 10 Mbit/s, ninety in the published search |
+# | chip tracking | medium to high | low | leads in one draw of six |
+# | whistleblowing | medium to high | not rated | leads in small plans; one anchor for the rate |
+# | financial monitoring | not rated | medium | leads in one draw of eight |
+# | attestation | high | low | nothing: no rate to assume |
+# | watching all networks | rejected | rejected | follows from the base rate alone |
+#
+# The ratings are the author's. The last column holds under the priors above,
+# which are ours.
+
+# %% [markdown]
 # ## To play with
 #
 # Every point is a branch-wise search. Move the threshold on C_local and

@@ -220,6 +220,10 @@ def test_bad_networks_and_assumptions():
         Network(latency_s=math.nan)
     with pytest.raises(ValueError, match="mfu is"):
         Assumptions(mfu=np.array([0.4, math.nan]))
+    with pytest.raises(ValueError, match="tail is"):
+        Assumptions(tail=-0.1)
+    with pytest.raises(ValueError, match="quality_shift is nan"):
+        Assumptions(quality_shift=math.nan)
     with pytest.raises(ValueError, match="quality is 'good'"):
         Assumptions(quality="good")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="compression is"):
