@@ -16,7 +16,7 @@ Each telling is a `Records`, so that the same exports, questions and checks appl
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from lib.robot_provenance.record import (
     Activity,
     Entity,
     Generation,
+    Quantity,
     Records,
     Usage,
     coarsen,
@@ -113,17 +114,18 @@ def tables(folder: Path, campaign: str) -> Records:
     """
     table = pd.read_csv(Path(folder) / "metrics.csv")
     activities = {}
-    for row in table.itertuples():
-        name = f"{base_iri(campaign)}.prov/{row.run}/row-TestExecution"
+    for row in table.to_dict("records"):
+        run, outcome = str(row["run"]), str(row["outcome"])
+        name = f"{base_iri(campaign)}.prov/{run}/row-TestExecution"
         activities[name] = Activity(
             name,
             "TestExecution",
-            f"run {row.run}",
-            str(row.run),
+            f"run {run}",
+            run,
             attributes={
-                "seed": int(row.seed),
-                "outcome": str(row.outcome),
-                "success": row.outcome == "success",
+                "seed": int(row["seed"]),
+                "outcome": outcome,
+                "success": outcome == "success",
             },
         )
     return Records(campaign, {}, {}, {}, activities, (), (), (), (), (), ())
@@ -186,6 +188,7 @@ def scan(folder: Path, campaign: str) -> Records:
     activities: dict[str, Activity] = {}
     usages: list[Usage] = []
     generations: list[Generation] = []
+    quantities: list[Quantity] = []
     for place in sorted((folder / "runs").glob("[!.]*")):
         entry = json.loads((place / "scenario.json").read_text(encoding="utf-8"))
         result = json.loads((place / "result.json").read_text(encoding="utf-8"))
@@ -208,6 +211,11 @@ def scan(folder: Path, campaign: str) -> Records:
                 attributes={"scenario": entry["name"], "scenario_digest": entry["digest"]},
             )
         )
+        noise, length = entry["content"]["noise_std"], result["metrics"]["path_length_m"]
+        quantities.append(Quantity(scenario.id, "noise_std", noise, "m"))
+        if length is not None:
+            told = by_path[own + "result.json"]
+            quantities.append(Quantity(told.id, "path_length", length, "m"))
         members = {path: one for path, one in by_path.items() if path.startswith(own + "bag/")}
         sums = {path.removeprefix(own + "bag/"): one.sha256 for path, one in members.items()}
         whole = digest_folder(sums)
@@ -242,7 +250,7 @@ def scan(folder: Path, campaign: str) -> Records:
         (),
         (),
         (),
-        (),
+        tuple(quantities),
     )
 
 
@@ -278,20 +286,56 @@ def designs(folder: Path, records: Records) -> dict[str, Records]:
 
 
 def shuffled(records: Records, seed: int) -> Records:
-    """Return records whose usages and generations point to random entities: a broken recorder."""
+    """Return records whose links all lead to random things: a broken recorder, for the control.
+
+    Entities, activities and their plain values stay as they are; what was used, generated, a
+    member, associated, attributed or referred to is exchanged at random; derivations are dropped.
+    """
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(records.usages))
-    used = [records.usages[i].entity for i in order]
-    turn = rng.permutation(len(records.generations))
-    made = [records.generations[i].entity for i in turn]
+
+    def mixed(values: Sequence[Any]) -> list[Any]:
+        return [values[i] for i in rng.permutation(len(values))]
+
+    entities = records.entities
+    members = mixed([one.members for one in entities.values()])
+    links = mixed([_links(one) for one in entities.values()])
     return replace(
         records,
-        usages=tuple(replace(u, entity=e) for u, e in zip(records.usages, used, strict=True)),
+        entities={
+            name: replace(
+                one,
+                members=members[i],
+                attributes={k: v for k, v in one.attributes.items() if k not in _LINKS} | links[i],
+            )
+            for i, (name, one) in enumerate(entities.items())
+        },
+        usages=tuple(
+            replace(one, entity=entity)
+            for one, entity in zip(
+                records.usages, mixed([u.entity for u in records.usages]), strict=True
+            )
+        ),
         generations=tuple(
-            replace(g, entity=e) for g, e in zip(records.generations, made, strict=True)
+            replace(one, entity=entity)
+            for one, entity in zip(
+                records.generations, mixed([g.entity for g in records.generations]), strict=True
+            )
+        ),
+        associations=tuple(
+            replace(one, activity=activity)
+            for one, activity in zip(
+                records.associations, mixed([a.activity for a in records.associations]), strict=True
+            )
         ),
         derivations=(),
     )
+
+
+_LINKS = ("references", "attributed_to")
+
+
+def _links(entity: Entity) -> dict[str, Any]:
+    return {k: v for k, v in entity.attributes.items() if k in _LINKS}
 
 
 def by_activity(records: Records) -> set[tuple[str, str]]:

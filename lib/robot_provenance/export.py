@@ -61,6 +61,8 @@ TIME = str(XSD.dateTime)
 _SIZE = str(XSD.nonNegativeInteger)
 
 _ATTRIBUTES = {"seed": "vars:seed", "success": "robovast:TestResult#success"}
+_LINKS = {"references": "dcterms:references", "attributed_to": "prov:wasAttributedTo"}
+"""Attributes whose value is the IRI of something else."""
 _VARIATIONS = ("PathVariation", "ObstacleVariation", "ParameterVariation")
 _TYPE = iri("rdf:type")
 
@@ -199,7 +201,10 @@ def _entity(entity: Entity) -> Iterator[Statement]:
     if entity.general:
         yield entity.id, _p("prov:specializationOf"), entity.general, "iri"
     for name, value in entity.attributes.items():
-        yield entity.id, attribute_iri(name), *_literal(value)
+        if name in _LINKS:
+            yield entity.id, _p(_LINKS[name]), str(value), "iri"
+        else:
+            yield entity.id, attribute_iri(name), *_literal(value)
 
 
 def _activity(activity: Activity) -> Iterator[Statement]:
@@ -537,8 +542,14 @@ def _prov_entities(
         row += [("prov:location", Identifier(entity.location))] if entity.location else []
         row += [("rp:path", entity.path)] if entity.path else []
         row += [("rp:sha256", entity.sha256)] if entity.sha256 else []
-        row += [(name(attribute_iri(k)), _prov_value(v)) for k, v in entity.attributes.items()]
+        for key, value in entity.attributes.items():
+            if key == "references":
+                row.append(("dcterms:references", Identifier(str(value))))
+            elif key not in _LINKS:
+                row.append((name(attribute_iri(key)), _prov_value(value)))
         document.entity(name(entity.id), row + extra[entity.id])
+        if "attributed_to" in entity.attributes:
+            document.attribution(name(entity.id), name(str(entity.attributes["attributed_to"])))
         if entity.sha256:
             contents[entity.sha256] = entity.bytes
     for digest, size in contents.items():

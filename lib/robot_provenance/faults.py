@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -39,7 +39,18 @@ from lib.robot_provenance.record import (
 )
 from lib.robot_provenance.vocabulary import file_iri
 
-__all__ = ["FAULTS", "OURS", "PEERS", "TOOLS", "Fault", "Sample", "find", "inspect", "plant"]
+__all__ = [
+    "AUTHORS",
+    "FAULTS",
+    "OURS",
+    "PEERS",
+    "TOOLS",
+    "Fault",
+    "Sample",
+    "find",
+    "inspect",
+    "plant",
+]
 
 OURS: tuple[str, ...] = ("audit", "constraints", "clock", "shapes", "replay")
 PEERS: tuple[str, ...] = (
@@ -47,9 +58,11 @@ PEERS: tuple[str, ...] = (
     "crate, REQUIRED",
     "crate, RECOMMENDED",
     "prov unified()",
-    "authors' shapes",
 )
-TOOLS: tuple[str, ...] = OURS + PEERS
+AUTHORS = "authors' shapes"
+"""A peer that needs the authors' released file."""
+
+TOOLS: tuple[str, ...] = (*OURS, *PEERS)
 
 HOUR = timedelta(hours=1)
 
@@ -484,7 +497,10 @@ def _checksums(folder: Path) -> dict[str, str]:
 
 
 def inspect(
-    sample: Sample, original: Mapping[str, str], tools: Iterable[str] = TOOLS
+    sample: Sample,
+    original: Mapping[str, str],
+    tools: Iterable[str] = TOOLS,
+    shapes: Path | None = None,
 ) -> dict[str, frozenset[str]]:
     """Let tools look at a sample.
 
@@ -495,6 +511,8 @@ def inspect(
         Checksums by path, from before the fault; what the checksum list holds.
     tools : iterable of str
         Of `TOOLS`.
+    shapes : Path, optional
+        The authors' shapes, where their tool is among `tools`.
 
     Returns
     -------
@@ -514,7 +532,7 @@ def inspect(
             f"{one.code} {one.message} {' '.join(one.statements)}"
             for one in _constraints(sample).clock
         ],
-        "shapes": lambda: _shacl(sample, "ours"),
+        "shapes": lambda: _shacl(sample, validation.SHAPES, "none"),
         "replay": lambda: _replays(sample),
         "checksum list": lambda: (
             [
@@ -527,7 +545,7 @@ def inspect(
         "crate, REQUIRED": lambda: _crate(sample, "REQUIRED"),
         "crate, RECOMMENDED": lambda: _crate(sample, "RECOMMENDED"),
         "prov unified()": lambda: _unified(sample),
-        "authors' shapes": lambda: _shacl(sample, "authors"),
+        AUTHORS: lambda: _shacl(sample, shapes or validation.SHAPES, "rdfs"),
     }
     return {tool: frozenset(ask[tool]()) for tool in tools}
 
@@ -536,10 +554,8 @@ def _constraints(sample: Sample) -> constraints.Report:
     return constraints.check(export.to_prov(sample.records))
 
 
-def _shacl(sample: Sample, shapes: Any) -> list[str]:
-    report = validation.shacl(
-        export.to_rdf(sample.records), shapes, inference="rdfs" if shapes == "authors" else "none"
-    )
+def _shacl(sample: Sample, shapes: Path, inference: Literal["none", "rdfs"]) -> list[str]:
+    report = validation.shacl(export.to_rdf(sample.records), shapes, inference=inference)
     return [f"{one.check} {one.subject} {one.message}" for one in report.findings]
 
 
@@ -597,6 +613,7 @@ class _Task:
     tools: tuple[str, ...]
     original: tuple[tuple[str, str], ...]
     records: Records | None = None
+    shapes: Path | None = None
 
 
 def _look(task: _Task) -> dict[str, Any]:
@@ -612,7 +629,7 @@ def _look(task: _Task) -> dict[str, Any]:
         if fault is not None and fault.level == "forgery":
             # Who rewrites everything rewrites the list of checksums too.
             original = _checksums(sample.folder)
-        return {"fault": task.fault, "said": inspect(sample, original, task.tools)}
+        return {"fault": task.fault, "said": inspect(sample, original, task.tools, task.shapes)}
 
 
 def find(
@@ -622,6 +639,7 @@ def find(
     other: str,
     tools: tuple[str, ...] = TOOLS,
     records: Records | None = None,
+    shapes: Path | None = None,
     jobs: int = 2,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Plant every fault, one at a time, and see who finds it.
@@ -636,6 +654,8 @@ def find(
         Of `TOOLS`.
     records : Records, optional
         Another telling of the campaign, whose checks are to be judged.
+    shapes : Path, optional
+        The authors' shapes; then they are one more tool.
     jobs : int
         Processes.
 
@@ -648,8 +668,10 @@ def find(
     """
     folder = Path(folder)
     original = tuple(_checksums(folder).items())
+    if shapes is not None:
+        tools = (*tools, AUTHORS)
     tasks = [
-        _Task(folder, name, victim, other, tools, original, records)
+        _Task(folder, name, victim, other, tools, original, records, shapes)
         for name in ("", *(one.id for one in FAULTS))
     ]
     told = {

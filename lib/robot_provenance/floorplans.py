@@ -8,19 +8,46 @@ in the way, noise, a blind lidar, a tour that is too long, and faulty scenarios.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from lib.robot_provenance.campaign import Box, Pose, Scenario
 from lib.robot_provenance.maps import FREE, OCCUPIED, UNKNOWN, Grid
 
-__all__ = ["FloorPlan", "Room", "default_campaign", "generate", "plan"]
+__all__ = [
+    "MODELS",
+    "FloorPlan",
+    "Room",
+    "default_campaign",
+    "drawn",
+    "generate",
+    "layout",
+    "plan",
+]
 
 RESOLUTION = 0.05
 WALL = 2
 """Thickness in cells."""
+
+EDGE = WALL + 3
+"""Cells from the edge of the grid to the first room."""
+
+MODELS: dict[str, dict[str, Any]] = {
+    name: {"seed": seed, "door_widths": widths, "n_rooms": 3, "corridor": 1.6}
+    for seed, (name, widths) in enumerate(
+        {
+            "wide": [0.9, 1.0],
+            "middle": [0.6, 0.7],
+            "narrow": [0.45, 0.5],
+            "closed": [0.25, 0.3],
+        }.items(),
+        1,
+    )
+}
+"""The floor-plan models of the embedded campaign, widths in m."""
 
 
 @dataclass(frozen=True)
@@ -103,53 +130,111 @@ def plan(
     >>> len(drawn.rooms), drawn.grid.digest == plan(1).grid.digest
     (6, True)
     """
-    widths = np.asarray(door_widths, float)
+    return drawn(layout({"seed": seed, "door_widths": door_widths, "n_rooms": n_rooms,
+                         "corridor": corridor}), f"floor plan {seed}")  # fmt: skip
+
+
+def layout(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn a floor-plan model into a graph: which rooms lie where, and which door leads to each.
+
+    Parameters
+    ----------
+    model : mapping
+        ``seed``, ``door_widths``, ``n_rooms`` and ``corridor``, as for `plan`.
+
+    Returns
+    -------
+    dict
+        Whole cells of ``resolution`` m: ``height``, ``width``, ``corridor`` (first and last row,
+        first and last column) and ``rooms`` (``bottom``, ``depth``, ``left``, ``width``; ``wall``,
+        ``door``, ``opening``: first row of its wall, first column and width of its door).
+
+    Raises
+    ------
+    ValueError
+        If a value is out of range.
+    """
+    widths = np.asarray(model["door_widths"], float)
+    n_rooms, corridor = model["n_rooms"], model["corridor"]
     if (
         widths.size == 0
         or not np.isfinite(widths).all()
         or widths.min() < 0.1
         or widths.max() > 1.5
     ):
-        raise ValueError(f"door_widths are {list(door_widths)}, expected 0.1 to 1.5 m")
+        raise ValueError(f"door_widths are {list(widths)}, expected 0.1 to 1.5 m")
     if not 1 <= n_rooms <= 20:
         raise ValueError(f"n_rooms is {n_rooms}, expected 1 to 20")
     if not 0.5 <= corridor <= 10:
         raise ValueError(f"corridor is {corridor}, expected 0.5 to 10 m")
-    rng = np.random.default_rng([seed, 7])
-    room_width = _cells(rng.uniform(3.0, 3.8))
-    depths = [_cells(rng.uniform(2.6, 3.4)) for _ in range(2)]
-    hall = _cells(corridor)
+    rng = np.random.default_rng([model["seed"], 7])
+
+    def cell(metres: float) -> int:
+        return round(float(metres) / RESOLUTION)
+
+    room_width = cell(rng.uniform(3.0, 3.8))
+    depths = [cell(rng.uniform(2.6, 3.4)) for _ in range(2)]
+    hall = cell(corridor)
     inner = n_rooms * room_width + (n_rooms - 1) * WALL
-    edge = WALL + 3
-    low = edge + depths[0] + WALL  # first row of the corridor
-    height = low + hall + WALL + depths[1] + edge
-    width = inner + 2 * edge
-    cells = np.full((height, width), UNKNOWN, np.int8)
-    cells[3:-3, 3:-3] = OCCUPIED
-    cells[low : low + hall, edge : edge + inner] = FREE
+    low = EDGE + depths[0] + WALL  # first row of the corridor
     rooms = []
     for bottom, depth, wall in (
-        (edge, depths[0], low - WALL),
+        (EDGE, depths[0], low - WALL),
         (low + hall + WALL, depths[1], low + hall),
     ):
         for i in range(n_rooms):
-            left = edge + i * (room_width + WALL)
-            cells[bottom : bottom + depth, left : left + room_width] = FREE
-            wide = _cells(rng.choice(widths))
+            left = EDGE + i * (room_width + WALL)
+            wide = cell(rng.choice(widths))
             door = left + int(rng.integers(6, room_width - wide - 5))
-            cells[wall : wall + WALL, door : door + wide] = FREE
-            # Walls, then the middle of the door, then its width; in cells until here.
-            drawn: tuple[float, ...] = (left, bottom, left + room_width, bottom + depth)
-            drawn += (door + wide / 2, wall + WALL / 2, wide)
-            rooms.append(Room(*(round(v * RESOLUTION, 9) for v in drawn)))
-    grid = Grid(cells, RESOLUTION, (0.0, 0.0), source=f"floor plan {seed}")
-    rectangle = (edge, low, edge + inner, low + hall)
-    x0, y0, x1, y1 = (round(v * RESOLUTION, 9) for v in rectangle)
+            rooms.append(
+                {
+                    "bottom": bottom,
+                    "depth": depth,
+                    "left": left,
+                    "width": room_width,
+                    "wall": wall,
+                    "door": door,
+                    "opening": wide,
+                }
+            )
+    return {
+        "resolution": RESOLUTION,
+        "height": low + hall + WALL + depths[1] + EDGE,
+        "width": inner + 2 * EDGE,
+        "corridor": [low, low + hall, EDGE, EDGE + inner],
+        "rooms": rooms,
+    }
+
+
+def drawn(graph: Mapping[str, Any], source: str = "") -> FloorPlan:
+    """Draw a floor-plan graph as an occupancy grid.
+
+    Parameters
+    ----------
+    graph : mapping
+        From `layout`.
+    source : str
+        Name of the grid.
+    """
+    cells = np.full((graph["height"], graph["width"]), UNKNOWN, np.int8)
+    cells[3:-3, 3:-3] = OCCUPIED
+    low, high, first, last = graph["corridor"]
+    cells[low:high, first:last] = FREE
+
+    def metres(*values: float) -> list[float]:
+        return [round(v * graph["resolution"], 9) for v in values]
+
+    rooms = []
+    for one in graph["rooms"]:
+        bottom, left, wall, door = one["bottom"], one["left"], one["wall"], one["door"]
+        top, right = bottom + one["depth"], left + one["width"]
+        cells[bottom:top, left:right] = FREE
+        cells[wall : wall + WALL, door : door + one["opening"]] = FREE
+        middle = (door + one["opening"] / 2, wall + WALL / 2, one["opening"])
+        rooms.append(Room(*metres(left, bottom, right, top, *middle)))
+    grid = Grid(cells, graph["resolution"], (0.0, 0.0), source=source)
+    x0, y0, x1, y1 = metres(first, low, last, high)
     return FloorPlan(grid, tuple(rooms), (x0, y0, x1, y1))
-
-
-def _cells(metres: float) -> int:
-    return round(float(metres) / RESOLUTION)
 
 
 def generate(
@@ -178,12 +263,7 @@ def default_campaign() -> tuple[dict[str, Grid], list[Scenario]]:
     >>> len(grids), len(scenarios)
     (4, 24)
     """
-    plans = {
-        "maps/wide.yaml": plan(1, (0.9, 1.0)),
-        "maps/middle.yaml": plan(2, (0.6, 0.7)),
-        "maps/narrow.yaml": plan(3, (0.45, 0.5)),
-        "maps/closed.yaml": plan(4, (0.25, 0.3)),
-    }
+    plans = {f"maps/{name}.yaml": plan(**model) for name, model in MODELS.items()}
     grids = {name: drawn.grid for name, drawn in plans.items()}
     scenarios: list[Scenario] = []
 

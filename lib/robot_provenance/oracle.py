@@ -109,7 +109,10 @@ def read(folder: Path) -> Truth:
             ]
             for graph in graphs
         },
-        exports=[f.relative_to(folder).as_posix() for f in sorted(folder.glob("provenance.*"))],
+        exports=[
+            f.relative_to(folder).as_posix()
+            for f in sorted([*folder.glob("provenance.*"), *folder.glob("ro-crate-metadata.json")])
+        ],
     )
 
 
@@ -172,7 +175,9 @@ def truth(campaign: Truth) -> dict[str, list[Row]]:
         ],
         "O1": [(digest_file(c.folder / r.pgm), r.name) for r in runs],
         "O2": [(file,) for file in _upstream(c)],
-        "O3": [(r.pgm, r.path("result.json")) for r in runs],
+        "O3": [
+            (image, r.path("result.json")) for r in runs for image in (r.pgm, *_originals(c, r.pgm))
+        ],
         "O4": [
             (r.name, r.result["outcome"], str(r.entry["seed"]))
             for r in runs
@@ -219,7 +224,15 @@ def _upstream(c: Truth) -> set[str]:
     found = {"campaign.json", c.vast, c.osc, *c.models, *c.maps} - {""}
     for r in c.runs:
         found |= {r.path("scenario.json"), r.path("result.json"), r.yaml, r.pgm}
+        found |= _originals(c, r.yaml) | _originals(c, r.pgm)
     return found
+
+
+def _originals(c: Truth, copy: str) -> set[str]:
+    """Return the generated map files of which a map of the campaign is a copy, byte by byte."""
+    digest = digest_file(c.folder / copy)
+    files = [file for group in c.maps.values() for file in group]
+    return {file for file in files if digest_file(c.folder / file) == digest}
 
 
 def lineage(campaign: Truth) -> set[tuple[str, str]]:

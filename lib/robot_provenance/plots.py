@@ -30,7 +30,7 @@ __all__ = [
 # Index 0 is unknown, 1 free, 2 occupied: the cells' values plus one.
 _GROUND = ListedColormap(["#e2e2e2", "#ffffff", "#4d4d4d"])
 
-_OUTCOME_COLORS = dict(
+_OUTCOME_COLORS: dict[str, str] = dict(
     zip(
         OUTCOMES,
         [
@@ -44,7 +44,7 @@ _OUTCOME_COLORS = dict(
         strict=True,
     )
 )
-_HATCHES = dict(zip(OUTCOMES, ["", "//", "\\\\", "..", "xx", "--"], strict=True))
+_HATCHES: dict[str, str] = dict(zip(OUTCOMES, ["", "//", "\\\\", "..", "xx", "--"], strict=True))
 
 
 def _corners(box: Box) -> np.ndarray:

@@ -300,11 +300,8 @@ def answer(graph: rdflib.Graph | pyoxigraph.Store, question: Question) -> list[R
     >>> answer(rdflib.Graph(), OURS[0])
     []
     """
+    result: Any = graph.query(question.query)
+    keys: Sequence[Any] = question.columns
     if isinstance(graph, rdflib.Graph):
-        rows = (
-            [row[i] for i in range(len(question.columns))] for row in graph.query(question.query)
-        )  # type: ignore[index]
-    else:
-        solutions = graph.query(question.query)
-        rows = ([row[name] for name in question.columns] for row in solutions)  # type: ignore[index,union-attr]
-    return sorted(tuple(_plain(value) for value in row) for row in rows)
+        keys = range(len(question.columns))
+    return sorted(tuple(_plain(row[key]) for key in keys) for row in result)

@@ -1169,7 +1169,7 @@ def coarsen(records: Records, granularity: Granularity, *, derivations: bool = T
     for one in records.activities.values():
         if granularity == "run":
             scope, _, _ = one.id.rpartition("/")
-            name = f"{scope}/RunExecution" if one.run else one.id
+            name = f"{scope}/TestExecution" if one.run else one.id
         else:
             name = f"{records.base}.prov/campaign/{one.kind}"
         into[one.id] = name
@@ -1222,7 +1222,7 @@ def _merge(name: str, group: list[Activity], granularity: Granularity) -> Activi
             attributes |= one.attributes
     return Activity(
         name,
-        "RunExecution" if granularity == "run" else group[0].kind,
+        "TestExecution" if granularity == "run" else group[0].kind,
         f"run {group[0].run}" if granularity == "run" else f"{group[0].kind}, all",
         group[0].run if granularity == "run" else "",
         min(starts, default=None),

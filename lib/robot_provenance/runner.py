@@ -406,6 +406,8 @@ def _source(recorder: Recorder, file: Path, source: str, name: str = "", kind: s
     guessed = {".py": "Software", ".vast": "VastConfiguration", ".osc": "AbstractScenario"}
     guessed |= {".yaml": "MapMetadata", ".pgm": "OccupancyGrid", ".fpm": "FloorPlanModel"}
     chosen = kind or guessed.get(file.suffix, "File")
+    if file.resolve().is_relative_to(recorder.root.resolve()):
+        return recorder.file(file, kind=chosen)
     return recorder.file(file, kind=chosen, source=source, name=name or file.name)
 
 
@@ -797,6 +799,8 @@ def publish(folder: Path) -> dict[str, Path]:
         with recorder.activity(
             "PostprocessingGraph", "graphs and crate", agent=agents["lib.robot_provenance"]
         ) as step:
+            if (folder / TABLE).is_file():
+                step.used(folder / TABLE, kind="Metrics", role="metrics")
             texts = (
                 export.to_ntriples(records),
                 json.dumps(export.to_jsonld(records), ensure_ascii=False, indent=1),

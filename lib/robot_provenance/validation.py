@@ -19,8 +19,6 @@ from typing import Any, Literal
 
 import rdflib
 
-from lib.core import data
-
 __all__ = [
     "CONTEXT_FILES",
     "CrateReport",
@@ -222,6 +220,7 @@ class ShaclReport:
     ----------
     conforms : bool
     shapes : str
+        Name of the file.
     inference : str
     findings : tuple of Finding
         One a violated constraint and focus node.
@@ -234,13 +233,8 @@ class ShaclReport:
 
 
 @functools.cache
-def _shapes(shapes: str) -> rdflib.Graph:
-    if shapes == "ours":
-        return rdflib.Graph().parse(SHAPES, format="turtle")
-    if shapes == "authors":
-        file = data.path("robovast_shapes", "prov.shacl.ttl")
-        return rdflib.Graph().parse(file, format="turtle")
-    raise ValueError(f"shapes is {shapes!r}, expected 'ours' or 'authors'")
+def _shapes(file: Path) -> rdflib.Graph:
+    return rdflib.Graph().parse(file, format="turtle")
 
 
 @functools.cache
@@ -272,7 +266,7 @@ def _ontology() -> rdflib.Graph:
 
 def shacl(
     graph: rdflib.Graph,
-    shapes: Literal["ours", "authors"] = "ours",
+    shapes: Path = SHAPES,
     *,
     inference: Literal["none", "rdfs"] = "none",
 ) -> ShaclReport:
@@ -282,9 +276,9 @@ def shacl(
     ----------
     graph : rdflib.Graph
         Left as it is.
-    shapes : {"ours", "authors"}
-        Ours (``shapes/robot-provenance.ttl``), or those that the authors release for PROV-O
-        (secorolab/metamodels, MPL-2.0, data set ``robovast_shapes``).
+    shapes : Path
+        A file of shapes in Turtle; ours by default. The authors' are at
+        `lib.robot_provenance.authors.authors_shapes`.
     inference : {"none", "rdfs"}
         Whether classes follow from PROV-O's domains, ranges and subclasses first.
 
@@ -296,8 +290,6 @@ def shacl(
     ------
     ValueError
         If the graph is empty, for an empty graph conforms to everything.
-    lib.core.data.MissingDataError
-        If the authors' shapes cannot be had.
     """
     import pyshacl
 
@@ -325,4 +317,4 @@ def shacl(
             )
         )
     findings.sort(key=lambda one: (one.subject, one.check, one.message))
-    return ShaclReport(bool(conforms), shapes, inference, tuple(findings))
+    return ShaclReport(bool(conforms), shapes.name, inference, tuple(findings))

@@ -94,6 +94,9 @@ ENTITY_KINDS: dict[str, Term] = {
         "scenarios:ConcreteScenario", "all parameters of one run", "application/json"
     ),
     "FloorPlanModel": Term("env:FloorPlanModel", "text of a floor plan", "text/plain"),
+    "FloorPlanGraph": Term(
+        "env:FloorPlanGraphModel", "which rooms lie where, and their doors", "application/json"
+    ),
     "OccupancyGrid": Term(
         "env:OccupancyGrid", "the cells of a map, as an image", "image/x-portable-graymap"
     ),
@@ -131,6 +134,9 @@ ENTITY_KINDS: dict[str, Term] = {
 
 ACTIVITY_KINDS: dict[str, Term] = {
     "ConfigGeneration": Term("robovast:ConfigGeneration", "concrete scenarios are made"),
+    "FloorPlanTransformation": Term(
+        "robovast:FloorPlanTransformation", "a graph from a floor-plan model"
+    ),
     "FloorPlanGeneration": Term("robovast:FloorPlanGeneration", "a map from a floor plan"),
     "PathVariation": Term("vars:PathVariation", "start and goals are set"),
     "ObstacleVariation": Term("vars:ObstacleVariation", "boxes are set"),
@@ -143,7 +149,6 @@ ACTIVITY_KINDS: dict[str, Term] = {
     "MapLoading": Term("rp:MapLoading", "a map is read, checked and copied into the campaign"),
     "Repair": Term("rp:Repair", "a reference that leads nowhere is replaced, with a reason"),
     "Acquisition": Term("rp:Acquisition", "a file enters the campaign unchanged"),
-    "RunExecution": Term("rp:RunExecution", "all steps of one run, told as one"),
     "NotebookExecution": Term("rp:NotebookExecution", "a notebook is executed"),
     "LedgerCollection": Term("rp:LedgerCollection", "verdicts are computed from stored outputs"),
     "FigureExtraction": Term("rp:FigureExtraction", "a picture is read out of a notebook"),

@@ -305,3 +305,15 @@ def test_the_authors_logical_scenarios():
         "rooms": (273, 343),
     }
     assert set(counts) - set(grids) == {"frontiers_brsu_building_c"}
+
+
+def test_a_dumped_campaign_reads_back(tmp_path):
+    from lib.robot_provenance.floorplans import default_campaign
+
+    _, scenarios = default_campaign()
+    file = tmp_path / "campaign.vast"
+    file.write_text(campaign.dump_vast(scenarios, "navigate.osc"), encoding="utf-8")
+    back = campaign.load_vast(file)
+    assert [one.name for one in back] == [one.name for one in scenarios]
+    for one, other in zip(back, scenarios, strict=True):
+        assert replace(one, map_digest=other.map_digest).digest == other.digest
