@@ -22,7 +22,8 @@ def node_table(
     hits: Mapping[str, npt.NDArray[np.bool_]],
     *,
     n_codes: int,
-    n_first: int = 24,
+    n_first: int = 12,
+    min_items: int = 1,
 ) -> pd.DataFrame:
     """Return teacher-forced accuracy at every node of the tree that test items pass through.
 
@@ -34,7 +35,10 @@ def node_table(
         For each predictor, where it is right about the code of each level.
     n_codes : int
     n_first : int
-        Keep the subtrees of this many first codes, those with most test items.
+        Keep the subtrees of this many first codes: the one with most test items, the one with
+        fewest, and between them by rank, evenly on a logarithmic scale.
+    min_items : int
+        Leave out nodes that fewer test items pass through.
 
     Returns
     -------
@@ -55,14 +59,16 @@ def node_table(
     for name, one in hits.items():
         if one.shape != table.shape:
             raise ValueError(f"{name}: hits have shape {one.shape}, expected {table.shape}")
-    if n_first < 1:
-        raise ValueError(f"n_first is {n_first}, expected at least 1")
+    if n_first < 1 or min_items < 1:
+        raise ValueError(f"n_first is {n_first} and min_items {min_items}, expected at least 1")
     order = np.lexsort(table.T[::-1])
     table = table[order]
     sorted_hits = {name: one[order] for name, one in hits.items()}
     count = np.bincount(table[:, 0], minlength=n_codes)
     # Most items first; of equals the lower code.
-    kept = np.lexsort((np.arange(n_codes), -count))[:n_first]
+    ranked = np.lexsort((np.arange(n_codes), -count))[: np.count_nonzero(count)]
+    ranks = np.rint(np.geomspace(1, len(ranked), min(n_first, len(ranked)))).astype(np.int64)
+    kept = ranked[np.unique(ranks) - 1]
     frames = []
     for length in range(1, table.shape[1]):
         _, start, number = np.unique(
@@ -83,7 +89,7 @@ def node_table(
         for name, one in sorted_hits.items():
             right = np.add.reduceat(one[:, length].astype(np.int64), start)
             frame[name] = right / number
-        frames.append(frame[np.isin(first, kept)])
+        frames.append(frame[np.isin(first, kept) & (number >= min_items)])
     return pd.concat(frames, ignore_index=True)
 
 
@@ -92,14 +98,16 @@ def tree_explorer(
     hits: Mapping[str, npt.NDArray[np.bool_]],
     *,
     n_codes: int,
-    n_first: int = 24,
+    n_first: int = 12,
+    min_items: int = 2,
 ) -> alt.VConcatChart:
     """Return the tree as a chart: choose a subtree above, see accuracies at its nodes below.
 
     Parameters
     ----------
-    targets, hits, n_codes, n_first
-        See `node_table`. The first predictor is shown at first.
+    targets, hits, n_codes, n_first, min_items
+        See `node_table`. The first predictor is shown at first. The page carries the data, about
+        90 bytes a node.
 
     Returns
     -------
@@ -109,15 +117,10 @@ def tree_explorer(
     """
     import altair as alt
 
-    nodes = node_table(targets, hits, n_codes=n_codes, n_first=n_first)
+    nodes = node_table(targets, hits, n_codes=n_codes, n_first=n_first, min_items=min_items)
     names = list(hits)
-    nodes[["left", "right", *names]] = nodes[["left", "right", *names]].round(3)
-    long = nodes.melt(
-        id_vars=["first", "length", "prefix", "items", "left", "right"],
-        value_vars=names,
-        var_name="who",
-        value_name="accuracy",
-    )
+    nodes[["left", "right"]] = nodes[["left", "right"]].round(3)
+    nodes[names] = nodes[names].round(2)
     who = alt.param(
         name="who",
         value=names[0],
@@ -133,13 +136,13 @@ def tree_explorer(
         scale=alt.Scale(domain=[0, 1], scheme="cividis"),
     )
     tip = ["prefix:N", "items:Q", alt.Tooltip("accuracy:Q", format=".2f")]
-    shown = alt.Chart(long).transform_filter("datum.who == who")
+    shown = alt.Chart(nodes).transform_calculate(accuracy="datum[who]")
     top = (
         shown.transform_filter("datum.length == 1")
         .mark_bar(cursor="pointer")
         .encode(
             x=alt.X("first:O", title="first code (click one)", sort="-y"),
-            y=alt.Y("items:Q", title="test items"),
+            y=alt.Y("items:Q", title="test items", scale=alt.Scale(type="sqrt")),
             color=colour,
             stroke=alt.condition(pick, alt.value("#1a1a1a"), alt.value(None)),
             strokeWidth=alt.value(2.5),

@@ -71,10 +71,10 @@ def test_node_table_counts_what_passes_through() -> None:
     assert nodes["a"].round(3).tolist() == [0.667, 0, 0.5, 1, 0]
     assert nodes["right"].round(3).tolist() == [1, 1, 0.667, 1, 1]
     assert node_table(targets, hits, n_codes=4, n_first=1)["first"].unique().tolist() == [0]
-    chart = tree_explorer(targets, hits, n_codes=4).to_dict()
+    chart = tree_explorer(targets, hits, n_codes=4, min_items=1).to_dict()
     assert "a" in str(chart["params"])
     for wrong, message in (({}, "no hits"), ({"a": hits["a"][:2]}, "hits have shape")):
         with pytest.raises(ValueError, match=message):
             node_table(targets, wrong, n_codes=4)
-    with pytest.raises(ValueError, match="n_first is 0"):
+    with pytest.raises(ValueError, match="n_first is 0 and"):
         node_table(targets, hits, n_codes=4, n_first=0)
