@@ -46,6 +46,7 @@ from lib.robot_provenance.vocabulary import base_iri, file_iri, place_iri
 __all__ = [
     "Score",
     "by_activity",
+    "cloned",
     "designs",
     "pairs",
     "questions_table",
@@ -283,6 +284,81 @@ def designs(folder: Path, records: Records) -> dict[str, Records]:
         "integrated, by run": coarsen(records, "run"),
         "integrated, by file": records,
     }
+
+
+def cloned(records: Records, n_runs: int) -> Records:
+    """Return records of a campaign of `n_runs` runs, each a clone of the first run's records.
+
+    Only for questions about the record itself: nothing was run.
+
+    Parameters
+    ----------
+    records : Records
+        With at least one run.
+    n_runs : int
+        At least one.
+    """
+    template = records.runs()[0]
+    mark = f"runs/{template}/"
+
+    def shared(text: str) -> bool:
+        return mark not in text
+
+    activities = {k: v for k, v in records.activities.items() if not v.run}
+    entities = {k: v for k, v in records.entities.items() if not _in_runs(k)}
+    keep = activities.keys()
+    usages = [u for u in records.usages if u.activity in keep and not _in_runs(u.entity)]
+    generations = [g for g in records.generations if g.activity in keep]
+    associations = [a for a in records.associations if a.activity in keep]
+    for i in range(n_runs):
+        own = f"runs/{template}-{i}/"
+
+        def to(text: str, own: str = own) -> str:
+            return text.replace(mark, own)
+
+        entities |= {
+            to(k): replace(
+                v, id=to(k), path=to(v.path), location=to(v.location),
+                members=tuple(map(to, v.members)),
+            )
+            for k, v in records.entities.items()
+            if not shared(k)
+        }  # fmt: skip
+        activities |= {
+            to(k): replace(v, id=to(k), run=f"{template}-{i}")
+            for k, v in records.activities.items()
+            if v.run == template
+        }
+        usages += [
+            replace(u, activity=to(u.activity), entity=to(u.entity))
+            for u in records.usages
+            if not shared(u.activity)
+        ]
+        generations += [
+            replace(g, activity=to(g.activity), entity=to(g.entity))
+            for g in records.generations
+            if not shared(g.activity)
+        ]
+        associations += [
+            replace(a, activity=to(a.activity), plan=to(a.plan))
+            for a in records.associations
+            if not shared(a.activity)
+        ]
+    return replace(
+        records,
+        entities=entities,
+        activities=activities,
+        usages=tuple(usages),
+        generations=tuple(generations),
+        associations=tuple(associations),
+        derivations=(),
+        communications=(),
+        quantities=(),
+    )
+
+
+def _in_runs(text: str) -> bool:
+    return "runs/" in text
 
 
 def shuffled(records: Records, seed: int) -> Records:

@@ -12,7 +12,7 @@ import json
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from lib.robot_provenance.record import (
 from lib.robot_provenance.runner import scenario_from
 from lib.robot_provenance.vocabulary import place_iri
 
-__all__ = ["Finding", "Replay", "ReplayError", "audit", "distinct", "replay", "run_of"]
+__all__ = ["Finding", "Replay", "ReplayError", "audit", "distinct", "replay", "run_of", "with_seed"]
 
 UNRECORDED = {LOG, "Snakefile", "ro-crate-metadata.json"}
 """Files that no record speaks of, since they hold the records or are made from them."""
@@ -381,6 +381,17 @@ def replay(folder: Path, run: str, records: Records | None = None) -> Replay:
     if told != again.outcome:
         differing.append(f"runs/{run}/result.json")
     return Replay(run, not differing, told, again.outcome, tuple(differing))
+
+
+def with_seed(records: Records, seed: int) -> Records:
+    """Return records in which every execution has another seed: the control of a replay."""
+    activities = {
+        name: replace(one, attributes=dict(one.attributes) | {"seed": seed})
+        if "seed" in one.attributes
+        else one
+        for name, one in records.activities.items()
+    }
+    return replace(records, activities=activities)
 
 
 def distinct(records: Records) -> pd.DataFrame:

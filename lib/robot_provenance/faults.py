@@ -47,6 +47,7 @@ __all__ = [
     "TOOLS",
     "Fault",
     "Sample",
+    "clean",
     "find",
     "inspect",
     "plant",
@@ -630,6 +631,16 @@ def _look(task: _Task) -> dict[str, Any]:
             # Who rewrites everything rewrites the list of checksums too.
             original = _checksums(sample.folder)
         return {"fault": task.fault, "said": inspect(sample, original, task.tools, task.shapes)}
+
+
+def clean(
+    folder: Path, *, victim: str, other: str, tools: tuple[str, ...] = OURS
+) -> dict[str, frozenset[str]]:
+    """Return what tools say of a campaign without a fault: false alarms, if anything."""
+    original = tuple(_checksums(Path(folder)).items())
+    said = _look(_Task(Path(folder), "", victim, other, tools, original))["said"]
+    found: dict[str, frozenset[str]] = said
+    return found
 
 
 def find(

@@ -145,9 +145,20 @@ boxes = [
     if "obstacle_configs" in g
     for c in g["obstacle_configs"]
 ]
-noise = [v for kind, g in steps if kind == "ParameterVariationList" for v in g["values"]]
+noise = [
+    v
+    for kind, g in steps
+    if kind == "ParameterVariationList"
+    for v in g["values"]
+]
 concrete = sum(one.n_concrete for one in random_paths)
-print(dict(environments), "| with random paths:", len(random_paths), "->", concrete)
+print(
+    dict(environments),
+    "| with random paths:",
+    len(random_paths),
+    "->",
+    concrete,
+)
 
 # %%
 names = ("hallways", "hospital", "office", "rooms", UNIVERSITY)
@@ -193,7 +204,11 @@ figures.show(
 # A door narrower than the robot lets nobody through; the same rooms with wider doors do.
 
 # %%
-closed = [one for one in scenarios if one.name in ("closed-one-room", "closed-two-rooms")]
+closed = [
+    one
+    for one in scenarios
+    if one.name in ("closed-one-room", "closed-two-rooms")
+]
 opened = floorplans.generate(4, (0.9, 1.0))
 wider = [replace(one, map_digest=opened.digest) for one in closed]
 through = [runs[one.name].outcome == "success" for one in closed]
@@ -225,7 +240,9 @@ table = run_campaign(
     repairs=resolved.repairs,
 )
 of = {one.name: one for one in chosen}
-table["map"] = [Path(of[n].map_file).parts[1].replace("_", " ") for n in table["scenario"]]
+table["map"] = [
+    Path(of[n].map_file).parts[1].replace("_", " ") for n in table["scenario"]
+]
 table["label"] = [label(n) for n in table["scenario"]]
 print(f"{len(table)} runs on {table['map'].nunique()} map folders")
 table["outcome"].value_counts().to_frame()

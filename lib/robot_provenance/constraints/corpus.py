@@ -23,7 +23,16 @@ from prov.model import ProvDocument, ProvException
 
 from lib.robot_provenance.constraints import Report, check
 
-__all__ = ["DISPUTED", "Case", "OrderCase", "load", "ordering_cases", "summary", "verdicts"]
+__all__ = [
+    "DISPUTED",
+    "Case",
+    "OrderCase",
+    "load",
+    "ordering_cases",
+    "summary",
+    "verdicts",
+    "without_uniqueness",
+]
 
 DISPUTED: Final[dict[str, str]] = {
     "usage-fail1": "PROV-CONSTRAINTS has no unique-usage: an activity may use an entity twice",
@@ -122,8 +131,9 @@ def verdicts(cases: list[Case] | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a case: name, source, labelled_valid, valid (label corrected), engine_rejects,
-        unified_rejects, codes (what the engine found), note (why a label is disputed).
+        One row a case: name, source, labelled_valid, valid (label corrected), adapted (see
+        `Case`), engine_rejects, unified_rejects, codes (what the engine found), note (why a label
+        is disputed).
     """
     rows = []
     for case in load() if cases is None else cases:
@@ -134,6 +144,7 @@ def verdicts(cases: list[Case] | None = None) -> pd.DataFrame:
                 "source": case.source,
                 "labelled_valid": case.labelled_valid,
                 "valid": case.valid,
+                "adapted": case.adapted,
                 "engine_rejects": not report.valid,
                 "unified_rejects": _unified_rejects(case.document),
                 "codes": " ".join(dict.fromkeys(v.code for v in report.violations)),
@@ -172,6 +183,16 @@ def summary(table: pd.DataFrame, sources: tuple[str, ...] = ("provtoolbox", "w3c
             "unified_false_alarms": int(good["unified_rejects"].sum()),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def without_uniqueness(table: pd.DataFrame) -> int:
+    """Count the rejected cases that are rejected for another reason than 22 to 29.
+
+    This is what an engine that merges nothing would be left with: the control of the corpus.
+    """
+    unique = {str(number) for number in range(22, 30)}
+    codes = table.loc[table["engine_rejects"], "codes"].str.split()
+    return int(sum(bool(set(found) - unique) for found in codes))
 
 
 @dataclass(frozen=True)
