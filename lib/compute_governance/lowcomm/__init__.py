@@ -5,13 +5,14 @@ modules below it: `wire` (exchanges and what they cost), `pool` (worker processe
 `strategies`, `training`, and `controls` (broken on purpose).
 """
 
-from lib.compute_governance.lowcomm.models import Inner, Quadratic, Transformer
+from lib.compute_governance.lowcomm.models import Cloud, Inner, Quadratic, Transformer
 from lib.compute_governance.lowcomm.pool import Pool, WorkerError
 from lib.compute_governance.lowcomm.strategies import DataParallel, DiLoCo, Gossip, Hierarchical
 from lib.compute_governance.lowcomm.training import CheckpointError, History, Settings, train
 
 __all__ = [
     "CheckpointError",
+    "Cloud",
     "DataParallel",
     "DiLoCo",
     "Gossip",

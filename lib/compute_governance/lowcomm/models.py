@@ -6,14 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.compute_governance.codecs import Shapes
 from lib.compute_governance.text import ALPHABET
 
-__all__ = ["Inner", "Model", "Quadratic", "Replica", "Transformer"]
+__all__ = ["Cloud", "Inner", "Model", "Quadratic", "Replica", "Transformer"]
 
 
 class Model(Protocol):
@@ -225,3 +227,18 @@ class Replica:
         parts = [(float(self.module(part)), len(part)) for part in torch.split(batch, 256)]
         self.flat.copy_(own)
         return sum(value * count for value, count in parts) / len(batch)
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Normal rows around the origin: what `Quadratic` is fitted to in tests."""
+
+    size: int = 8
+
+    def draw(self, seed: int, step: int, size: int) -> NDArray[np.float64]:
+        """Return the rows of one step, shape (size, self.size)."""
+        return np.random.default_rng((seed, step)).normal(size=(size, self.size))
+
+    def validation(self) -> NDArray[np.float64]:
+        """Return rows of their own, shape (64, self.size)."""
+        return np.random.default_rng(99).normal(size=(64, self.size))

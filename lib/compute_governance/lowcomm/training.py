@@ -376,10 +376,14 @@ class _Worker:
         return self.everyone.average(self.replica.flat)
 
     def judge(self) -> None:
-        average = self.average()
+        """Add the average's held-out loss to the curve; every worker looks at its share."""
+        average, link = self.average(), self.everyone
         if not self.curve or self.curve[-1][0] != self.step:
-            loss = self.replica.loss(average, self.held_out)
-            self.curve.append((self.step, loss))
+            share = self.held_out[link.members.index(link.rank) :: link.size]
+            total = self.replica.loss(average, share) * len(share) if len(share) else 0.0
+            parts = torch.tensor([total], dtype=torch.float64, device=average.device)
+            parts = link.average(parts) * link.size
+            self.curve.append((self.step, float(parts) / len(self.held_out)))
 
 
 def _saved(content: Any) -> io.BytesIO:

@@ -3,15 +3,16 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from lib.compute_governance.codecs import Fp16, Fp32, Int4, Int8, LowRank, TopK
 from lib.compute_governance.lowcomm import (
     CheckpointError,
+    Cloud,
     DataParallel,
     DiLoCo,
     Gossip,
@@ -24,7 +25,9 @@ from lib.compute_governance.lowcomm import (
     WorkerError,
     train,
 )
+from lib.compute_governance.lowcomm.audit import wire_audit
 from lib.compute_governance.lowcomm.controls import Disguised, WrongSign
+from lib.compute_governance.lowcomm.lab import Lab, interval, scale_of, slopes, token_share
 from lib.compute_governance.lowcomm.models import Replica
 from lib.compute_governance.lowcomm.strategies import pairs
 from lib.compute_governance.lowcomm.wire import loopback_bytes, socket_bytes
@@ -34,17 +37,6 @@ from lib.core.paths import ROOT
 MODEL = Transformer(width=16, layers=1, context=16)
 LINUX = pytest.mark.skipif(socket_bytes() is None, reason="TCP_INFO is read on Linux only")
 SGD = Inner("sgd", lr=0.5, warmup=0)
-
-
-@dataclass(frozen=True)
-class Points:
-    """Rows around one point."""
-
-    def draw(self, seed, step, size):
-        return np.random.default_rng((seed, step)).normal(size=(size, 8))
-
-    def validation(self):
-        return np.random.default_rng(99).normal(size=(64, 8))
 
 
 @pytest.fixture(scope="module")
@@ -132,11 +124,11 @@ def test_the_pseudo_gradient_points_downhill(pool):
     settings = Settings(Inner("sgd", lr=0.1, warmup=0))
 
     def loss(strategy):
-        history = train(Quadratic(), Points(), strategy, 4, 5, 3, settings, pool)
+        history = train(Quadratic(), Cloud(), strategy, 4, 5, 3, settings, pool)
         return history.loss
 
     start = Replica(Quadratic(), 3)
-    before = start.loss(start.flat, torch.from_numpy(Points().validation()).float())
+    before = start.loss(start.flat, torch.from_numpy(Cloud().validation()).float())
     assert loss(DiLoCo(5, 0.7, 0.0)) < before < loss(WrongSign(5, 0.7, 0.0))
 
 
@@ -188,6 +180,44 @@ def test_all_strategies_are_on_the_wire_as_claimed(pool):
     n = model.n_parameters
     everyone = train(model, corpus, DataParallel(), 4, 2, settings=Settings(batch=4), pool=pool)
     assert everyone.claimed == 2 * 2 * (3 / 4) * 4 * n
+
+
+@LINUX
+def test_the_audit_tells_honest_codecs_from_a_disguise(pool):
+    table = wire_audit(pool, {"int8": Int8(), "disguise": Disguised(Int8())}, [(128, 512)], 2)
+    assert table.loc["int8", "ratio"] == pytest.approx(1, abs=0.05)
+    assert table.loc["int8", "claimed"] == 2 * 3 * (128 * 512 + 4)
+    assert table.loc["disguise", "ratio"] > 3.5
+    assert (table["idle"] == 0).all()
+    with pytest.raises(ValueError, match="0 rounds"):
+        wire_audit(pool, {"int8": Int8()}, [(8,)], 0)
+
+
+# --- the laboratory ------------------------------------------------------------------------------
+
+
+def test_a_lab_remembers_runs_and_tunes_on_one_seed(pool, corpus):
+    lab = Lab(pool, MODEL, corpus, 10, Settings(batch=8))
+    table = lab.tune({"H = 5": lambda lr, m: DiLoCo(5, lr, m)}, 0, [(1.0, 0.0), (0.7, 0.9)])
+    best = table.loc["H = 5"].idxmin()
+    assert table.loc["H = 5"].min() == lab.run(DiLoCo(5, *best), 0).loss
+    assert lab.run(DiLoCo(5), 0) is lab.run(DiLoCo(5), 0)
+    row = lab.row(DiLoCo(5), (1, 2))
+    assert row["low"] <= row["loss"] <= row["high"]
+
+
+def test_shares_slopes_and_scales_by_hand():
+    curve = [(10, 4.0), (20, 3.0), (30, 3.5), (40, 2.0)]
+    assert token_share(curve, 2.0) == 1
+    assert token_share(curve, 1.0) == 1
+    assert token_share(curve, 3.0) in (0.5, 0.75)
+    with pytest.raises(ValueError, match="above the first judgement"):
+        token_share(curve, 4.5)
+    table = pd.DataFrame({0: [1.0, 1.5, 2.0], 1: [3.0, 3.0, 3.0]}, index=[1, 10, 100])
+    assert np.allclose(slopes(table), [0.5, 0.0])
+    assert scale_of([1, 2, 3], [2, 4, 6]) == pytest.approx(2)
+    with pytest.raises(ValueError, match="two or more finite"):
+        interval([1.0])
 
 
 def test_the_loopback_counter_reads_or_says_none():

@@ -1,0 +1,222 @@
+"""Experiments on small models: tuning, repeated runs, intervals, and fits to published formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from lib.compute_governance.lowcomm.models import Model
+from lib.compute_governance.lowcomm.pool import Pool
+from lib.compute_governance.lowcomm.strategies import Strategy
+from lib.compute_governance.lowcomm.training import Batches, History, Settings, train
+
+__all__ = ["GRID", "TEXTBOOK", "Lab", "interval", "scale_of", "slopes", "token_share"]
+
+Floats = NDArray[np.float64]
+
+TEXTBOOK = (0.7, 0.9)
+"""Outer rate and Nesterov momentum of the DiLoCo paper (arXiv 2311.08105)."""
+
+GRID: tuple[tuple[float, float], ...] = ((1.0, 0.0), (1.0, 0.3), (0.7, 0.5), TEXTBOOK)
+"""Outer steps tried on the validation seed."""
+
+
+def interval(values: Iterable[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Return the mean of a few runs and its t interval.
+
+    Parameters
+    ----------
+    values : iterable of float
+        One a seed, at least 2.
+    confidence : float
+        In (0, 1).
+
+    Returns
+    -------
+    tuple of float
+        Mean, low, high.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two values or one is not finite.
+
+    Examples
+    --------
+    >>> [round(x, 2) for x in interval([1.0, 2.0, 3.0])]
+    [2.0, -0.48, 4.48]
+    """
+    found = np.asarray(list(values), dtype=float)
+    if found.ndim != 1 or len(found) < 2 or not np.isfinite(found).all():
+        raise ValueError(f"values are {found}, expected two or more finite numbers")
+    mean = float(found.mean())
+    half = float(stats.t.ppf((1 + confidence) / 2, len(found) - 1) * stats.sem(found))
+    return mean, mean - half, mean + half
+
+
+def token_share(curve: Sequence[tuple[int, float]], loss: float) -> float:
+    """Return the share of a reference run's tokens that would have reached a loss.
+
+    Parameters
+    ----------
+    curve : sequence of (step, loss)
+        Judgements of the reference run, in order, from its beginning to its end.
+    loss : float
+        What another run reached with all tokens.
+
+    Returns
+    -------
+    float
+        In (0, 1]; 1 where the reference never was better.
+
+    Raises
+    ------
+    ValueError
+        If `loss` is above the first judgement: the share would be an extrapolation.
+
+    Examples
+    --------
+    >>> token_share([(10, 4.0), (20, 3.0), (30, 2.5)], 3.5)
+    0.5
+    """
+    steps, losses = np.array(curve, dtype=float).T
+    best = np.minimum.accumulate(losses)
+    if not loss <= best[0]:
+        raise ValueError(f"a loss of {loss} is above the first judgement, {best[0]}")
+    reached = np.interp(-loss, -best, steps)
+    return float(reached / steps[-1])
+
+
+def scale_of(published: Iterable[float], measured: Iterable[float]) -> float:
+    """Return the factor that brings a published curve to the measured one, least squares.
+
+    Examples
+    --------
+    >>> scale_of([1.0, 2.0], [0.5, 1.0])
+    0.5
+    """
+    x, y = np.asarray(list(published), float), np.asarray(list(measured), float)
+    return float(x @ y / (x @ x))
+
+
+def slopes(table: pd.DataFrame) -> Floats:
+    """Return the slope of loss a decade of H for every seed.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Losses, a row an H, a column a seed.
+    """
+    decades = np.log10(np.asarray(table.index, dtype=float))
+    found: Floats = np.polyfit(decades, table.to_numpy(dtype=float), 1)[0]
+    return found
+
+
+@dataclass
+class Lab:
+    """One model, one text, one set of settings; runs are remembered.
+
+    Parameters
+    ----------
+    pool : Pool
+    model : Model
+    data : Batches
+    steps : int
+        Of every run, so that all see the same tokens.
+    settings : Settings
+    """
+
+    pool: Pool
+    model: Model
+    data: Batches
+    steps: int
+    settings: Settings
+    _done: dict[tuple[str, int], History] = field(default_factory=dict, repr=False)
+
+    def run(self, strategy: Strategy, seed: int) -> History:
+        """Return the run of a strategy with a seed."""
+        key = (repr(strategy), seed)
+        if key not in self._done:
+            self._done[key] = train(
+                self.model,
+                self.data,
+                strategy,
+                steps=self.steps,
+                seed=seed,
+                settings=self.settings,
+                pool=self.pool,
+            )
+        return self._done[key]
+
+    def runs(self, strategy: Strategy, seeds: Iterable[int]) -> list[History]:
+        """Return one run a seed."""
+        return [self.run(strategy, seed) for seed in seeds]
+
+    def losses(self, strategy: Strategy, seeds: Iterable[int]) -> Floats:
+        """Return the final losses, one a seed."""
+        return np.array([one.loss for one in self.runs(strategy, seeds)])
+
+    def tune(
+        self,
+        recipes: Mapping[str, Callable[[float, float], Strategy]],
+        seed: int,
+        grid: Sequence[tuple[float, float]] = GRID,
+    ) -> pd.DataFrame:
+        """Try every outer step of a grid with every recipe on one seed.
+
+        Parameters
+        ----------
+        recipes : mapping of str to callable
+            From (outer rate, momentum) to a strategy.
+        seed : int
+            A validation seed: none that results are reported for.
+        grid : sequence of (float, float)
+
+        Returns
+        -------
+        DataFrame
+            Losses, a row a recipe, a column an outer step.
+        """
+        return pd.DataFrame(
+            {
+                name: {pair: self.run(make(*pair), seed).loss for pair in grid}
+                for name, make in recipes.items()
+            }
+        ).T
+
+    def row(self, strategy: Strategy, seeds: Sequence[int], reference: Floats) -> dict[str, float]:
+        """Return a strategy's line of the loss-bytes table.
+
+        Parameters
+        ----------
+        strategy : Strategy
+        seeds : sequence of int
+        reference : ndarray, shape (n_seeds,)
+            Losses of what it is compared with, seed by seed.
+
+        Returns
+        -------
+        dict of str to float
+            ``loss``, the mean; ``gap`` to the reference, with its t interval ``low`` to ``high``;
+            ``kB``, what a worker sent; ``exchanges``; ``wire / claimed``.
+        """
+        runs = self.runs(strategy, seeds)
+        losses = np.array([one.loss for one in runs])
+        gap, low, high = interval(losses - reference)
+        wires = [one.wire for one in runs if one.wire is not None]
+        return {
+            "loss": float(losses.mean()),
+            "gap": gap,
+            "low": low,
+            "high": high,
+            "kB": float(np.mean([one.sent for one in runs])) / 1000,
+            "exchanges": runs[0].exchanges,
+            "wire / claimed": float(np.mean(wires)) / float(np.mean([one.claimed for one in runs]))
+            if wires
+            else float("nan"),
+        }
