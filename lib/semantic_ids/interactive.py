@@ -107,7 +107,7 @@ def tree_explorer(
     ----------
     targets, hits, n_codes, n_first, min_items
         See `node_table`. The first predictor is shown at first. The page carries the data, about
-        90 bytes a node.
+        70 bytes a node.
 
     Returns
     -------
@@ -121,28 +121,35 @@ def tree_explorer(
     names = list(hits)
     nodes[["left", "right"]] = nodes[["left", "right"]].round(3)
     nodes[names] = nodes[names].round(2)
+    # Short names, for the page carries them once a node.
+    short = [f"a{i}" for i in range(len(names))]
+    nodes.columns = pd.Index(["f", "l", "p", "n", "x", "y", *short])
     who = alt.param(
         name="who",
-        value=names[0],
-        bind=alt.binding_radio(options=names, name="predictor "),
+        value=short[0],
+        bind=alt.binding_radio(options=short, labels=names, name="predictor "),
     )
-    start = int(nodes.loc[nodes["length"] == 1].sort_values("items")["first"].iloc[-1])
+    start = int(nodes.loc[nodes["l"] == 1].sort_values("n")["f"].iloc[-1])
     pick = alt.selection_point(
-        name="subtree", fields=["first"], value=[{"first": start}], empty=False, on="click"
+        name="subtree", fields=["f"], value=[{"f": start}], empty=False, on="click"
     )
     colour = alt.Color(
         "accuracy:Q",
         title="accuracy",
         scale=alt.Scale(domain=[0, 1], scheme="cividis"),
     )
-    tip = ["prefix:N", "items:Q", alt.Tooltip("accuracy:Q", format=".2f")]
+    tip = [
+        alt.Tooltip("p:N", title="prefix"),
+        alt.Tooltip("n:Q", title="test items"),
+        alt.Tooltip("accuracy:Q", format=".2f"),
+    ]
     shown = alt.Chart(nodes).transform_calculate(accuracy="datum[who]")
     top = (
-        shown.transform_filter("datum.length == 1")
+        shown.transform_filter("datum.l == 1")
         .mark_bar(cursor="pointer")
         .encode(
-            x=alt.X("first:O", title="first code (click one)", sort="-y"),
-            y=alt.Y("items:Q", title="test items", scale=alt.Scale(type="sqrt")),
+            x=alt.X("f:O", title="first code (click one)", sort="-y"),
+            y=alt.Y("n:Q", title="test items", scale=alt.Scale(type="sqrt")),
             color=colour,
             stroke=alt.condition(pick, alt.value("#1a1a1a"), alt.value(None)),
             strokeWidth=alt.value(2.5),
@@ -155,9 +162,9 @@ def tree_explorer(
         shown.transform_filter(pick)
         .mark_rect(stroke="#fcfcfc", strokeWidth=0.5)
         .encode(
-            x=alt.X("left:Q", title="share of the subtree's test items", scale={"domain": [0, 1]}),
-            x2="right:Q",
-            y=alt.Y("length:O", title="codes known"),
+            x=alt.X("x:Q", title="share of the subtree's test items", scale={"domain": [0, 1]}),
+            x2="y:Q",
+            y=alt.Y("l:O", title="codes known"),
             color=colour,
             tooltip=tip,
         )
