@@ -470,8 +470,8 @@ def score(records: Records, campaign: Truth) -> Score:
 def questions_table(tellings: Mapping[str, Records], campaign: Truth) -> pd.DataFrame:
     """Return which telling answers which question exactly.
 
-    A question whose right answer is empty counts as answered only if the telling has the words to
-    ask it in: an empty graph gives an empty answer to everything.
+    A question whose right answer is empty counts as unanswered: an empty graph gives an empty
+    answer to everything.
 
     Returns
     -------

@@ -221,10 +221,14 @@ def truth(campaign: Truth) -> dict[str, list[Row]]:
 
 def _upstream(c: Truth) -> set[str]:
     """Return every file that the table of runs rests on."""
-    found = {"campaign.json", c.vast, c.osc, *c.models, *c.maps} - {""}
+    found = {"campaign.json", c.vast, c.osc} - {""}
     for r in c.runs:
         found |= {r.path("scenario.json"), r.path("result.json"), r.yaml, r.pgm}
         found |= _originals(c, r.yaml) | _originals(c, r.pgm)
+    for model, graph in c.models.items():
+        # A floor plan on whose map nothing ran is no source of the table.
+        if found & set(c.maps[graph]):
+            found |= {model, graph}
     return found
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import rdflib
+from rdflib import XSD
 
 from lib.robot_provenance.vocabulary import PREFIXES, iri
 
@@ -271,15 +272,24 @@ OURS: tuple[Question, ...] = (
 QUESTIONS: tuple[Question, ...] = (*AUTHORS, *OURS)
 
 
+_REALS = {str(XSD[name]) for name in ("double", "float", "decimal")}
+
+
 def _plain(value: Any) -> str:
-    """Return a term as a plain text; numbers lose trailing zeros, so engines agree."""
-    text = "" if value is None else str(getattr(value, "value", value))
-    if text in ("True", "False"):
-        return text.lower()
-    try:
+    """Return a term as a plain text; real numbers lose trailing zeros, so engines agree.
+
+    Only what is typed as a number or a truth value is read as one: a scenario may be called 1e5.
+    """
+    if value is None:
+        return ""
+    text = str(value if isinstance(value, rdflib.term.Identifier) else value.value)
+    kind = getattr(value, "datatype", None)
+    kind = str(getattr(kind, "value", kind))
+    if kind in _REALS:
         return f"{float(text):.9g}"
-    except ValueError:
-        return text
+    if kind == str(XSD.integer):
+        return str(int(text))
+    return text
 
 
 def answer(graph: rdflib.Graph | pyoxigraph.Store, question: Question) -> list[Row]:
