@@ -47,6 +47,7 @@ from lib.semantic_ids.pretraining import (
     pretrain_generative,
     shuffle_next_codes,
 )
+from lib.semantic_ids.synthetic import World, simulate
 from lib.semantic_ids.training import TrainConfig, train, train_sasrec, windows
 from lib.semantic_ids.transformer import GenerativeTransformer, SasRec, TransformerConfig
 
@@ -59,6 +60,7 @@ __all__ = [
     "count_result",
     "encoder_macs",
     "flat_macs",
+    "run_any",
     "run_arm",
     "run_sasrec",
     "sample",
@@ -101,8 +103,10 @@ class Arm:
     free : bool
         Whether to search without the trie as well.
     curve : tuple of int
-        Steps after which accuracy is taken.
+        Steps after which hits are taken.
     data : str
+    world : World, optional
+        Simulated data instead, drawn with the arm's seed.
     """
 
     encoder: Encoder = "none"
@@ -117,6 +121,7 @@ class Arm:
     free: bool = True
     curve: tuple[int, ...] = ()
     data: str = "beauty_rqkmeans"
+    world: World | None = None
 
     def with_seed(self, seed: int) -> Arm:
         """Return the same arm with another seed."""
@@ -150,8 +155,8 @@ class ArmResult:
     ----------
     hits, nll, top10 : (n_test, n_levels)
         Teacher-forced: right code, minus log-probability in nats, right code in the top ten.
-    curve : dict of int to float (n_levels,)
-        Accuracy after so many steps.
+    curve : dict of int to bool (n_test, n_levels)
+        Hits after so many steps.
     mixed_hits, mixed_nll : (n_test, n_levels), optional
         With the count table's logits added.
     swapped_hits, swapped_mixed : (n_test, n_levels), optional
@@ -164,7 +169,7 @@ class ArmResult:
     hits: Bools
     nll: Floats
     top10: Bools
-    curve: dict[int, Floats]
+    curve: dict[int, Bools]
     losses: Floats
     mixed_hits: Bools | None = None
     mixed_nll: Floats | None = None
@@ -172,6 +177,11 @@ class ArmResult:
     swapped_mixed: Bools | None = None
     trie: Beam | None = None
     free: Beam | None = None
+
+
+def run_any(arm: Arm | SasRecArm) -> ArmResult | Ints:
+    """Run either kind of arm, so that one sweep may hold both."""
+    return run_arm(arm) if isinstance(arm, Arm) else run_sasrec(arm)
 
 
 def sample(examples: Examples, n: int) -> Examples:
@@ -186,7 +196,13 @@ def _encoder(arm: Arm, data: SidData) -> nn.Module | None:
         return None
     if arm.encoder == "leaky":
         return LeakyEncoder(data.n_levels, data.n_codes, width)
-    config = replace(arm.memory, d_model=width)
+    config = replace(
+        arm.memory,
+        n_levels=data.n_levels,
+        n_codes=data.n_codes,
+        d_model=width,
+        max_order=min(arm.memory.max_order, data.n_levels),
+    )
     if arm.encoder == "sid-transformer":
         return SidTransformerEncoder(data.n_levels, data.n_codes, width, config.active_levels)
     if arm.encoder == "perfect hash":
@@ -218,7 +234,7 @@ def _fill(arm: Arm, encoder: PrefixMem, data: SidData, pieces: dict[int, Ints]) 
 def run_arm(arm: Arm) -> ArmResult:
     """Train one arm and measure it."""
     torch.set_num_threads(1)
-    data = load(arm.data)
+    data = simulate(arm.world, seed=arm.train.seed) if arm.world else load(arm.data)
     split = data.split()
     pieces = windows(split.train, arm.shape.max_items - 1)
     torch.manual_seed(arm.train.seed)
@@ -230,17 +246,16 @@ def run_arm(arm: Arm) -> ArmResult:
     test = sample(split.test, arm.n_test)
     targets = data.codes[test.targets]
 
-    def accuracy(model: GenerativeTransformer) -> Floats:
-        found = teacher_forced(model, test, data.codes)
-        return np.asarray(hits(found, targets).mean(axis=0), np.float64)
+    def so_far(model: GenerativeTransformer) -> Bools:
+        return hits(teacher_forced(model, test, data.codes), targets)
 
-    log = train(model, pieces, data.codes, arm.train, evaluate=accuracy, at=arm.curve)
+    log = train(model, pieces, data.codes, arm.train, evaluate=so_far, at=arm.curve)
     plain = teacher_forced(model, test, data.codes)
     result = ArmResult(
         hits=hits(plain, targets),
         nll=nll(plain, targets),
         top10=top(plain, targets, 10),
-        curve={step: np.asarray(found) for step, found in log.evaluations.items()},
+        curve={step: np.asarray(found, bool) for step, found in log.evaluations.items()},
         losses=np.asarray(log.losses),
     )
     if arm.n_valid:

@@ -23,10 +23,8 @@ from lib.semantic_ids.datasets import Examples
 from lib.semantic_ids.transformer import GenerativeTransformer, SasRec
 
 __all__ = [
-    "Estimate",
     "Mixture",
     "bleu",
-    "bootstrap",
     "count_log_probs",
     "distinct_first",
     "fit_mixture",
@@ -240,85 +238,6 @@ def fit_mixture(model: LogProbs, counts: LogProbs, targets: Ints) -> Mixture:
         assert best is not None
         chosen.append(best[1:])
     return Mixture(tuple(chosen))
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def percent(self, digits: int = 0) -> str:
-        """Return it in per cent, for tables.
-
-        Examples
-        --------
-        >>> Estimate(0.1234, 0.1, 0.15).percent()
-        '12 (10 to 15)'
-        """
-        value, low, high = (f"{100 * x:.{digits}f}" for x in (self.value, self.low, self.high))
-        return f"{value} ({low} to {high})"
-
-
-def bootstrap(
-    values: npt.ArrayLike,
-    *,
-    other: npt.ArrayLike | None = None,
-    ratio: bool = False,
-    weights: npt.ArrayLike | None = None,
-    draws: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Estimate:
-    """Return a mean, a difference or a ratio of means, with users and seeds drawn anew.
-
-    With three seeds the draw over seeds is coarse; it is there so that an interval is not that of
-    one lucky start.
-
-    Parameters
-    ----------
-    values : (n_seeds, n_users) or (n_users,)
-        One number for each user, such as a hit.
-    other : the same shape, optional
-        Of another arm, paired by user and, if both were trained, by seed; ``(n_users,)`` for what
-        has no seed.
-    ratio : bool
-        Mean of `values` over mean of `other` minus 1, instead of the difference.
-    weights : (n_seeds, n_users) or (n_users,), optional
-        0 leaves a user out (a subgroup).
-    draws, level, seed
-        Of the percentile bootstrap.
-    """
-    x = np.atleast_2d(np.asarray(values, np.float64))
-    if not x.size or not np.isfinite(x).all():
-        raise ValueError("values are empty or not finite")
-    y = None if other is None else np.broadcast_to(np.asarray(other, np.float64), x.shape)
-    w = np.ones_like(x) if weights is None else np.broadcast_to(np.asarray(weights, float), x.shape)
-    if not w.any(axis=1).all():
-        raise ValueError("a seed has no user left")
-    rng = np.random.default_rng(seed)
-    n_seeds, n_users = x.shape
-    # One row of counts a draw; the first row is the sample itself.
-    users = np.vstack(
-        [np.ones(n_users), rng.multinomial(n_users, np.full(n_users, 1 / n_users), size=draws)]
-    )
-    seeds = np.vstack(
-        [np.ones(n_seeds), rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=draws)]
-    )
-    size = users @ w.T
-
-    def mean(one: Floats) -> Floats:
-        per_seed = (users @ (w * one).T) / np.maximum(size, 1e-12)
-        return np.asarray((per_seed * seeds).sum(axis=1) / n_seeds)
-
-    found = mean(x)
-    if y is not None:
-        base = mean(np.asarray(y))
-        found = found / np.maximum(base, 1e-12) - 1 if ratio else found - base
-    low, high = np.quantile(found[1:], [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(float(found[0]), float(low), float(high))
 
 
 @torch.no_grad()

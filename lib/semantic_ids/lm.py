@@ -336,6 +336,8 @@ class _Corpus:
         self.tokens = vocabulary.sid(data.codes)
         self.hidden = set(hidden.tolist())
         self.train = [s for s in data.split().train if len(s) > 1]
+        if not self.train:
+            raise ValueError(f"{data.name}: no train sequence has two items")
         self.open = np.array([i for i in range(data.n_items) if i not in self.hidden], np.int64)
 
     def title(self, item: int) -> list[int]:

@@ -1,0 +1,175 @@
+"""What evaluation counts, on numbers small enough to count by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib.semantic_ids.catalogue import SidCatalog
+from lib.semantic_ids.counts import NGramCounts
+from lib.semantic_ids.datasets import Examples
+from lib.semantic_ids.evaluation import (
+    Mixture,
+    bleu,
+    count_log_probs,
+    fit_mixture,
+    hit_rate,
+    hits,
+    nll,
+    popularity_tertiles,
+    reachable,
+    sasrec_ranks,
+    shuffle_histories,
+    teacher_forced,
+    top,
+)
+from lib.semantic_ids.intervals import Estimate, Resample
+from lib.semantic_ids.transformer import GenerativeTransformer, SasRec, TransformerConfig
+
+LOGS = np.log(
+    np.array(
+        [
+            [[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]],
+            [[0.5, 0.3, 0.2], [0.6, 0.3, 0.1]],
+        ],
+        np.float32,
+    )
+)
+TARGETS = np.array([[0, 1], [2, 0]])
+RNG = np.random.default_rng(0)
+
+
+def test_hits_losses_and_places():
+    assert hits(LOGS, TARGETS).tolist() == [[True, False], [False, True]]
+    np.testing.assert_allclose(np.exp(-nll(LOGS, TARGETS)), [[0.7, 0.1], [0.2, 0.6]], rtol=1e-6)
+    assert top(LOGS, TARGETS, 2).tolist() == [[True, True], [False, True]]
+    assert reachable(LOGS, TARGETS, k=2).tolist() == [True, False]
+
+
+def test_hit_rate_asks_whether_the_guess_is_a_prefix_of_some_item():
+    catalog = SidCatalog([[0, 1], [2, 0]], 3)
+    # Guesses: 0 and (0, 2); 0 and (2, 0).
+    assert hit_rate(LOGS, TARGETS, catalog).tolist() == [[True, False], [True, True]]
+
+
+def test_tertiles_follow_the_train_counts():
+    train = np.array([[0, 0]] * 1 + [[1, 0]] * 5 + [[2, 0]] * 9)
+    targets = np.array([[0, 1], [1, 1], [2, 1]])
+    assert popularity_tertiles(targets, train, 1).tolist() == [0, 1, 2]
+
+
+def test_counts_in_the_form_of_a_model():
+    codes = np.array([[0, 1], [0, 2], [1, 0]])
+    counts = NGramCounts(codes, 3, weights=[5, 1, 2])
+    found = count_log_probs(counts, codes)
+    assert found.shape == (3, 2, 3)
+    np.testing.assert_allclose(np.exp(found).sum(2), 1, rtol=1e-5)
+    np.testing.assert_allclose(-nll(found, codes), counts.log_likelihood(codes), rtol=1e-5)
+
+
+def test_the_mixture_drops_a_part_that_knows_nothing():
+    targets = RNG.integers(5, size=(400, 1))
+    knows = np.full((400, 1, 5), -3.0, np.float32)
+    np.put_along_axis(knows, targets[:, :, None], 0.0, axis=2)
+    noise = RNG.normal(size=knows.shape).astype(np.float32)
+    (weights,) = fit_mixture(knows, noise, targets).weights
+    assert weights[0] > 0
+    assert weights[1] == 0
+    mixed = Mixture(((1.0, 0.5),))(knows, noise)
+    np.testing.assert_allclose(np.exp(mixed).sum(2), 1, rtol=1e-5)
+
+
+def examples(n=6):
+    histories = tuple(RNG.integers(10, size=1 + i % 4) for i in range(n))
+    return Examples(np.arange(n), histories, RNG.integers(10, size=n))
+
+
+def test_teacher_forcing_gives_each_example_its_own_row():
+    torch.manual_seed(0)
+    shape = TransformerConfig(n_levels=2, n_codes=4, max_items=4, d_model=8, n_heads=2)
+    model = GenerativeTransformer(shape).eval()
+    codes = RNG.integers(4, size=(10, 2))
+    some = examples()
+    found = teacher_forced(model, some, codes, batch=2)
+    for i, (history, target) in enumerate(zip(some.histories, some.targets, strict=True)):
+        items = np.append(history[-3:], target)
+        with torch.no_grad():
+            logits = model.target_logits(torch.from_numpy(codes[items])[None])[0]
+        np.testing.assert_allclose(found[i], logits.log_softmax(-1), atol=1e-5)
+    with pytest.raises(ValueError, match="training mode"):
+        teacher_forced(model.train(), some, codes)
+
+
+def test_exchanged_histories_keep_targets():
+    some = examples()
+    other = shuffle_histories(some, 1)
+    assert (other.targets == some.targets).all()
+    one, two = (sorted(h.tolist() for h in e.histories) for e in (some, other))
+    assert one == two
+
+
+def test_ranks_of_sasrec_are_counted_over_all_items():
+    torch.manual_seed(0)
+    model = SasRec(10, max_items=3, d_model=8).eval()
+    some = examples()
+    found = sasrec_ranks(model, some, batch=2)
+    for i, (history, target) in enumerate(zip(some.histories, some.targets, strict=True)):
+        with torch.no_grad():
+            state = model(torch.from_numpy(history[-3:])[None])[0, -1]
+        scores = (model.items.weight @ state).detach().numpy()
+        assert found[i] == (scores > scores[target]).sum()
+
+
+def test_bleu_of_a_known_case():
+    # "the the the the the the the" against "the cat is on the mat": two of seven words, clipped.
+    candidate, reference = ["the"] * 7, ["the", "cat", "is", "on", "the", "mat"]
+    assert bleu([candidate], [reference], order=1) == pytest.approx(2 / 7)
+    assert bleu([reference], [reference]) == pytest.approx(1)
+    assert bleu([reference[:3]], [reference], order=1) == pytest.approx(np.exp(1 - 2))
+    assert bleu([candidate], [reference], smooth="none") == 0
+    assert bleu([[]], [reference]) == 0
+    with pytest.raises(ValueError, match="0 candidates"):
+        bleu([], [])
+
+
+def test_intervals_are_paired_by_user_and_seed():
+    base = RNG.random((3, 500))
+    draw = Resample(3, 500, draws=300)
+    shifted = draw.estimate(draw.mean(base + 0.25) - draw.mean(base))
+    assert (shifted.value, shifted.low, shifted.high) == pytest.approx((0.25, 0.25, 0.25))
+    plain = draw.estimate(draw.mean(base))
+    assert plain.low < base.mean() < plain.high
+    assert plain.value == pytest.approx(base.mean())
+
+
+def test_an_interval_has_about_the_width_that_theory_says():
+    values = RNG.random(2000) < 0.3
+    draw = Resample(1, 2000, draws=2000)
+    found = draw.estimate(draw.mean(values))
+    wanted = 2 * 1.96 * np.sqrt(values.mean() * (1 - values.mean()) / 2000)
+    assert found.high - found.low == pytest.approx(wanted, rel=0.1)
+
+
+def test_a_group_counts_its_own_users_only():
+    draw = Resample(2, 4, draws=10)
+    values = np.array([[1, 1, 0, 0], [1, 0, 0, 0]])
+    where = np.array([True, True, False, False])
+    assert draw.mean(values, where=where)[0] == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("values", "where", "match"),
+    [
+        (np.ones((2, 3)), None, "expected"),
+        (np.full(4, np.nan), None, "finite"),
+        (np.ones(4), np.zeros(4, bool), "no user left"),
+    ],
+)
+def test_bad_values_are_refused(values, where, match):
+    with pytest.raises(ValueError, match=match):
+        Resample(2, 4, draws=10).mean(values, where=where)
+    with pytest.raises(ValueError, match="n_users is 0"):
+        Resample(1, 0)
+
+
+def test_an_estimate_is_printed_in_per_cent():
+    assert Estimate(-0.004, -0.01, 0.002).percent() == "-0.4 (-1.0 to 0.2)"

@@ -1,0 +1,296 @@
+"""PrefixMem: identity at the start, causality, item locality, determinism, saving, bad input."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.core.paths import ROOT
+from lib.semantic_ids import guarantees
+from lib.semantic_ids.catalogue import SidCatalog
+from lib.semantic_ids.hashing import PerfectHash, PrefixHash
+from lib.semantic_ids.prefixmem import (
+    LeakyEncoder,
+    PrefixMem,
+    PrefixMemConfig,
+    RandomRows,
+    SidTransformerEncoder,
+    check_codes,
+    load_encoder,
+    save_encoder,
+    transfer,
+)
+
+SMALL = PrefixMemConfig(n_codes=16, d_model=12, d_mem=8, n_heads=2, table_size=101)
+
+
+def codes_of(shape, n_codes=16, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).integers(n_codes, size=shape))
+
+
+def made(config=SMALL, seed=0):
+    torch.manual_seed(seed)
+    return PrefixMem(config)
+
+
+TRAINED = replace(SMALL, init_std=0.5, active_levels=(2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        made(),
+        made(replace(SMALL, gate=True)),
+        made(replace(SMALL, kind="suffix")),
+        made(replace(SMALL, kind="full")),
+        SidTransformerEncoder(4, 16, 12, d_enc=8, n_layers=1, n_heads=2),
+    ],
+    ids=["prefix", "gate", "suffix", "full", "transformer"],
+)
+def test_nothing_is_added_at_the_start(encoder):
+    codes = codes_of((3, 5, 4))
+    hidden = torch.randn(3, 5, 4, 12)
+    assert torch.equal(hidden + encoder(codes, hidden), hidden)
+
+
+def test_attached_models_are_bit_identical_at_the_start():
+    codes = codes_of((4, 5, 4)).numpy()
+    for check in (guarantees.generative_identity, guarantees.language_model_identity):
+        assert check(codes, 16)
+        assert not check(codes, 16, trained=True)
+
+
+@pytest.mark.parametrize("kind", ["prefix", "suffix", "full"])
+@pytest.mark.parametrize("gate", [False, True])
+def test_a_vector_sees_its_own_items_codes_up_to_its_place(kind, gate):
+    encoder = made(replace(TRAINED, kind=kind, gate=gate))
+    assert guarantees.sees_no_further(encoder, codes_of((2, 3, 4)).numpy(), 16, 12)
+
+
+def test_the_leak_control_sees_further():
+    torch.manual_seed(0)
+    codes = codes_of((2, 3, 4)).numpy()
+    assert not guarantees.sees_no_further(LeakyEncoder(4, 16, 12), codes, 16, 12)
+
+
+def test_a_transformer_over_codes_is_causal_too():
+    torch.manual_seed(0)
+    encoder = SidTransformerEncoder(4, 16, 12, (2, 3, 4), d_enc=8, n_layers=2, n_heads=2)
+    torch.nn.init.normal_(encoder.out.weight)
+    assert guarantees.sees_no_further(encoder, codes_of((2, 3, 4)).numpy(), 16, 12)
+
+
+@pytest.mark.parametrize("gate", [False, True])
+def test_a_shorter_prefix_gets_the_same_vectors(gate):
+    encoder = made(replace(TRAINED, gate=gate))
+    codes, hidden = codes_of((6, 4)), torch.randn(6, 4, 12)
+    whole = encoder(codes, hidden)
+    for length in (1, 2, 3):
+        part = encoder(codes[:, :length], hidden[:, :length])
+        assert torch.allclose(part, whole[:, :length], atol=1e-6)
+
+
+def test_only_the_injected_positions_are_not_zero():
+    encoder = made(replace(SMALL, init_std=0.5, active_levels=(4,)))
+    found = encoder(codes_of((5, 4)), torch.zeros(5, 4, 12))
+    # Level 4 active: the vector stands at the third code.
+    assert found[:, 2].abs().min() > 0
+    assert torch.equal(found[:, [0, 1, 3]], torch.zeros(5, 3, 12))
+
+
+def test_permuting_the_batch_permutes_the_vectors():
+    encoder = made(TRAINED)
+    codes, hidden = codes_of((7, 3, 4)), torch.randn(7, 3, 4, 12)
+    order = torch.randperm(7)
+    assert torch.equal(encoder(codes, hidden)[order], encoder(codes[order], hidden[order]))
+
+
+def test_the_memory_is_the_sum_over_orders_of_the_heads_side_by_side():
+    encoder = made()
+    codes = codes_of((3, 4))
+    rows = encoder.hash.index(codes.numpy())  # (3, level, order, head)
+    table = encoder.table.weight.detach().numpy()
+    size, heads = SMALL.table_size, SMALL.n_heads
+    for i, position in enumerate((2, 3)):
+        wanted = sum(
+            np.concatenate(
+                [
+                    table[(order * heads + head) * size + rows[:, position - 1, order, head]]
+                    for head in range(heads)
+                ],
+                axis=1,
+            )
+            for order in range(position)
+        )
+        np.testing.assert_allclose(encoder.memory(codes)[:, i].detach(), wanted, atol=1e-6)
+
+
+def test_sparse_gradients_equal_dense_ones():
+    codes = codes_of((20, 4))
+    encoder = made(TRAINED)
+    gradients = []
+    for sparse in (True, False):
+        encoder.table.sparse = sparse
+        encoder.zero_grad()
+        encoder(codes, torch.zeros(20, 4, 12)).square().sum().backward()
+        found = encoder.table.weight.grad
+        assert found.is_sparse == sparse
+        gradients.append(found.to_dense() if sparse else found)
+    assert torch.allclose(*gradients, atol=1e-6)
+
+
+def test_the_same_in_another_process():
+    script = (
+        "import torch, numpy as np\n"
+        "from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig\n"
+        "torch.manual_seed(0)\n"
+        "e = PrefixMem(PrefixMemConfig(n_codes=16, d_model=12, d_mem=8, n_heads=2, "
+        "table_size=101, init_std=0.5, active_levels=(2, 3, 4)))\n"
+        "c = torch.from_numpy(np.random.default_rng(0).integers(16, size=(6, 4)))\n"
+        "print(e(c, torch.zeros(6, 4, 12)).flatten().tolist())"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": str(ROOT)},
+    ).stdout
+    here = made(TRAINED)(codes_of((6, 4)), torch.zeros(6, 4, 12)).flatten().tolist()
+    assert there == f"{here}\n"
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path):
+    encoder = made(TRAINED)
+    file = save_encoder(encoder, tmp_path / "memory.safetensors")
+    back = load_encoder(file)
+    assert back.config == encoder.config
+    codes, hidden = codes_of((5, 4)), torch.randn(5, 4, 12)
+    assert torch.equal(encoder(codes, hidden), back(codes, hidden))
+
+
+@pytest.mark.parametrize("fault", ["missing", "truncated", "other", "nan"])
+def test_a_bad_file_is_refused(tmp_path, fault):
+    file = tmp_path / "memory.safetensors"
+    encoder = made(TRAINED)
+    if fault == "nan":
+        with torch.no_grad():
+            encoder.table.weight[3, 0] = torch.nan
+    if fault != "missing":
+        save_encoder(encoder, file)
+    if fault == "truncated":
+        file.write_bytes(file.read_bytes()[:-40])
+    if fault == "other":
+        file.write_text("no tensors")
+    expected = FileNotFoundError if fault == "missing" else ValueError
+    with pytest.raises(expected, match="NaN" if fault == "nan" else "save_encoder"):
+        load_encoder(file)
+
+
+def test_transfer_keeps_the_tables_and_starts_the_projection_anew():
+    source = made(replace(SMALL, init_std=0.5), seed=1)
+    target = made(replace(SMALL, d_model=20), seed=2)
+    transfer(source, target)
+    assert torch.equal(source.table.weight, target.table.weight)
+    assert target.out.weight.shape == (20, 8)
+    assert not target.out.weight.any()
+
+
+def test_transfer_between_different_hashes_is_refused():
+    with pytest.raises(ValueError, match="seed is 1 in the source and 0"):
+        transfer(made(replace(SMALL, seed=1)), made())
+
+
+def test_rows_at_random_forget():
+    encoder = made(TRAINED)
+    encoder.hash = RandomRows(encoder.hash, seed=3)
+    codes, hidden = codes_of((5, 4)), torch.zeros(5, 4, 12)
+    assert not torch.equal(encoder(codes, hidden), encoder(codes, hidden))
+    rows, true = encoder.hash.rows(codes), PrefixHash(4, 4, 2, 101).rows(codes)
+    assert torch.equal(rows // 101, true // 101)  # still in the table of its order and head
+    found = encoder.hash.index(codes.numpy())
+    assert ((found < 0) == (PrefixHash(4, 4, 2, 101).index(codes.numpy()) < 0)).all()
+
+
+def test_a_perfect_hash_can_be_used():
+    table = np.unique(codes_of((40, 4)).numpy(), axis=0)
+    hashing = PerfectHash(SidCatalog(table, 16), 4, unknown="absent")
+    torch.manual_seed(0)
+    encoder = PrefixMem(TRAINED, hashing)
+    assert encoder.table.num_embeddings == hashing.n_rows
+    known = encoder(torch.from_numpy(table), torch.zeros(len(table), 4, 12))
+    assert torch.isfinite(known).all()
+
+
+@pytest.mark.parametrize(
+    ("codes", "error", "match"),
+    [
+        (torch.tensor([[0, -1, 2, 3]]), ValueError, "code -1 is out of range"),
+        (torch.tensor([[0, 16, 2, 3]]), ValueError, "code 16 is out of range, expected 0 to 15"),
+        (torch.zeros(0, 4, dtype=torch.int64), ValueError, "at least one item"),
+        (torch.zeros(1, 5, dtype=torch.int64), ValueError, "5 levels, expected at most 4"),
+        (torch.full((1, 4), torch.nan), TypeError, "float32, expected torch.int64"),
+    ],
+    ids=["negative", "too large", "empty", "levels", "nan"],
+)
+def test_bad_codes_are_refused(codes, error, match):
+    with pytest.raises(error, match=match):
+        check_codes(codes, 16, 4)
+    with pytest.raises(error, match=match):
+        made()(codes, torch.zeros(*codes.shape, 12))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"active_levels": (1, 2)}, "active level 1, expected 2 to 4"),
+        ({"active_levels": (5,)}, "active level 5, expected 2 to 4"),
+        ({"active_levels": ()}, "at least one"),
+        ({"active_levels": (3, 3)}, "different levels"),
+        ({"d_mem": 9}, "a multiple of 2 heads"),
+        ({"init_std": -1.0}, "at least 0"),
+    ],
+)
+def test_bad_configs_are_refused(change, match):
+    with pytest.raises(ValueError, match=match):
+        replace(SMALL, **change)
+
+
+def test_one_row_a_table_is_refused():
+    with pytest.raises(ValueError, match="table_size"):
+        PrefixMem(replace(SMALL, table_size=1))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    n_levels=st.integers(2, 5),
+    n_codes=st.integers(2, 40),
+    size=st.integers(2, 300),
+    heads=st.integers(1, 4),
+    data=st.data(),
+)
+def test_any_shape_is_causal_and_starts_at_nothing(n_levels, n_codes, size, heads, data):
+    active = data.draw(st.sets(st.integers(2, n_levels), min_size=1))
+    config = PrefixMemConfig(
+        n_levels=n_levels,
+        n_codes=n_codes,
+        d_model=6,
+        d_mem=4 * heads,
+        n_heads=heads,
+        table_size=size,
+        max_order=data.draw(st.integers(1, n_levels)),
+        active_levels=tuple(active),
+    )
+    codes = codes_of((2, 3, n_levels), n_codes)
+    fresh = made(config)(codes, torch.randn(2, 3, n_levels, 6))
+    assert not fresh.any()
+    encoder = made(replace(config, init_std=0.5))
+    assert guarantees.sees_no_further(encoder, codes.numpy(), n_codes, 6)
+    assert encoder.hash.rows(codes).max() < encoder.table.num_embeddings

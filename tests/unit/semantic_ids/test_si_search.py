@@ -1,0 +1,134 @@
+"""Beam search: equal to trying everything, tries, and what recall counts; equal to the peer's."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from lib.semantic_ids import peers
+from lib.semantic_ids.beam import BeamResult, CountSteps, beam_search, by_length, generate
+from lib.semantic_ids.catalogue import SidCatalog
+from lib.semantic_ids.counts import NGramCounts
+from lib.semantic_ids.datasets import Examples
+from lib.semantic_ids.evaluation import distinct_first, recall, valid_share
+from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
+
+SHAPE = TransformerConfig(n_levels=3, n_codes=4, max_items=5, d_model=16, n_heads=2)
+RNG = np.random.default_rng(0)
+CODES = np.unique(RNG.integers(4, size=(30, 3)), axis=0)
+CATALOG = SidCatalog(CODES, 4)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    made = GenerativeTransformer(SHAPE).eval()
+    for head in made.heads:
+        torch.nn.init.normal_(head.weight)  # spread, so that no two IDs are equally likely
+    return made
+
+
+def examples(n=5):
+    histories = tuple(RNG.integers(len(CODES), size=length) for length in (1, 3, 2, 4, 6)[:n])
+    return Examples(np.arange(n), histories, np.zeros(n, np.int64))
+
+
+def everything(model, history, catalog):
+    """Return all IDs in falling order of score, by teacher forcing each of them."""
+    found = []
+    for sid in itertools.product(range(4), repeat=3):
+        if catalog is not None and catalog.nodes([sid])[0] < 0:
+            continue
+        rows = torch.from_numpy(np.concatenate([CODES[history], [sid]])[None])
+        logs = model.target_logits(rows).log_softmax(-1)[0]
+        found.append((float(sum(logs[level, code] for level, code in enumerate(sid))), sid))
+    return sorted(found, reverse=True)
+
+
+@pytest.mark.parametrize("catalog", [None, CATALOG], ids=["free", "trie"])
+def test_a_wide_beam_finds_what_trying_everything_finds(model, catalog):
+    some = examples()
+    found = generate(model, some, CODES, 64, catalog=catalog)
+    with torch.no_grad():
+        for row, history in enumerate(some.histories):
+            wanted = everything(model, history[-4:], catalog)
+            n = len(wanted)
+            assert found.codes[row, :n].tolist() == [list(sid) for _, sid in wanted]
+            np.testing.assert_allclose(
+                found.scores[row, :n], [score for score, _ in wanted], atol=1e-4
+            )
+            assert np.isneginf(found.scores[row, n:]).all()
+
+
+def test_with_a_trie_every_id_is_an_item_and_without_some_are_not(model):
+    some = examples()
+    with_trie = generate(model, some, CODES, 8, catalog=CATALOG)
+    free = generate(model, some, CODES, 8)
+    assert (valid_share(with_trie, CATALOG) == 1).all()
+    assert valid_share(free, CATALOG).min() < 1
+
+
+def test_the_trie_follows_the_catalogue(model):
+    catalog = CATALOG.copy()
+    some = examples(1)
+    best = generate(model, some, CODES, 1, catalog=catalog).codes[0, 0]
+    catalog.delete(catalog.items(best))
+    assert generate(model, some, CODES, 1, catalog=catalog).codes[0, 0].tolist() != best.tolist()
+
+
+def test_permuting_the_users_permutes_the_beams(model):
+    some = examples()
+    order = np.array([3, 0, 4, 1, 2])
+    one, other = (generate(model, e, CODES, 5) for e in (some, some.take(order)))
+    assert (one.codes[order] == other.codes).all()
+
+
+def test_bad_searches_are_refused(model):
+    steps = model.decoding(torch.from_numpy(CODES[None, :2]))
+    with pytest.raises(ValueError, match="width is 0"):
+        beam_search(steps, 3, 0)
+    with pytest.raises(ValueError, match="2 levels, expected 3"):
+        beam_search(steps, 3, 2, catalog=SidCatalog([[0, 1]], 4))
+    with pytest.raises(ValueError, match="training mode"):
+        generate(GenerativeTransformer(SHAPE), examples(), CODES, 2)
+    with pytest.raises(ValueError, match="longest is 0"):
+        list(by_length(examples(), 0))
+
+
+def test_histories_of_one_length_come_together():
+    groups = {h.shape[1]: places.tolist() for places, h in by_length(examples(), 4)}
+    assert groups == {1: [0], 2: [2], 3: [1], 4: [3, 4]}
+
+
+def test_the_count_tables_beam_is_its_most_likely_ids():
+    counts = NGramCounts(CODES, 4, weights=np.arange(1, len(CODES) + 1), alpha=1e-6)
+    found = beam_search(CountSteps(counts), 3, len(CODES), catalog=CATALOG)
+    # With vanishing smoothing the probability of an ID is its share of the interactions.
+    assert found.codes[0].tolist() == CODES[::-1].tolist()
+
+
+def test_recall_counts_a_target_once_and_refuses_more_than_was_searched():
+    result = BeamResult(
+        np.array([[[0, 1], [2, 3], [1, 1]], [[0, 0], [1, 0], [0, 0]]]),
+        np.array([[-1.0, -2.0, -3.0], [-1.0, -2.0, -np.inf]], np.float32),
+    )
+    targets = np.array([[2, 3], [3, 3]])
+    assert {k: v.tolist() for k, v in recall(result, targets, [1, 2]).items()} == {
+        1: [False, False],
+        2: [True, False],
+    }
+    with pytest.raises(ValueError, match="more than the beam's width 3"):
+        recall(result, targets, [4])
+    assert distinct_first(result).tolist() == [3, 2]
+
+
+def test_our_search_gives_the_peers_lists():
+    codes = np.unique(RNG.integers(8, size=(60, 3)), axis=0)
+    catalog = SidCatalog(codes, 8)
+    tiger = peers.tiger_model(3, 8, d_model=16, n_layers=1)
+    histories = codes[RNG.integers(len(codes), size=(6, 2))]
+    theirs = peers.their_search(tiger, histories, catalog, 5)
+    ours = peers.our_search(tiger, histories, catalog, 5)
+    assert (theirs.codes == ours.codes).all()
+    np.testing.assert_allclose(theirs.scores, ours.scores, atol=1e-4)

@@ -1,0 +1,170 @@
+"""Training: every piece once, no padding, tables updated sparsely, the same twice."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
+from lib.semantic_ids.pretraining import (
+    pretrain_classifier,
+    pretrain_generative,
+    shuffle_next_codes,
+)
+from lib.semantic_ids.training import (
+    TrainConfig,
+    epoch,
+    split_parameters,
+    train,
+    train_sasrec,
+    windows,
+)
+from lib.semantic_ids.transformer import GenerativeTransformer, SasRec, TransformerConfig
+
+SHAPE = TransformerConfig(n_levels=3, n_codes=8, max_items=5, d_model=16, n_heads=2)
+MEMORY = PrefixMemConfig(
+    n_levels=3, n_codes=8, d_model=16, d_mem=8, max_order=3, table_size=101, active_levels=(2, 3)
+)
+RNG = np.random.default_rng(0)
+CODES = RNG.integers(8, size=(30, 3))
+SEQUENCES = [RNG.integers(30, size=n) for n in (2, 3, 5, 9, 4, 7)]
+FEW = TrainConfig(steps=15, items_per_batch=12, lr=0.01, warmup=2)
+
+
+def fresh(memory=True):
+    torch.manual_seed(0)
+    made = GenerativeTransformer(SHAPE)
+    made.encoder = PrefixMem(MEMORY) if memory else None
+    return made
+
+
+def test_windows_keep_every_interaction_that_has_a_past():
+    pieces = windows(SEQUENCES, 4)
+    rows = [row.tolist() for group in pieces.values() for row in group]
+    assert (
+        sorted(rows)
+        == sorted(
+            [
+                SEQUENCES[0].tolist(),
+                SEQUENCES[1].tolist(),
+                SEQUENCES[2][1:].tolist(),  # the single first item is dropped
+                SEQUENCES[3][1:5].tolist(),
+                SEQUENCES[3][5:].tolist(),
+                SEQUENCES[4].tolist(),
+                SEQUENCES[5][:3].tolist(),
+                SEQUENCES[5][3:].tolist(),
+            ]
+        )
+    )
+    assert all(group.shape[1] == length for length, group in pieces.items())
+
+
+def test_an_epoch_is_every_piece_once():
+    pieces = windows(SEQUENCES, 4)
+    batches = list(epoch(pieces, 8, np.random.default_rng(1)))
+    assert all(batch.size <= 8 for batch in batches)
+    seen = sorted(row.tolist() for batch in batches for row in batch)
+    assert seen == sorted(row.tolist() for group in pieces.values() for row in group)
+
+
+def test_training_lowers_the_loss_and_is_the_same_twice():
+    pieces = windows(SEQUENCES, 4)
+    logs = [train(fresh(), pieces, CODES, FEW) for _ in range(2)]
+    assert logs[0].losses == logs[1].losses
+    assert logs[0].losses[-1] < logs[0].losses[0]
+
+
+def test_with_and_without_memory_the_start_and_the_batches_are_the_same():
+    pieces = windows(SEQUENCES, 4)
+    one = TrainConfig(steps=1, items_per_batch=12)
+    plain, memory = (train(fresh(kind), pieces, CODES, one) for kind in (False, True))
+    assert plain.losses == memory.losses
+
+
+def test_rows_that_were_not_looked_up_keep_their_bits():
+    model = fresh()
+    before = model.encoder.table.weight.detach().clone()
+    train(model, windows(SEQUENCES, 4), CODES, FEW)
+    changed = (model.encoder.table.weight.detach() != before).any(1).nonzero()[:, 0]
+    every = torch.from_numpy(CODES)
+    rows = torch.cat([model.encoder.hash.rows(every[:, :n]).flatten() for n in (1, 2)]).unique()
+    assert len(changed) > 0
+    assert set(changed.tolist()) <= set(rows.tolist())
+
+
+def test_the_table_is_the_only_sparse_parameter_and_every_parameter_is_trained():
+    model = fresh()
+    body, encoder, tables = split_parameters(model)
+    assert [id(p) for p in tables] == [id(model.encoder.table.weight)]
+    assert len(body) + len(encoder) + len(tables) == len(list(model.parameters()))
+
+
+def test_evaluations_are_taken_in_evaluation_mode():
+    modes = train(
+        fresh(), windows(SEQUENCES, 4), CODES, FEW, evaluate=lambda m: m.training, at=(5, 10)
+    ).evaluations
+    assert modes == {5: False, 10: False}
+
+
+def test_a_loss_that_is_no_number_stops_training():
+    model = fresh()
+    with torch.no_grad():
+        model.tokens.weight[:] = torch.nan
+    with pytest.raises(FloatingPointError, match="nan at step 0"):
+        train(model, windows(SEQUENCES, 4), CODES, FEW)
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: windows([np.array([1])], 4), "no sequence has two items"),
+        (lambda: windows(SEQUENCES, 1), "max_items is 1"),
+        (lambda: TrainConfig(steps=0), "steps is 0"),
+        (lambda: TrainConfig(lr=-1.0), "lr is -1"),
+        (lambda: TrainConfig(lr=float("nan")), "lr is nan"),
+    ],
+)
+def test_bad_settings_are_refused(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()
+
+
+def test_sasrec_learns_a_cycle():
+    torch.manual_seed(0)
+    model = SasRec(6, max_items=5, d_model=16, dropout=0.0)
+    cycles = [np.arange(start, start + 6) % 6 for start in range(6)]
+    train_sasrec(
+        model, windows(cycles, 6), TrainConfig(steps=150, items_per_batch=36, lr=0.02),
+        n_negatives=20,
+    )  # fmt: skip
+    with torch.no_grad():
+        scores = model(torch.tensor([[0, 1, 2]]))[0, -1] @ model.items.weight.T
+    assert int(scores.argmax()) == 3
+
+
+def test_the_classifier_fills_the_table_and_leaves_the_projection_alone():
+    encoder = fresh().encoder
+    state = torch.random.get_rng_state()
+    losses = pretrain_classifier(encoder, CODES, np.ones(30), steps=60, batch=64)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert losses[-1] < losses[0]
+    assert not encoder.out.weight.any()
+
+
+@pytest.mark.parametrize("weights", [np.ones(29), np.zeros(30), -np.ones(30), np.full(30, np.nan)])
+def test_bad_weights_are_refused(weights):
+    with pytest.raises(ValueError, match="weights"):
+        pretrain_classifier(fresh().encoder, CODES, weights)
+
+
+def test_shuffled_codes_keep_each_levels_codes():
+    shuffled = shuffle_next_codes(CODES, 0)
+    assert (np.sort(shuffled, axis=0) == np.sort(CODES, axis=0)).all()
+    assert not np.array_equal(shuffled, CODES)
+
+
+def test_the_generative_rung_returns_a_trained_memory():
+    encoder = fresh().encoder
+    before = encoder.table.weight.detach().clone()
+    trained = pretrain_generative(encoder, windows(SEQUENCES, 4), CODES, SHAPE, FEW)
+    assert torch.equal(encoder.table.weight, before)
+    assert not torch.equal(trained.table.weight, before)
