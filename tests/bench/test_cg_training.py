@@ -47,14 +47,17 @@ def test_against_post_local_sgd_at_equal_bytes(lab):
     print()
     peer, peer_sent = theirs(lab, post_local_sgd, every=20)
     tell("torch PostLocalSGDOptimizer, every 20", peer, peer_sent)
-    mine, sent = ours(lab, DiLoCo(20, 0.7, 0.5, Fp16()))
-    tell("ours, H = 20, halves", mine, sent)
-    small, small_sent = ours(lab, DiLoCo(20, 0.7, 0.5, Int4()))
-    tell("ours, H = 20, int4", small, small_sent)
+    # The peer averages weights, which is an outer rate of 1 without momentum.
+    mine, sent = ours(lab, DiLoCo(20, 1.0, 0.0, Fp16()))
+    tell("ours, H = 20, plain averaging, halves", mine, sent)
+    tell("ours, H = 20, (0.7, 0.5), halves", *ours(lab, DiLoCo(20, 0.7, 0.5, Fp16())))
+    small, small_sent = ours(lab, DiLoCo(20, 1.0, 0.0, Int4()))
+    tell("ours, H = 20, plain averaging, int4", small, small_sent)
     print(f"loss at equal bytes, ours minus theirs: {(mine - peer).mean():+.3f} nats")
     print(f"bytes at about equal loss, theirs over ours with int4: {peer_sent / small_sent:.1f}x")
     assert sent == pytest.approx(peer_sent, rel=0.05)
     assert (mine - peer).mean() < 0.02
+    assert (small - peer).mean() < 0.02
     assert small_sent < peer_sent / 3
 
 
