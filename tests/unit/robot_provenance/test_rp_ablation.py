@@ -1,0 +1,190 @@
+"""Five ways of telling one campaign, and what each of them can answer."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lib.robot_provenance import ablation, audit, export, oracle
+from lib.robot_provenance.oracle import Truth
+from lib.robot_provenance.questions import QUESTIONS, answer
+from lib.robot_provenance.record import Records, coarsen, load
+
+A7 = next(one for one in QUESTIONS if one.id == "A7")
+
+
+@pytest.fixture(scope="module")
+def tellings(published: Path, recorded: Records) -> dict[str, Records]:
+    return ablation.designs(published, recorded)
+
+
+def bag_to_trace(records: Records) -> set[tuple[str, str]]:
+    return {(row[0], row[1]) for row in answer(export.to_store(records), A7)}
+
+
+def test_a_table_tells_runs_and_nothing_else(tellings: dict[str, Records]) -> None:
+    told = tellings["tables only"]
+    assert len(told.activities) == 5
+    assert not (told.entities or told.usages or told.generations or told.derivations)
+    outcomes = {one.run: one.attributes["outcome"] for one in told.activities.values()}
+    assert outcomes["closed-one-room-s3"] == "no_plan"
+    assert {one.attributes["seed"] for one in told.activities.values()} == {3}
+
+
+def test_a_scan_sees_every_file_and_nobody(
+    published: Path, recorded: Records, tellings: dict[str, Records]
+) -> None:
+    told = tellings["scan afterwards"]
+    files = {
+        one.relative_to(published).as_posix()
+        for one in published.rglob("*")
+        if one.is_file() and one.name != "records.jsonl" and not one.name.startswith(".")
+    }
+    seen = {one.path for one in told.entities.values()}
+    assert files <= seen
+    assert seen - files == {f"runs/{run}/bag" for run in recorded.runs()}
+    # Names by content and place agree with those that were given on the way.
+    mine = {one.path: one.id for one in recorded.entities.values() if one.path}
+    both = {one.path for one in told.entities.values()} & mine.keys()
+    assert len(both) > 40
+    assert all(one.id == mine[one.path] for one in told.entities.values() if one.path in both)
+    assert not (told.agents or told.associations or told.derivations)
+    assert all(one.start is None for one in told.activities.values())
+
+
+def test_only_records_made_on_the_way_answer_all(
+    tellings: dict[str, Records], happened: Truth
+) -> None:
+    assert list(tellings) == [
+        "tables only",
+        "scan afterwards",
+        "integrated, by campaign",
+        "integrated, by run",
+        "integrated, by file",
+    ]
+    table = ablation.questions_table(tellings, happened)
+    assert list(table.index) == [one.id for one in QUESTIONS]
+    counts = table.sum()
+    assert counts["integrated, by file"] == len(QUESTIONS)
+    assert counts.is_monotonic_increasing and counts.is_unique
+    # What the scan cannot know: who and when, and what was repaired.
+    assert not table.loc[["A1", "A7", "A8", "O6", "O8", "O12"], "scan afterwards"].any()
+    assert table.loc[["O4", "O5", "O11"], "scan afterwards"].all()
+
+
+def test_an_empty_answer_counts_for_nothing(happened: Truth) -> None:
+    nobody = replace(happened, runs=[], vast="", models={}, maps={}, exports=[])
+    empty = ablation.cloned(load(happened.folder), 1)
+    empty = replace(empty, activities={}, entities={}, usages=(), generations=(), associations=())
+    table = ablation.questions_table({"empty": empty}, nobody)
+    assert not table["empty"].any()
+
+
+def test_lineage_by_file_is_exact_and_by_campaign_is_not(
+    tellings: dict[str, Records], happened: Truth
+) -> None:
+    scores = {name: ablation.score(one, happened) for name, one in tellings.items()}
+    best = scores["integrated, by file"]
+    assert (best.precision, best.recall, best.answered) == (1, 1, best.asked)
+    coarse = scores["integrated, by campaign"]
+    assert coarse.recall == 1 and coarse.precision < 0.5
+    table = scores["tables only"]
+    assert math.isnan(table.precision) and table.recall == 0
+    assert 0 < scores["scan afterwards"].recall < 1
+    assert sorted(one.rows for one in scores.values()) == [one.rows for one in scores.values()]
+
+
+def test_control_links_at_random(recorded: Records, happened: Truth) -> None:
+    broken = ablation.shuffled(recorded, 1)
+    score = ablation.score(broken, happened)
+    assert score.answered < 5
+    assert score.precision < 0.6 and score.recall < 0.6
+    assert ablation.shuffled(recorded, 1) == broken != ablation.shuffled(recorded, 2)
+    # Only links moved: the same entities at the same places, the same things used as often.
+    assert broken.entities.keys() == recorded.entities.keys()
+    for name, one in broken.entities.items():
+        assert (one.path, one.sha256) == (
+            recorded.entities[name].path,
+            recorded.entities[name].sha256,
+        )
+    for kind in ("usages", "generations"):
+        a, b = (sorted(one.entity for one in getattr(r, kind)) for r in (broken, recorded))
+        assert a == b
+    assert broken.derivations == ()
+
+
+@pytest.mark.parametrize("n", [1, 3, 7])
+def test_one_activity_for_all_runs_confuses_their_files(recorded: Records, n: int) -> None:
+    many = ablation.cloned(recorded, n)
+    assert len(many.runs()) == n
+    fine = bag_to_trace(many)
+    coarse = bag_to_trace(coarsen(many, "campaign"))
+    assert len(fine) == n and len(coarse) == n * n
+    assert fine <= coarse
+    assert all(audit.run_of(a) == audit.run_of(b) for a, b in fine)
+
+
+@pytest.mark.parametrize(("level", "share"), [("campaign", 1 / 3), ("file", 1.0)])
+def test_precision_is_one_in_n(recorded: Records, level: str, share: float) -> None:
+    many = ablation.cloned(recorded, 3)
+    told = {
+        (made, source)
+        for made, source in ablation.by_activity(coarsen(many, level, derivations=False))  # type: ignore[arg-type]
+        if made.endswith("trace.csv") and source.endswith("/bag")
+    }
+    right = [one for one in told if audit.run_of(one[0]) == audit.run_of(one[1])]
+    assert len(right) == 3
+    assert len(right) / len(told) == share
+
+
+def test_clones_are_like_the_first_run(recorded: Records) -> None:
+    template = recorded.runs()[0]
+    many = ablation.cloned(recorded, 4)
+    for records, run in ((recorded, template), *((many, f"{template}-{i}") for i in range(4))):
+        own = f"runs/{run}/"
+        paths = {one.path.removeprefix(own) for one in records.entities.values() if own in one.path}
+        kinds = sorted(one.kind for one in records.activities.values() if one.run == run)
+        if records is recorded:
+            first = paths, kinds
+        assert (paths, kinds) == first
+    known = many.entities.keys()
+    assert {one.entity for one in many.usages} <= known
+    assert {one.entity for one in many.generations} <= known
+    assert {part for one in many.entities.values() for part in one.members} <= known
+    assert many.base == recorded.base
+
+
+def test_pairs_are_among_known_files_only(recorded: Records, happened: Truth) -> None:
+    right = oracle.lineage(happened)
+    known = {path for pair in right for path in pair}
+    assert ablation.pairs(recorded, known) == right
+    assert ablation.pairs(recorded, set()) == set()
+    bag, trace = "runs/wide-hall-s3/bag", "runs/wide-hall-s3/trace.csv"
+    assert ablation.pairs(recorded, {bag, trace}) == {(trace, bag)}
+    assert (trace, bag) in ablation.by_activity(replace(recorded, derivations=()))
+    assert ablation.by_activity(replace(recorded, usages=())) == set()
+    # A derivation alone tells it too.
+    assert (trace, bag) in ablation.pairs(replace(recorded, usages=()), {bag, trace})
+
+
+@pytest.mark.parametrize(
+    ("remove", "tell"), [("metrics.csv", ablation.tables), ("campaign.json", ablation.scan)]
+)
+def test_a_file_that_is_gone(
+    pair: Path, tmp_path: Path, remove: str, tell: Callable[[Path, str], Records]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(pair, folder)
+    (folder / remove).unlink()
+    with pytest.raises(FileNotFoundError, match=remove):
+        tell(folder, "demo")
+
+
+def test_granularity_must_be_known(recorded: Records) -> None:
+    with pytest.raises(ValueError, match="granularity is 'folder'"):
+        coarsen(recorded, "folder")  # type: ignore[arg-type]

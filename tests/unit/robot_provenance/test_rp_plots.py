@@ -1,0 +1,120 @@
+"""Figures draw what they are given, without a warning, and refuse what they cannot draw."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from lib.core import figures
+from lib.robot_provenance import navsim, plots
+from lib.robot_provenance.campaign import Box, Scenario
+from lib.robot_provenance.labels import Association
+from lib.robot_provenance.maps import Grid
+
+
+@pytest.fixture(autouse=True)
+def _house() -> Iterator[None]:
+    before = mpl.rcParams.copy()
+    figures.use()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+    plt.close("all")
+    mpl.rcParams.update(before)
+
+
+def drawn(fig: Figure) -> Figure:
+    fig.canvas.draw()
+    return fig
+
+
+def test_maps(near: tuple[dict[str, Grid], Scenario]) -> None:
+    grids, scenario = near
+    (grid,) = grids.values()
+    run = navsim.simulate(grid, scenario, 0)
+    boxed = Scenario("b", scenario.map_file, scenario.start, (), (Box(3, 3, math.pi / 6, 1, 2),))
+    still = navsim.simulate(grid, boxed, 0)
+    assert still.outcome == "invalid"
+    panels = [(grid, scenario, run), (grid, boxed, still)]
+    fig = drawn(plots.map_figure(panels, columns=3))
+    assert [one.get_title(loc="left") for one in fig.axes] == ["success", "invalid", ""]
+    (path, *_) = fig.axes[0].get_lines()
+    assert np.array_equal(path.get_xydata(), run.pose[:, :2])
+    (box,) = fig.axes[1].patches
+    corners = box.get_xy()[:4]
+    assert np.allclose(corners.mean(axis=0), (3, 3))
+    sides = np.linalg.norm(np.diff(corners, axis=0), axis=1)
+    assert sorted(sides.round(9)) == [1, 2, 2] or sorted(sides.round(9)) == [1, 1, 2]
+    with pytest.raises(ValueError, match="no panel given"):
+        plots.map_figure([])
+
+
+def test_outcomes() -> None:
+    table = pd.DataFrame(
+        {"map": ["a", "a", "a", "b"], "outcome": ["success", "stuck", "success", "no_plan"]}
+    )
+    fig = drawn(plots.outcome_figure(table, "map"))
+    (ax,) = fig.axes
+    assert [one.get_text() for one in ax.get_yticklabels()] == ["a (3)", "b (1)"]
+    widths = sorted(round(one.get_width(), 9) for one in ax.patches if one.get_width())
+    assert widths == [round(1 / 3, 9), round(2 / 3, 9), 1.0]
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [one.get_text() for one in legend.get_texts()] == ["success", "stuck", "no plan"]
+    with pytest.raises(KeyError, match="world"):
+        plots.outcome_figure(table, "world")
+
+
+def test_labels() -> None:
+    one = Association(np.ones((2, 2), int), 0.5, (-0.1, 1.0), 0.4, (-0.2, 0.9), 7)
+    fig = drawn(plots.label_figure({"labels": one, "shuffled": one}))
+    (ax,) = fig.axes
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["labels", "shuffled"]
+    assert {float(line.get_xdata()[0]) for line in ax.get_lines()[:1]} == {0.5}
+
+
+def test_resolution() -> None:
+    report = {"map found": 5, "slip: file name": 3, "slip: case": 2, "slip: folder": 0}
+    fig = drawn(plots.resolution_figure(report))
+    (ax,) = fig.axes
+    assert [one.get_width() for one in ax.patches] == [5, 3, 2, 0]
+    with pytest.raises(KeyError, match="slip: folder"):
+        plots.resolution_figure({k: v for k, v in report.items() if k != "slip: folder"})
+
+
+def test_faults() -> None:
+    table = pd.DataFrame({"ours": [True, True], "theirs": [False, True]}, index=["x", "y"])
+    fig = drawn(plots.fault_figure(table))
+    (ax,) = fig.axes
+    assert [one.get_text() for one in ax.get_yticklabels()] == ["x", "y"]
+    assert [one.get_text() for one in ax.get_xticklabels()] == ["ours\n(2)", "theirs\n(1)"]
+    marks = {one.get_position() for one in ax.texts}
+    assert marks == {(0, 0), (0, 1), (1, 1)}
+
+
+def test_ablation() -> None:
+    table = pd.DataFrame(
+        {
+            "answered": [0.1, 1.0],
+            "faults": [0.2, 1.0],
+            "precision": [math.nan, 1.0],
+            "recall": [0.0, 1.0],
+        },
+        index=["tables", "file"],
+    )
+    fig = drawn(plots.ablation_figure(table))
+    (ax,) = fig.axes
+    assert [one.get_text() for one in ax.get_yticklabels()] == ["tables", "file"]
+    # What is not defined has no mark.
+    marks = [line for line in ax.get_lines() if len(line.get_xdata()) == 2]
+    assert sum(math.isnan(x) for line in marks for x in line.get_xdata()) == 1
+    with pytest.raises(KeyError, match="recall"):
+        plots.ablation_figure(table.drop(columns="recall"))
