@@ -24,7 +24,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # pip prints one line for every package and every package folder it does not find: noise.
 PIP := $(BIN)/python -m pip install --quiet --no-deps
 
-.PHONY: help book test env notebooks chapter reproduce html bench serve lint lock new-chapter clean distclean
+.PHONY: help book test env notebooks chapter reproduce html crate bench serve lint lock new-chapter clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,10 @@ reproduce: env ## re-execute every notebook, stale or not
 html: env ## only the HTML, from the stored outputs
 	@$(BIN)/jupyter-book build . -W -n --keep-going --quiet
 	@test -s $(HTML)/index.html
+	@$(MAKE) --no-print-directory crate
+
+crate: env ## a run crate of the whole book: notebooks, lib, lock, data digests, ledger, figures
+	@$(BIN)/python -m lib.robot_provenance.crate book $(HTML)/downloads/ten-papers-executable.crate.zip
 
 test: html lint ## everything: checks, unit and property tests, notebooks proved by nbval, HTML, browser
 	@$(BIN)/python -m pytest -q -n $(JOBS) --doctest-modules lib

@@ -23,6 +23,7 @@ from lib.robot_provenance.maps import Grid, load_grid
 __all__ = [
     "authors_campaign",
     "authors_environments",
+    "authors_folder",
     "authors_logical",
     "authors_shapes",
     "authors_sources",
@@ -84,6 +85,11 @@ def authors_sources() -> dict[str, Path]:
     """Return the files that the small data set is made from, by registered name: maps and plan."""
     files = data.fetch("robovast")
     return {name: file for name, file in files.items() if name.startswith(NAVIGATION)}
+
+
+def authors_folder() -> Path:
+    """Return the folder of the released files, licence included."""
+    return data.path("robovast", "robovast/LICENSE").parent
 
 
 def authors_shapes() -> Path:

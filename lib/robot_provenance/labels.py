@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Association", "associate", "cluster_of"]
+__all__ = ["Association", "associate", "cluster_of", "shuffle"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -152,5 +152,63 @@ def associate(
         interval=ends(plain_draws, float(plain)),
         within=float(within),
         within_interval=ends(within_draws, float(within)),
+        n_clusters=len(names),
+    )
+
+
+def shuffle(
+    labels: Sequence[str],
+    success: Sequence[bool],
+    strata: Sequence[str],
+    clusters: Sequence[str],
+    *,
+    seed: int,
+    n_shuffles: int = 999,
+) -> Association:
+    """Compare success with labels that were dealt out anew among clusters, many times: the control.
+
+    Parameters
+    ----------
+    labels, success, strata, clusters
+        As for `associate`.
+    seed : int
+    n_shuffles : int
+
+    Returns
+    -------
+    Association
+        Medians over shuffles, with the middle 95 % as interval; `table` is the last shuffle's.
+
+    Raises
+    ------
+    ValueError
+        As for `associate`.
+    """
+    of_cluster = dict(zip(clusters, labels, strict=True))
+    names = sorted(of_cluster)
+    dealt = [of_cluster[name] for name in names]
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n_shuffles):
+        order = rng.permutation(len(names))
+        mixed = {name: dealt[i] for name, i in zip(names, order, strict=True)}
+        found.append(
+            associate(
+                [mixed[name] for name in clusters],
+                success,
+                strata,
+                clusters,
+                seed=seed,
+                n_bootstrap=1,
+            )
+        )
+    low, middle, high = np.percentile([one.log_odds for one in found], [2.5, 50, 97.5])
+    low_in, middle_in, high_in = np.percentile([one.within for one in found], [2.5, 50, 97.5])
+    return Association(
+        table=found[-1].table,
+        log_odds=float(middle),
+        interval=(float(low), float(high)),
+        within=float(middle_in),
+        within_interval=(float(low_in), float(high_in)),
         n_clusters=len(names),
     )

@@ -80,12 +80,8 @@ def _draw(ax: Axes, grid: Grid, scenario: Scenario, run: Run) -> None:
     )
     ax.grid(False)
     ax.set_aspect("equal")
-    points = [(scenario.start.x, scenario.start.y), *((g.x, g.y) for g in scenario.goals)]
-    if len(run.pose):
-        points += [tuple(p) for p in run.pose[:, :2]]
-    low, high = np.min(points, axis=0) - 1.2, np.max(points, axis=0) + 1.2
-    ax.set_xlim(max(low[0], x0), min(high[0], x0 + width))
-    ax.set_ylim(max(low[1], y0), min(high[1], y0 + height))
+    ax.set_xlim(x0, x0 + width)
+    ax.set_ylim(y0, y0 + height)
 
 
 def map_figure(panels: Sequence[tuple[Grid, Scenario, Run]], columns: int = 3) -> Figure:
@@ -108,7 +104,7 @@ def map_figure(panels: Sequence[tuple[Grid, Scenario, Run]], columns: int = 3) -
     rows = -(-len(panels) // columns)
     fig: Figure
     fig, axes = plt.subplots(
-        rows, columns, figsize=(7.2, 2.7 * rows), layout="constrained", squeeze=False
+        rows, columns, figsize=(7.2, 2.4 * rows), layout="constrained", squeeze=False
     )
     for ax in axes.flat[len(panels) :]:
         ax.set_axis_off()

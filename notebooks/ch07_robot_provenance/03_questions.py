@@ -25,8 +25,16 @@ import pandas as pd
 from IPython.display import display
 
 from lib.core import figures, ledger
-from lib.robot_provenance import ablation, constraints, embedded, export, oracle
-from lib.robot_provenance import faults, plots, runner
+from lib.robot_provenance import (
+    ablation,
+    constraints,
+    embedded,
+    export,
+    faults,
+    oracle,
+    plots,
+    runner,
+)
 from lib.robot_provenance.authors import authors_shapes
 from lib.robot_provenance.constraints import corpus, orders
 from lib.robot_provenance.questions import AUTHORS, OURS, QUESTIONS, answer

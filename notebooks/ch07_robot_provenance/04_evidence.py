@@ -23,8 +23,16 @@ import pandas as pd
 
 from lib.core import figures, ledger
 from lib.core.profile import pick
-from lib.robot_provenance import ablation, audit, embedded, fair, faults
-from lib.robot_provenance import oracle, plots, runner
+from lib.robot_provenance import (
+    ablation,
+    audit,
+    embedded,
+    fair,
+    faults,
+    oracle,
+    plots,
+    runner,
+)
 from lib.robot_provenance.record import coarsen, load
 
 figures.use()
