@@ -133,7 +133,7 @@ ledger.report("ch02.theory.macs", share, digits=4)
 # Simulated random functions agree within chance; the same formula without its factor T/N does not.
 
 # %%
-SETTINGS = [(50, 64), (1000, 300), (5000, 16384), (11696, 65536)]
+SETTINGS = [(50, 64), (1000, 300), (5000, 16384), (12000, 65536)]
 tests = pd.DataFrame(
     [
         (n, t, *checks.excess_z(n, t, repeats=400, seed=seed))
