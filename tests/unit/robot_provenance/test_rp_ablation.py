@@ -30,7 +30,10 @@ def bag_to_trace(records: Records) -> set[tuple[str, str]]:
 def test_a_table_tells_runs_and_nothing_else(tellings: dict[str, Records]) -> None:
     told = tellings["tables only"]
     assert len(told.activities) == 5
-    assert not (told.entities or told.usages or told.generations or told.derivations)
+    assert not (told.entities)
+    assert not (told.usages)
+    assert not (told.generations)
+    assert not (told.derivations)
     outcomes = {one.run: one.attributes["outcome"] for one in told.activities.values()}
     assert outcomes["closed-one-room-s3"] == "no_plan"
     assert {one.attributes["seed"] for one in told.activities.values()} == {3}
@@ -53,7 +56,9 @@ def test_a_scan_sees_every_file_and_nobody(
     both = {one.path for one in told.entities.values()} & mine.keys()
     assert len(both) > 40
     assert all(one.id == mine[one.path] for one in told.entities.values() if one.path in both)
-    assert not (told.agents or told.associations or told.derivations)
+    assert not (told.agents)
+    assert not (told.associations)
+    assert not (told.derivations)
     assert all(one.start is None for one in told.activities.values())
 
 
@@ -71,7 +76,8 @@ def test_only_records_made_on_the_way_answer_all(
     assert list(table.index) == [one.id for one in QUESTIONS]
     counts = table.sum()
     assert counts["integrated, by file"] == len(QUESTIONS)
-    assert counts.is_monotonic_increasing and counts.is_unique
+    assert counts.is_monotonic_increasing
+    assert counts.is_unique
     # What the scan cannot know: who and when, and what was repaired.
     assert not table.loc[["A1", "A7", "A8", "O6", "O8", "O12"], "scan afterwards"].any()
     assert table.loc[["O4", "O5", "O11"], "scan afterwards"].all()
@@ -92,9 +98,11 @@ def test_lineage_by_file_is_exact_and_by_campaign_is_not(
     best = scores["integrated, by file"]
     assert (best.precision, best.recall, best.answered) == (1, 1, best.asked)
     coarse = scores["integrated, by campaign"]
-    assert coarse.recall == 1 and coarse.precision < 0.5
+    assert coarse.recall == 1
+    assert coarse.precision < 0.5
     table = scores["tables only"]
-    assert math.isnan(table.precision) and table.recall == 0
+    assert math.isnan(table.precision)
+    assert table.recall == 0
     assert 0 < scores["scan afterwards"].recall < 1
     assert sorted(one.rows for one in scores.values()) == [one.rows for one in scores.values()]
 
@@ -103,7 +111,8 @@ def test_control_links_at_random(recorded: Records, happened: Truth) -> None:
     broken = ablation.shuffled(recorded, 1)
     score = ablation.score(broken, happened)
     assert score.answered < 5
-    assert score.precision < 0.6 and score.recall < 0.6
+    assert score.precision < 0.6
+    assert score.recall < 0.6
     assert ablation.shuffled(recorded, 1) == broken != ablation.shuffled(recorded, 2)
     # Only links moved: the same entities at the same places, the same things used as often.
     assert broken.entities.keys() == recorded.entities.keys()
@@ -124,7 +133,8 @@ def test_one_activity_for_all_runs_confuses_their_files(recorded: Records, n: in
     assert len(many.runs()) == n
     fine = bag_to_trace(many)
     coarse = bag_to_trace(coarsen(many, "campaign"))
-    assert len(fine) == n and len(coarse) == n * n
+    assert len(fine) == n
+    assert len(coarse) == n * n
     assert fine <= coarse
     assert all(audit.run_of(a) == audit.run_of(b) for a, b in fine)
 

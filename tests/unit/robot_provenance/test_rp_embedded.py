@@ -21,7 +21,8 @@ def test_slip_and_twin_are_declared() -> None:
     slip = found[embedded.SLIP].map_file
     assert slip.lower() in files
     first, second = (found[name] for name in embedded.TWIN)
-    assert first.digest == second.digest and first.name != second.name
+    assert first.digest == second.digest
+    assert first.name != second.name
 
 
 def test_draft_writes_records_and_repairs(tmp_path: Path) -> None:
@@ -36,7 +37,8 @@ def test_draft_writes_records_and_repairs(tmp_path: Path) -> None:
     declared = next(one for one in embedded.declared() if one.name == embedded.SLIP)
     assert slip.derived_from == declared.digest
     records = record.load(tmp_path / "new")
-    assert records.campaign == embedded.NAME and not records.runs()
+    assert records.campaign == embedded.NAME
+    assert not records.runs()
     for kind in ("FloorPlanModel", "FloorPlanGraph", "OccupancyGrid", "MapMetadata"):
         assert len(records.of_kind(kind)) == len(floorplans.MODELS), kind
     assert len(records.of_kind("Acquisition")) == len(floorplans.MODELS) + 2

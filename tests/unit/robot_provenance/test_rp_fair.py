@@ -34,7 +34,8 @@ def test_undecidable_are_those_that_need_an_address(evidence: Evidence, tmp_path
         undecided = table.index[table["verdict"] == "not decidable"]
         assert list(undecided) == ["RDA-F4-01M", "RDA-A1-02M", "RDA-A1-04M", "RDA-A2-01M"]
         assert set(table.loc[undecided, "evidence"]) == {"needs a live address"}
-    assert table.index.is_unique and len(table) == len(fair.INDICATORS)
+    assert table.index.is_unique
+    assert len(table) == len(fair.INDICATORS)
 
 
 def test_an_empty_folder_meets_nothing(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def found(pair: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 def test_twenty_accidents_and_two_forgeries() -> None:
     assert len(BY_ID) == len(FAULTS) == 22
     levels = pd.Series([one.level for one in FAULTS]).value_counts()
-    assert levels["forgery"] == 2 and levels.sum() - levels["forgery"] == 20
+    assert levels["forgery"] == 2
+    assert levels.sum() - levels["forgery"] == 20
     assert levels["crate"] == 3
 
 
@@ -49,7 +50,8 @@ def test_planting_changes_the_copy_and_never_the_campaign(
 ) -> None:
     clean = plant(None, pair, tmp_path / "clean", VICTIM, OTHER)
     sample = plant(fault, pair, tmp_path / "copy", VICTIM, OTHER)
-    assert clean is not None and sample is not None
+    assert clean is not None
+    assert sample is not None
     assert clean.records == records
 
     def state(one: Sample) -> tuple[dict[str, str], object, object]:
@@ -77,7 +79,8 @@ def test_each_fault_is_found_and_the_run_named(
     found: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:
     seen, named = found
-    assert list(seen.index) == list(BY_ID) and list(seen.columns) == list(QUICK)
+    assert list(seen.index) == list(BY_ID)
+    assert list(seen.columns) == list(QUICK)
     ours = seen[list(faults.OURS)]
     assert ours.any(axis=1).all(), list(ours.index[~ours.any(axis=1)])
     for fault in FAULTS:
@@ -112,7 +115,8 @@ def test_what_a_tool_always_says_is_no_finding(pair: Path, monkeypatch: pytest.M
     seen, named = faults.find(
         pair, victim=VICTIM, other=OTHER, tools=("prov unified()", "audit"), jobs=1
     )
-    assert not seen["prov unified()"].any() and not named["prov unified()"].any()
+    assert not seen["prov unified()"].any()
+    assert not named["prov unified()"].any()
     assert seen["audit"].to_dict() == {"missing file": True, "no seed": False}
 
 
