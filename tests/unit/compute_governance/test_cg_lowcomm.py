@@ -79,16 +79,7 @@ def test_data_parallel_is_one_process_with_the_whole_batch(pool, corpus):
     assert several.tokens == 20 * 32 * 16
 
 
-def test_plain_gossip_of_two_is_plain_averaging(corpus):
-    with Pool(2, timeout=60) as two:
-        averaged = run(two, corpus, DiLoCo(5, 1.0, 0.0))
-        gossip = run(two, corpus, Gossip(5))
-    assert np.abs(averaged.weights - gossip.weights).max() < 1e-5
-    assert gossip.apart < 1e-6
-    assert gossip.sent == 2 * averaged.sent  # the change and the outer weights
-
-
-def test_fragments_exchanged_every_step_and_momentum_free_hierarchy(pool, corpus):
+def test_a_hierarchy_that_averages_every_step_is_plain_averaging(pool, corpus):
     whole = run(pool, corpus, DiLoCo(1, 1.0, 0.0))
     regional = run(pool, corpus, Hierarchical(2, 1, DiLoCo(1, 1.0, 0.0)))
     assert np.abs(whole.weights - regional.weights).max() < 1e-4
@@ -202,8 +193,9 @@ def test_a_lab_remembers_runs_and_tunes_on_one_seed(pool, corpus):
     best = table.loc["H = 5"].idxmin()
     assert table.loc["H = 5"].min() == lab.run(DiLoCo(5, *best), 0).loss
     assert lab.run(DiLoCo(5), 0) is lab.run(DiLoCo(5), 0)
-    row = lab.row(DiLoCo(5), (1, 2))
-    assert row["low"] <= row["loss"] <= row["high"]
+    row = lab.row(DiLoCo(5), (1, 2), lab.losses(DiLoCo(5, 1.0, 0.0), (1, 2)))
+    assert row["low"] <= row["gap"] <= row["high"]
+    assert lab.row(DiLoCo(5), (1, 2), lab.losses(DiLoCo(5), (1, 2)))["gap"] == 0
 
 
 def test_shares_slopes_and_scales_by_hand():
@@ -271,8 +263,14 @@ def test_what_cannot_reach_a_worker_is_refused(pool):
 # --- deaths and restarts --------------------------------------------------------------------------
 
 
-def test_a_killed_worker_ends_a_strict_run_with_its_name(corpus):
+def test_two_workers_gossip_and_then_one_is_killed(corpus):
+    """Plain gossip of two is plain averaging; a strict run ends with the name of the dead."""
     with Pool(2, timeout=60) as two:
+        averaged = run(two, corpus, DiLoCo(5, 1.0, 0.0))
+        gossip = run(two, corpus, Gossip(5))
+        assert np.abs(averaged.weights - gossip.weights).max() < 1e-5
+        assert gossip.apart < 1e-6
+        assert gossip.sent == 2 * averaged.sent  # the change and the outer weights
         with pytest.raises(WorkerError, match=r"worker 1 \(exit status -9\)"):
             run(two, corpus, DiLoCo(10), kill=(1, 15))
         with pytest.raises(WorkerError, match="the pool is closed"):
