@@ -55,8 +55,8 @@ class Finding:
     Attributes
     ----------
     code : str
-        missing, changed, swapped, stray, unrecorded, verdict, table, duplicate, generated twice,
-        dangling, interrupted, clock, config or crate.
+        missing, changed, swapped, stray, unrecorded, unreadable, verdict, table, duplicate,
+        generated twice, dangling, interrupted, clock, config or crate.
     run : str
         Run that it is about; empty for the campaign.
     path : str
@@ -114,6 +114,15 @@ def _digest(place: Path) -> str:
         files = [one for one in sorted(place.rglob("*")) if one.is_file()]
         return digest_folder({f.relative_to(place).as_posix(): digest_file(f) for f in files})
     return digest_file(place)
+
+
+def _object(file: Path) -> dict[str, Any] | None:
+    """Return what a JSON file holds; None if that is no object, as after a truncation."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def audit(folder: Path, records: Records | None = None) -> list[Finding]:
@@ -221,22 +230,31 @@ def _identities(folder: Path, records: Records) -> Iterator[Finding]:
         if entity.kind != "RosBag" or not (folder / path / "metadata.yaml").is_file():
             continue
         run = run_of(path)
-        text = (folder / path / "metadata.yaml").read_text(encoding="utf-8")
-        noted = yaml.safe_load(text)["rosbag2_bagfile_information"].get("custom_data") or {}
-        expected = place_iri(records.campaign, f"runs/{run}")
-        if noted.get("run") != expected:
-            yield Finding("stray", run, path, f"says that it is of {noted.get('run')}")
+        try:
+            text = (folder / path / "metadata.yaml").read_text(encoding="utf-8")
+            noted = yaml.safe_load(text)["rosbag2_bagfile_information"].get("custom_data") or {}
+            claimed = noted.get("run")
+        except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError):
+            yield Finding("unreadable", run, f"{path}/metadata.yaml", "is no metadata of a bag")
+            continue
+        if claimed != place_iri(records.campaign, f"runs/{run}"):
+            yield Finding("stray", run, path, f"says that it is of {claimed}")
     for place in sorted((folder / "runs").glob("[!.]*/scenario.json")):
-        entry = json.loads(place.read_text(encoding="utf-8"))
-        result = place.with_name("result.json")
+        run, result = place.parent.name, place.with_name("result.json")
         if not result.is_file():
             continue
-        told = json.loads(result.read_text(encoding="utf-8"))
-        run = place.parent.name
-        if told["run"] != run:
-            yield Finding("duplicate", run, "", f"its result is that of run {told['run']}")
-        if told["seed"] != entry["seed"]:
-            yield Finding("config", run, "", f"seed {entry['seed']} planned, {told['seed']} run")
+        entry, told = _object(place), _object(result)
+        for file, content in ((place, entry), (result, told)):
+            if content is None:
+                path = file.relative_to(folder).as_posix()
+                yield Finding("unreadable", run, path, "is no JSON object")
+        if entry is None or told is None:
+            continue
+        if told.get("run") != run:
+            yield Finding("duplicate", run, "", f"its result is that of run {told.get('run')}")
+        planned, seed = entry.get("seed"), told.get("seed")
+        if seed != planned:
+            yield Finding("config", run, "", f"seed {planned} planned, {seed} run")
 
 
 def _verdicts(folder: Path, records: Records) -> Iterator[Finding]:
@@ -248,8 +266,9 @@ def _verdicts(folder: Path, records: Records) -> Iterator[Finding]:
     results = {}
     for run in told:
         file = folder / "runs" / run / "result.json"
-        if file.is_file():
-            results[run] = str(json.loads(file.read_text(encoding="utf-8"))["outcome"])
+        result = _object(file) if file.is_file() else None
+        if result is not None:
+            results[run] = str(result.get("outcome"))
     for run, outcome in results.items():
         if outcome != told[run]:
             yield Finding(
@@ -260,15 +279,18 @@ def _verdicts(folder: Path, records: Records) -> Iterator[Finding]:
             )
     table = folder / "metrics.csv"
     if table.is_file() and told:
-        rows = pd.read_csv(table).set_index("run")["outcome"]
-        for run in rows.index:
-            if run in told and rows[run] != told[run]:
-                yield Finding(
-                    "table",
-                    str(run),
-                    "metrics.csv",
-                    f"says {rows[run]}, the record says {told[run]}",
-                )
+        try:
+            rows = pd.read_csv(table)[["run", "outcome"]].astype(str)
+        except (ValueError, KeyError):
+            yield Finding("unreadable", "", "metrics.csv", "is no table of runs and outcomes")
+            return
+        for run, outcome in rows.itertuples(index=False):
+            if run in told and outcome != told[run]:
+                text = f"says {outcome}, the record says {told[run]}"
+                yield Finding("table", run, "metrics.csv", text)
+        for run, count in Counter(rows["run"]).items():
+            if count > 1:
+                yield Finding("duplicate", run, "metrics.csv", f"is in {count} rows of the table")
 
 
 def _clocks(records: Records) -> Iterator[Finding]:

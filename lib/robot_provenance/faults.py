@@ -658,7 +658,8 @@ def find(
     Parameters
     ----------
     folder : Path
-        A finished campaign; it is not changed.
+        A finished campaign; it is not changed. It must not be published: a recorded crate is
+        another one after every fault, so that the audit would find them all.
     victim, other : str
         Two of its runs, on one map.
     tools : tuple of str

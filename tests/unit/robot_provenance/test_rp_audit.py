@@ -119,6 +119,34 @@ def config(folder: Path, records: Records) -> Records:
     return records
 
 
+def half_result(folder: Path, records: Records) -> Records:
+    file = folder / OWN / "result.json"
+    file.write_bytes(file.read_bytes()[:40])
+    return records
+
+
+def no_scenario(folder: Path, records: Records) -> Records:
+    (folder / OWN / "scenario.json").write_text("[]", encoding="utf-8")
+    return records
+
+
+def binary_metadata(folder: Path, records: Records) -> Records:
+    (folder / OWN / "bag" / "metadata.yaml").write_bytes(b"\xff\x00: [")
+    return records
+
+
+def empty_table(folder: Path, records: Records) -> Records:
+    (folder / "metrics.csv").write_bytes(b"")
+    return records
+
+
+def row_twice(folder: Path, records: Records) -> Records:
+    file = folder / "metrics.csv"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join([*lines, *(one for one in lines if RUN in one)]), encoding="utf-8")
+    return records
+
+
 def stale_crate(folder: Path, records: Records) -> Records:
     crate.write(folder, records)
     file = folder / crate.DESCRIPTOR
@@ -138,6 +166,11 @@ CASES: list[tuple[str, Callable[[Path, Records], Records], str, str]] = [
     ("table", table, RUN, "says stuck, the record says success"),
     ("duplicate", copied, f"{RUN}-again", f"its result is that of run {RUN}"),
     ("duplicate", executed_twice, RUN, "2 executions of one run are recorded"),
+    ("unreadable", half_result, RUN, "is no JSON object"),
+    ("unreadable", no_scenario, RUN, "is no JSON object"),
+    ("unreadable", binary_metadata, RUN, "is no metadata of a bag"),
+    ("unreadable", empty_table, "", "is no table of runs and outcomes"),
+    ("duplicate", row_twice, RUN, "is in 2 rows of the table"),
     ("generated twice", generated_twice, RUN, "by 2 activities"),
     ("dangling", dangling, RUN, "used arcp://name,demo/nowhere.*, which nothing declares"),
     ("interrupted", interrupted, RUN, "no end was recorded"),
