@@ -333,10 +333,9 @@ def movielens(n_levels: int = 3, n_codes: int = 32, *, seed: int = 0) -> SidData
     SidData
     """
     table = films()
-    tokenizer = ResidualTokenizer.fit(
-        embed(table["text"].tolist()), n_levels=n_levels, n_codes=n_codes, seed=seed
-    )
-    codes = tokenizer.encode(embed(table["text"].tolist()))
+    vectors = embed(table["text"].tolist())
+    tokenizer = ResidualTokenizer.fit(vectors, n_levels=n_levels, n_codes=n_codes, seed=seed)
+    codes = tokenizer.encode(vectors)
     item = pd.Series(np.arange(len(table)), index=table["movieId"])
     ratings = _ratings()
     kept = ratings[ratings["movieId"].isin(item.index)]

@@ -114,3 +114,19 @@ def test_films() -> None:
     assert tokenizer.genre_sets(table).any(axis=1).all()
     with pytest.raises(ValueError, match="no film has so many"):
         tokenizer.films(10**6)
+
+
+def test_movielens_is_a_catalogue_with_histories(monkeypatch) -> None:
+    # The vectors are not what is tested here, and embedding takes seconds.
+    rng = np.random.default_rng(0)
+    monkeypatch.setattr(tokenizer, "embed", lambda texts: rng.normal(size=(len(texts), 4)))
+    data = tokenizer.movielens.__wrapped__(2, 8, seed=1)
+    table = tokenizer.films()
+    assert (data.n_items, data.n_levels, data.n_codes) == (len(table), 2, 8)
+    assert min(map(len, data.sequences)) >= 5
+    ratings = tokenizer._ratings()
+    first = ratings[ratings["userId"] == ratings["userId"].min()]
+    first = first[first["movieId"].isin(table["movieId"])].sort_values(["timestamp", "movieId"])
+    assert table["movieId"].to_numpy()[data.sequences[0]].tolist() == first["movieId"].tolist()
+    split = data.split()
+    assert split.test.targets[0] == data.sequences[0][-1]
