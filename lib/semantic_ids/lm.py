@@ -254,6 +254,11 @@ class EncodedLM(nn.Module):
         self.n_levels = len(ids)
         self.encoder = encoder
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return cast(Tensor, self.level).device
+
     def embed(self, input_ids: Tensor) -> Tensor:
         """Return the embeddings of tokens ``(batch, positions)`` with what the encoder adds.
 
@@ -446,7 +451,9 @@ def build(arm: LmArm, data: SidData, vocabulary: Vocabulary) -> EncodedLM:
         encoder = PrefixMem(replace(arm.memory, d_model=width, n_codes=data.n_codes))
         if arm.encoder == "random rows":
             encoder.hash = RandomRows(encoder.hash, seed)
-    return attach(lm, encoder, _sid_tokens(vocabulary))
+    # A GPU where there is one: the full profile's thirty layers want it.
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return attach(lm, encoder, _sid_tokens(vocabulary)).to(device)
 
 
 def _sid_tokens(vocabulary: Vocabulary) -> Ints:
@@ -461,7 +468,7 @@ def _fit(model: EncodedLM, corpus: _Corpus, config: TrainConfig) -> list[float]:
     batches = corpus.batches(config.items_per_batch, config.seed)
     model.train()
     for step in range(config.steps):
-        tokens = next(batches)
+        tokens = next(batches).to(model.device)
         logits = model(tokens).logits[:, :-1]
         loss = functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
         for optimiser in found:
@@ -532,12 +539,12 @@ def next_item(
         items = np.column_stack([histories, examples.targets[places]])
         tokens = vocabulary.sid(data.codes[items]).reshape(len(items), -1)
         for at in range(0, len(places), batch):
-            part = torch.from_numpy(tokens[at : at + batch])
+            part = torch.from_numpy(tokens[at : at + batch]).to(model.device)
             logits = model(part[:, :-1], logits_to_keep=levels).logits
             for level in range(levels):
                 low = vocabulary.n_text + level * n_codes
                 own = torch.log_softmax(logits[:, level, low : low + n_codes], dim=-1)
-                result[places[at : at + batch], level] = own.numpy()
+                result[places[at : at + batch], level] = own.cpu().numpy()
     return result
 
 
@@ -546,21 +553,22 @@ def _titles(
     model: EncodedLM, vocabulary: Vocabulary, data: SidData, items: Ints
 ) -> tuple[npt.NDArray[np.float64], list[list[int]]]:
     """Return the loss of each title given the codes, and the titles generated for them."""
-    prompts = torch.from_numpy(vocabulary.sid(data.codes[items]))
+    prompts = torch.from_numpy(vocabulary.sid(data.codes[items])).to(model.device)
     titles: Sequence[Ints] = [vocabulary.titles[i] for i in items]
     longest = max(map(len, titles))
     padded = torch.full((len(items), longest), vocabulary.end)
     labels = torch.full((len(items), longest), IGNORED)
     for row, title in enumerate(titles):
         padded[row, : len(title)] = labels[row, : len(title)] = torch.from_numpy(title)
+    padded, labels = padded.to(model.device), labels.to(model.device)
     # Padding stands behind what counts, where a causal model cannot see it.
     logits = model(torch.cat([prompts, padded], dim=1)).logits[:, prompts.shape[1] - 1 : -1]
     loss = functional.cross_entropy(
         logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
     ).sum(1) / (labels != IGNORED).sum(1)
-    made = model.complete(prompts, longest, allowed=vocabulary.n_text).numpy()
+    made = model.complete(prompts, longest, allowed=vocabulary.n_text).cpu().numpy()
     cut = [
         row[: int(np.argmax(row == vocabulary.end))] if (row == vocabulary.end).any() else row
         for row in made
     ]
-    return loss.numpy().astype(np.float64), [one.tolist() for one in cut]
+    return loss.cpu().numpy().astype(np.float64), [one.tolist() for one in cut]

@@ -276,7 +276,9 @@ class RandomRows:
     def rows(self, prefix: Tensor) -> Tensor:
         """Return random rows, each in the table where the true one would be."""
         true = self._hashing.rows(prefix)
-        drawn = torch.randint(self.table_size, true.shape, generator=self._generator)
+        drawn = torch.randint(self.table_size, true.shape, generator=self._generator).to(
+            true.device
+        )
         return true - true % self.table_size + drawn
 
 
@@ -351,7 +353,9 @@ class LeakyEncoder(nn.Module):
 
     def forward(self, codes: Tensor, hidden: Tensor) -> Tensor:
         """Return the embedding of the next code of the item at every position but the last."""
-        ahead = codes[..., 1:] + torch.arange(1, codes.shape[-1]) * self.n_codes
+        ahead = (
+            codes[..., 1:] + torch.arange(1, codes.shape[-1], device=codes.device) * self.n_codes
+        )
         return functional.pad(self.next(ahead), (0, 0, 0, 1))
 
 

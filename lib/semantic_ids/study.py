@@ -62,7 +62,7 @@ def _train(steps: int) -> TrainConfig:
 
 def sasrec_target(*, shuffled: bool = False) -> SasRecArm:
     """Return SASRec for the sanity target, or its control."""
-    steps = pick(smoke=20, book=1800, full=6000)
+    steps = pick(smoke=20, book=1500, full=6000)
     if shuffled:
         steps = max(1, steps // 6)  # nothing is learnt, however long
     train = TrainConfig(steps=steps, items_per_batch=1024, lr=2e-3, warmup=50)
@@ -71,7 +71,7 @@ def sasrec_target(*, shuffled: bool = False) -> SasRecArm:
 
 def flat_target(*, trained: bool = True) -> Arm:
     """Return the flat generative model for the sanity target, or its control, untrained."""
-    steps = pick(smoke=20, book=2400, full=60_000)
+    steps = pick(smoke=20, book=1800, full=60_000)
     shape = TransformerConfig(
         max_items=pick(smoke=9, book=9, full=21),
         d_model=pick(smoke=32, book=96, full=384),
@@ -98,7 +98,7 @@ def _quarters(steps: int) -> tuple[int, ...]:
 
 def main_arms() -> dict[str, list[Arm]]:
     """Return the arms with three seeds: flat and PrefixMem, each also mixed with counts."""
-    steps = pick(smoke=20, book=600, full=20_000)
+    steps = pick(smoke=20, book=500, full=20_000)
     arm = Arm(
         train=_train(steps),
         n_test=pick(smoke=300, book=4000, full=22_363),
@@ -116,10 +116,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "PrefixMem": {"encoder": "prefixmem"},
     "rows at random": {"encoder": "random rows"},
     "64 rows a table": {"encoder": "prefixmem", "memory": {"table_size": 64}},
-    "1,024 rows a table": {"encoder": "prefixmem", "memory": {"table_size": 1024}},
     "65,536 rows a table": {"encoder": "prefixmem", "memory": {"table_size": 65_536}},
     "levels 2 to 4 active": {"encoder": "prefixmem", "memory": {"active_levels": (2, 3, 4)}},
-    "one head": {"encoder": "prefixmem", "memory": {"n_heads": 1}},
     "suffix hashes": {"encoder": "prefixmem", "memory": {"kind": "suffix"}},
     "full prefix only": {"encoder": "prefixmem", "memory": {"kind": "full"}},
     "perfect hash": {"encoder": "perfect hash"},
@@ -137,7 +135,7 @@ def ablation_arms() -> dict[str, Arm]:
     """Return the ablations: one seed each, on the smaller backbone."""
     arm = Arm(
         shape=replace(SMALL, d_model=pick(smoke=32, book=64, full=96)),
-        train=_train(pick(smoke=20, book=600, full=20_000)),
+        train=_train(pick(smoke=20, book=500, full=20_000)),
         n_test=pick(smoke=300, book=4000, full=22_363),
     )
     arms = {}
