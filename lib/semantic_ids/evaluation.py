@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ from lib.semantic_ids.transformer import GenerativeTransformer, SasRec
 __all__ = [
     "Mixture",
     "bleu",
+    "bleu_counts",
     "count_log_probs",
     "distinct_first",
     "fit_mixture",
@@ -264,56 +264,74 @@ def sasrec_ranks(model: SasRec, examples: Examples, *, batch: int = 512) -> Ints
     return ranks
 
 
-def bleu(
-    candidates: Sequence[Sequence[str]],
-    references: Sequence[Sequence[str]],
-    *,
-    order: int = 4,
-    smooth: Literal["add-one", "none"] = "add-one",
-) -> float:
-    """Return corpus BLEU with one reference each (Papineni et al., ACL 2002), in [0, 1].
+def bleu_counts(
+    candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]], *, order: int = 4
+) -> Floats:
+    """Return what BLEU is made of, one row a pair of texts, so that pairs can be drawn anew.
 
     Parameters
     ----------
     candidates, references : sequences of words
     order : int
         Longest n-gram.
-    smooth : {"add-one", "none"}
-        Add one to matches and totals of the orders above 1 (Lin and Och, 2004), or do not: short
-        texts have few 4-grams.
+
+    Returns
+    -------
+    float64 (n, 2 * order + 2)
+        For each order the clipped matches, for each order the n-grams, and both lengths.
 
     Raises
     ------
     ValueError
         If there is no text, or the numbers of texts differ.
-
-    Examples
-    --------
-    >>> bleu([["a", "b", "c", "d"]], [["a", "b", "c", "d"]])
-    1.0
-    >>> bleu([["x"]], [["a", "b"]])
-    0.0
     """
     if not candidates or len(candidates) != len(references):
         raise ValueError(
             f"{len(candidates)} candidates and {len(references)} references, expected as many, >= 1"
         )
-    logs = 0.0
-    for n in range(1, order + 1):
-        matched = total = 0
-        for ours, theirs in zip(candidates, references, strict=True):
+    rows = []
+    for ours, theirs in zip(candidates, references, strict=True):
+        matched, total = [], []
+        for n in range(1, order + 1):
             found, wanted = _ngrams(ours, n), _ngrams(theirs, n)
-            matched += sum(min(count, wanted[gram]) for gram, count in found.items())
-            total += sum(found.values())
-        if smooth == "add-one" and n > 1:
-            matched, total = matched + 1, total + 1
-        if matched == 0:
-            return 0.0
-        logs += np.log(matched / total) / order
-    ours_long = sum(map(len, candidates))
-    theirs_long = sum(map(len, references))
-    brevity = min(0.0, 1 - theirs_long / ours_long)
-    return float(np.exp(logs + brevity))
+            matched.append(sum(min(count, wanted[gram]) for gram, count in found.items()))
+            total.append(sum(found.values()))
+        rows.append([*matched, *total, len(ours), len(theirs)])
+    return np.array(rows, np.float64)
+
+
+def bleu(counts: Floats, weights: npt.ArrayLike | None = None) -> Floats:
+    """Return corpus BLEU (Papineni et al., ACL 2002) from `bleu_counts`, in [0, 1].
+
+    One is added to matches and totals of the orders above 1 (Lin and Och, 2004), for short texts
+    have few 4-grams.
+
+    Parameters
+    ----------
+    counts : float64 (n, 2 * order + 2)
+    weights : (..., n), optional
+        How often each pair is taken, such as the draws of a bootstrap; once by default.
+
+    Returns
+    -------
+    float64 (...)
+
+    Examples
+    --------
+    >>> same = bleu_counts([["a", "b", "c", "d"]], [["a", "b", "c", "d"]])
+    >>> float(bleu(same)), float(bleu(bleu_counts([["x"]], [["a", "b"]])))
+    (1.0, 0.0)
+    """
+    taken = np.ones(len(counts)) if weights is None else np.asarray(weights, np.float64)
+    sums = taken @ counts
+    order = counts.shape[1] // 2 - 1
+    matched, total = sums[..., :order].copy(), sums[..., order : 2 * order].copy()
+    matched[..., 1:] += 1
+    total[..., 1:] += 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(matched / total).mean(axis=-1)
+        brevity = np.minimum(0, 1 - sums[..., -1] / sums[..., -2])
+        return np.asarray(np.nan_to_num(np.exp(logs + brevity)), np.float64)
 
 
 def _ngrams(words: Sequence[str], n: int) -> Mapping[tuple[str, ...], int]:

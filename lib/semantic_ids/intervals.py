@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +99,16 @@ class Resample:
         size = np.maximum(self._users @ w.T, 1e-12)
         per_seed = self._users @ (w * x).T / size
         return np.asarray((per_seed * self._seeds).sum(axis=1), np.float64)
+
+    def resampled(self, statistic: Callable[[Floats], Floats]) -> Floats:
+        """Return a statistic that is no mean, for the sample and for each draw of users.
+
+        Parameters
+        ----------
+        statistic : callable
+            Takes how often each user is drawn, ``(1 + draws, n_users)``; returns ``(1 + draws,)``.
+        """
+        return statistic(self._users)
 
     @staticmethod
     def estimate(samples: Floats, level: float = 0.95) -> Estimate:

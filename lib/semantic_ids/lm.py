@@ -27,7 +27,7 @@ from lib.core import data as registry
 from lib.core.paths import CACHE
 from lib.semantic_ids.arms import sample
 from lib.semantic_ids.datasets import Examples, SidData, load
-from lib.semantic_ids.evaluation import LogProbs, bleu, hits, nll
+from lib.semantic_ids.evaluation import LogProbs, bleu_counts, hits, nll
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig, RandomRows, transfer
 from lib.semantic_ids.training import TrainConfig, optimisers
 
@@ -423,8 +423,8 @@ class LmResult:
         Next item, teacher-forced.
     text_loss : float (n_text,)
         Mean cross-entropy of a hidden item's title given its codes, in nats a word.
-    bleu : float
-        Of titles generated for hidden items.
+    bleu_counts : float64 (n_text, 10)
+        Of titles generated for hidden items; see `evaluation.bleu`.
     titles : tuple of (str, str)
         Some generated and true titles.
     losses : float (steps,)
@@ -433,7 +433,7 @@ class LmResult:
     hits: npt.NDArray[np.bool_]
     nll: npt.NDArray[np.float64]
     text_loss: npt.NDArray[np.float64]
-    bleu: float
+    bleu_counts: npt.NDArray[np.float64]
     titles: tuple[tuple[str, str], ...]
     losses: npt.NDArray[np.float64]
 
@@ -513,7 +513,7 @@ def run_lm(arm: LmArm) -> LmResult:
         hits=hits(guesses, targets),
         nll=nll(guesses, targets),
         text_loss=text_loss,
-        bleu=bleu([a for a, _ in pairs], [b for _, b in pairs]),
+        bleu_counts=bleu_counts([a for a, _ in pairs], [b for _, b in pairs]),
         titles=tuple(("".join(a), "".join(b)) for a, b in pairs[:5]),
         losses=np.asarray(losses),
     )

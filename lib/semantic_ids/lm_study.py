@@ -28,7 +28,7 @@ def lm_arms() -> dict[str, LmArm]:
         train=TrainConfig(
             steps=pick(smoke=3, book=60, full=5000),
             items_per_batch=pick(smoke=3, book=9, full=48),
-            lr=pick(smoke=1e-3, book=1e-3, full=3e-4),
+            lr=pick(smoke=1e-3, book=3e-3, full=3e-4),
             warmup=5,
         ),
         length=pick(smoke=16, book=48, full=256),

@@ -92,7 +92,7 @@ def _arm(world: World) -> Arm:
             table_size=max(2, world.n_prefixes),
         ),
         train=TrainConfig(steps=pick(smoke=20, book=300, full=3000), lr=3e-3),
-        n_test=pick(smoke=200, book=1500, full=2000),
+        n_test=pick(smoke=200, book=1000, full=2000),
         world=world,
     )
 

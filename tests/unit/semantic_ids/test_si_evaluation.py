@@ -10,6 +10,7 @@ from lib.semantic_ids.datasets import Examples
 from lib.semantic_ids.evaluation import (
     Mixture,
     bleu,
+    bleu_counts,
     count_log_probs,
     fit_mixture,
     hit_rate,
@@ -122,13 +123,25 @@ def test_ranks_of_sasrec_are_counted_over_all_items():
 def test_bleu_of_a_known_case():
     # "the the the the the the the" against "the cat is on the mat": two of seven words, clipped.
     candidate, reference = ["the"] * 7, ["the", "cat", "is", "on", "the", "mat"]
-    assert bleu([candidate], [reference], order=1) == pytest.approx(2 / 7)
-    assert bleu([reference], [reference]) == pytest.approx(1)
-    assert bleu([reference[:3]], [reference], order=1) == pytest.approx(np.exp(1 - 2))
-    assert bleu([candidate], [reference], smooth="none") == 0
-    assert bleu([[]], [reference]) == 0
+
+    def score(ours, theirs, order=4):
+        return float(bleu(bleu_counts([ours], [theirs], order=order)))
+
+    assert score(candidate, reference, 1) == pytest.approx(2 / 7)
+    assert score(reference, reference) == pytest.approx(1)
+    assert score(reference[:3], reference, 1) == pytest.approx(np.exp(1 - 2))
+    assert score(["dog"], reference) == 0
+    assert score([], reference) == 0
     with pytest.raises(ValueError, match="0 candidates"):
-        bleu([], [])
+        bleu_counts([], [])
+
+
+def test_bleu_of_pairs_drawn_anew():
+    texts = [["a", "b"], ["c"], ["d", "e", "f"]]
+    counts = bleu_counts(texts, [["a", "b"], ["x"], ["d", "e", "g"]])
+    drawn = bleu(counts, [[1, 1, 1], [2, 0, 1]])
+    assert drawn[0] == pytest.approx(float(bleu(counts)))
+    assert drawn[1] == pytest.approx(float(bleu(counts[[0, 0, 2]])))
 
 
 def test_intervals_are_paired_by_user_and_seed():
