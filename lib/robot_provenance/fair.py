@@ -24,7 +24,18 @@ __all__ = ["INDICATORS", "Evidence", "Indicator", "assess", "gather"]
 
 Verdict = Literal["met", "not met", "not decidable"]
 
-STANDARD_SUFFIXES = {".json", ".jsonld", ".csv", ".yaml", ".yml", ".pgm", ".mcap", ".nt", ".txt"}
+STANDARD_SUFFIXES = {
+    ".json",
+    ".jsonl",
+    ".jsonld",
+    ".csv",
+    ".yaml",
+    ".yml",
+    ".pgm",
+    ".mcap",
+    ".nt",
+    ".txt",
+}
 """Formats that anybody can read from a public description."""
 
 SHARED: tuple[str, ...] = (

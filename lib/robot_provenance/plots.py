@@ -127,7 +127,17 @@ def outcome_figure(table: pd.DataFrame, by: str) -> Figure:
         With columns `by` and ``outcome``, one row a run.
     by : str
         Column to group by.
+
+    Raises
+    ------
+    ValueError
+        If there is no run, or an outcome is unknown.
     """
+    if table.empty:
+        raise ValueError("no run given, expected at least one row")
+    unknown = sorted(set(table["outcome"]) - set(OUTCOMES))
+    if unknown:
+        raise ValueError(f"outcome {unknown[0]!r}, expected one of {', '.join(OUTCOMES)}")
     counts = pd.crosstab(table[by], table["outcome"])
     counts = counts.reindex(columns=[o for o in OUTCOMES if o in counts])
     shares = counts.div(counts.sum(axis=1), axis=0)
@@ -164,8 +174,10 @@ def label_figure(found: Mapping[str, Association]) -> Figure:
     Parameters
     ----------
     found : mapping of str to Association
-        One row each, in order.
+        One row each, in order; at least one.
     """
+    if not found:
+        raise ValueError("no association given, expected at least one")
     fig: Figure
     fig, ax = plt.subplots(figsize=(7, 0.7 * len(found) + 1.2), layout="constrained")
     names = list(found)
@@ -230,6 +242,8 @@ def fault_figure(table: pd.DataFrame) -> Figure:
     table : DataFrame of bool, shape (n_faults, n_tools)
         Index: faults; columns: tools.
     """
+    if table.empty:
+        raise ValueError("the table is empty, expected a row a fault and a column a tool")
     fig: Figure
     fig, ax = plt.subplots(figsize=(7.2, 0.29 * len(table) + 1.6), layout="constrained")
     ax.imshow(
