@@ -109,8 +109,9 @@ rng = np.random.default_rng(0)
 random_codes = rng.integers(main.n_codes, size=main.codes.shape)
 even = anatomy.code_use(random_codes, main.n_codes)
 before = anatomy.contexts(main.codes, main.n_codes)
-print("use of the code book:", use.round(3), "; random codes:", even.round(3))
-print("prefixes before one code:", before.round(1))
+print("use of the code book:", use.round(3))
+print("codes at random:     ", even.round(3))
+print("prefixes before one: ", before.round(1))
 ledger.report(
     "ch02.anatomy.hourglass", place, control=bool((even > 0.95).all())
 )
@@ -129,13 +130,8 @@ largest = max(
     range(letter.n_items), key=lambda i: len(catalog.items(letter.codes[i]))
 )
 sid = catalog.sid(largest)
-print(
-    "shared:",
-    catalog.shared(),
-    "; one ID and its items:",
-    sid,
-    catalog.items(sid),
-)
+print("items beyond the first of their ID:", catalog.shared())
+print("for example", sid, "is the ID of items", catalog.items(sid).tolist())
 ledger.report("ch02.collisions.letter", catalog.shared(), control=lost == 13)
 
 # %% [markdown]
@@ -235,6 +231,7 @@ chart = tree_explorer(
         "best without the user": leaked["beauty_rqkmeans"],
     },
     n_codes=main.n_codes,
+    min_items=3,
 )
 figures.show_chart(
     chart,
@@ -242,7 +239,7 @@ figures.show_chart(
     "below, the nodes of the chosen one in three bands coloured by accuracy, "
     "dark in the largest subtree, bright in small ones.",
     caption="Count table on subtrees of Beauty (RQ-KMeans), from the largest to "
-    "the smallest; nodes with one test item are left out. The second predictor "
+    "the smallest; nodes with one or two test items are left out. The second predictor "
     "is fitted on the test items: the most that a table can know.",
 )
 
