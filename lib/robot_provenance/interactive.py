@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from lib.core.figures import GROUND
 from lib.robot_provenance.audit import run_of
 from lib.robot_provenance.record import Records
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import altair as alt
 
 __all__ = ["lineage_explorer", "lineage_table"]
+
+SPREAD = 1.6
+"""Half the width of a row of nodes, in units of the picture."""
 
 
 def lineage_table(records: Records, run: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -72,9 +76,21 @@ def lineage_table(records: Records, run: str) -> tuple[pd.DataFrame, pd.DataFram
     columns: defaultdict[int, list[str]] = defaultdict(list)
     for name, level in depth.items():
         columns[top - level].append(name)
-    for column, names in columns.items():
-        for place, name in enumerate(sorted(names)):
-            y = place - (len(names) - 1) / 2
+    before: defaultdict[str, list[str]] = defaultdict(list)
+    for source, target in links:
+        before[target].append(source)
+    across: dict[str, float] = {}
+
+    def mean(name: str) -> float:
+        """Return where the sources of a node lie, so that fewer edges cross."""
+        known = [across[one] for one in before[name] if one in across]
+        return round(sum(known) / len(known), 6) if known else 0.0
+
+    for column, names in sorted(columns.items()):
+        half = min(SPREAD, 0.55 * len(names)) if len(names) > 1 else 0.0
+        step = 2 * half / max(len(names) - 1, 1)
+        for place, name in enumerate(sorted(names, key=lambda one: (mean(one), one))):
+            y = across[name] = round(place * step - half, 6)
             if name in records.entities:
                 entity = records.entities[name]
                 label = entity.path.rpartition("/")[2] if entity.path else entity.label
@@ -138,7 +154,7 @@ def lineage_explorer(records: Records, run: str) -> alt.LayerChart:
     )
     here = "length(node.id) && datum.chosen == node.id[0]"
     # From top to bottom: the columns of the table are the rows of the picture.
-    x = alt.X("y:Q", axis=None, scale=alt.Scale(domain=[-1.7, 2.1]))
+    x = alt.X("y:Q", axis=None, scale=alt.Scale(domain=[-1.8, 2.5]))
     y = alt.Y("x:Q", axis=None, scale=alt.Scale(reverse=True, padding=12))
     shape = alt.Shape(
         "kind:N",
@@ -164,9 +180,10 @@ def lineage_explorer(records: Records, run: str) -> alt.LayerChart:
         .encode(x=x, y=y, shape=shape, tooltip=["label:N", "detail:N"])
         .transform_filter(here)
     )
-    text = (
-        alt.Chart(nodes)
-        .mark_text(dx=10, align="left", fontSize=11, color="#262626")
-        .encode(x=x, y=y, text="label:N")
+    words = alt.Chart(nodes).encode(x=x, y=y, text="label:N")
+    # A halo in the colour of the ground keeps words readable where edges run behind them.
+    halo = words.mark_text(
+        dx=10, align="left", fontSize=11, stroke=GROUND, strokeWidth=4, strokeJoin="round"
     )
-    return (base + path + points + shining + text).properties(width=560, height=520)
+    text = words.mark_text(dx=10, align="left", fontSize=11, color="#262626")
+    return (base + path + halo + points + shining + text).properties(width=560, height=520)

@@ -291,7 +291,8 @@ figures.show(
     alt="Log odds ratios with intervals: far above zero for the labels, around "
     "zero for shuffled labels.",
     caption="Success of our robot in scenarios labelled s against f: 95 % "
-    "interval over clusters, and the middle 95 % of 999 shuffles. Zero is no association.",
+    "interval over clusters, and the middle 95 % of 999 shuffles. Zero is no "
+    "association.",
 )
 
 # %%

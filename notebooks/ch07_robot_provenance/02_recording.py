@@ -64,7 +64,8 @@ figures.show_chart(
     alt="Graph of files and steps from floor-plan model and campaign file to "
     "result and trace of one run.",
     caption="Lineage of one simulated run, from sources (top) to result "
-    "(bottom). Click on a node to see what it rests on; point at it for its digest.",
+    "(bottom). Click on a node to see what it rests on; point at it for its "
+    "digest.",
 )
 
 # %% [markdown]
@@ -145,7 +146,8 @@ ledger.report(
 # %%
 crate = validation.validate_crate(folder, "REQUIRED")
 print(
-    f"REQUIRED: {crate.n_checks} checks, {len(crate.issues)} issues, {len(crate.skipped)} skipped"
+    f"REQUIRED: {crate.n_checks} checks, {len(crate.issues)} issues, "
+    f"{len(crate.skipped)} skipped"
 )
 wishes = validation.validate_crate(folder, "RECOMMENDED")
 print(f"RECOMMENDED: {wishes.n_checks} checks, {len(wishes.issues)} issues")

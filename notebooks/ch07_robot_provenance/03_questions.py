@@ -238,7 +238,8 @@ backwards = constraints.check(
     export.to_prov(replace(records, activities=swapped))
 )
 print(
-    f"{report.n_statements:,} statements, {report.n_events:,} events: {report.counts() or 'no finding'}"
+    f"{report.n_statements:,} statements, {report.n_events:,} events:",
+    report.counts() or "no finding",
 )
 print("cycle:", cyclic.counts(), "| ends before it starts:", backwards.counts())
 
@@ -280,7 +281,8 @@ figures.show(
     plots.fault_figure(found),
     alt="Table of planted faults against tools; ours find all, others some.",
     caption="Which tool reports which planted fault. The first five are ours; a "
-    "list of checksums is what most data sets have; the total stands under each name.",
+    "list of checksums is what most data sets have; the total stands under each "
+    "name.",
 )
 
 # %%

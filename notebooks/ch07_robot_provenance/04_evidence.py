@@ -179,7 +179,8 @@ moved = [
     for name in ("wide-boxes", "narrow-noise", "middle-boxes-noise")
 ]
 print(
-    f"{identical} of {len(again)} runs come out bit by bit; another seed differs: {moved}"
+    f"{identical} of {len(again)} runs come out bit by bit;",
+    f"another seed differs: {moved}",
 )
 ledger.report(
     "ch07.replay.identical", identical / len(again), control=all(moved)

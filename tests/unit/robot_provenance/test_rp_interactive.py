@@ -72,7 +72,7 @@ def test_the_chart_is_small_and_the_same_twice(recorded: Records) -> None:
     assert texts[0] == texts[1]
     assert len(texts[0]) < 120_000
     told = json.loads(texts[0])
-    assert len(told["layer"]) == 5
+    assert len(told["layer"]) == 6
     assert "http" not in json.dumps({k: v for k, v in told.items() if k != "$schema"})
 
 
