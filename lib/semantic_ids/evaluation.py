@@ -214,8 +214,8 @@ def _normalised(logits: LogProbs) -> LogProbs:
     return result
 
 
-GRID: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5)
-"""Weights that `fit_mixture` tries for each part."""
+GRID: tuple[float, ...] = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5)
+"""Weights that `fit_mixture` tries for each part; small ones, lest a small use is overlooked."""
 
 
 def fit_mixture(model: LogProbs, counts: LogProbs, targets: Ints) -> Mixture:

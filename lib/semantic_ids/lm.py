@@ -12,6 +12,7 @@ import contextlib
 import io
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,11 @@ from lib.semantic_ids.datasets import Examples, SidData, load
 from lib.semantic_ids.evaluation import LogProbs, bleu_counts, hits, nll
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig, RandomRows, transfer
 from lib.semantic_ids.training import TrainConfig, optimisers
+
+with warnings.catch_warnings():
+    # transformers imports it, and it asks for widgets that a page does not need.
+    warnings.simplefilter("ignore")
+    import tqdm.auto  # noqa: F401
 
 __all__ = [
     "IGNORED",

@@ -167,12 +167,11 @@ def ablation_figure(
     for at, (ax, level) in enumerate(zip(axes, levels, strict=True)):
         values, error = _error([row[at] for row in rows.values()])
         ax.errorbar(values, range(len(rows)), xerr=error, fmt=MARKERS[0], color=colors(1)[0])
-        ax.axvline(100 * table[at], color=PALETTE["grey"], ls="--", lw=1.2, label="count table")
-        ax.set_title(f"level {level}", fontsize="small")
-        ax.set(xlabel="accuracy (%)", xlim=(0, 102))
+        ax.axvline(100 * table[at], color=PALETTE["grey"], ls="--", lw=1.2)
+        ax.set_title(f"level {level} (dashed: count table)", fontsize="small")
+        ax.set(xlabel="accuracy (%)", xlim=(0, 104))
     axes[0].set_yticks(range(len(rows)), list(rows))
     axes[0].invert_yaxis()
-    axes[-1].legend(fontsize="small", loc="lower right")
     return fig
 
 
