@@ -354,9 +354,14 @@ def table(rows: Mapping[str, Sequence[Estimate]], columns: Sequence[str]) -> pd.
 def report(
     id: str, found: Estimate | Sequence[Estimate], *, control: bool | str | None = None
 ) -> None:
-    """Hand an estimate, or one a level, to the ledger, to three digits."""
+    """Hand an estimate, or one a level, to the ledger: three digits, at most four decimals.
+
+    Decimals are bounded too, for three digits of what is nearly zero differ between processors.
+    """
+    rows = [found] if isinstance(found, Estimate) else list(found)
+    values = [round(one.value, 4) for one in rows]
+    intervals = [(round(one.low, 4), round(one.high, 4)) for one in rows]
     if isinstance(found, Estimate):
-        ledger.report(id, found.value, (found.low, found.high), control, digits=3)
-        return
-    values = [one.value for one in found]
-    ledger.report(id, values, [(one.low, one.high) for one in found], control, digits=3)
+        ledger.report(id, values[0], intervals[0], control, digits=3)
+    else:
+        ledger.report(id, values, intervals, control, digits=3)
