@@ -27,7 +27,7 @@ def lm_arms() -> dict[str, LmArm]:
         n_layers=pick(smoke=1, book=2, full=30),
         train=TrainConfig(
             steps=pick(smoke=3, book=60, full=5000),
-            items_per_batch=pick(smoke=3, book=9, full=48),
+            items_per_batch=pick(smoke=3, book=6, full=48),
             lr=pick(smoke=1e-3, book=3e-3, full=3e-4),
             warmup=5,
         ),

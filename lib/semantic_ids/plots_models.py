@@ -169,7 +169,7 @@ def ablation_figure(
         ax.errorbar(values, range(len(rows)), xerr=error, fmt=MARKERS[0], color=colors(1)[0])
         ax.axvline(100 * table[at], color=PALETTE["grey"], ls="--", lw=1.2)
         ax.set_title(f"level {level} (dashed: count table)", fontsize="small")
-        ax.set(xlabel="accuracy (%)", xlim=(0, 104))
+        ax.set(xlabel="accuracy (%)", xlim=(0, 105))
     axes[0].set_yticks(range(len(rows)), list(rows))
     axes[0].invert_yaxis()
     return fig

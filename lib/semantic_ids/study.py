@@ -284,6 +284,18 @@ class Study:
             gains.append(ours / np.maximum(theirs, 1e-9) - 1)
         return self.beams.estimate(gains[1] - gains[0])
 
+    def recalls(self, arm: str, kind: str, ks: Sequence[int]) -> dict[int, Estimate]:
+        """Return recall at several lengths: of an arm's beams, or of the count table's one list."""
+        found = {}
+        for k in ks:
+            if arm == "count table":
+                n = self.beam(next(iter(self.results)), kind, "valid").shape[1]
+                hit = np.asarray(self.counts.recall[k][:n], np.float64)
+            else:
+                hit = self.beam(arm, kind, "recall", k)
+            found[k] = self.beams.estimate(self.beams.mean(hit))
+        return found
+
     def over_table(self, arm: str, k: int) -> Estimate:
         """Return recall at k of an arm with the trie, minus that of the count table's one list."""
         first = self.beams.mean(self.beam(arm, "trie", "recall", k))

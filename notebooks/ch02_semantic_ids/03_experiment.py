@@ -25,22 +25,10 @@ import pandas as pd
 import torch
 
 from lib.core import figures, ledger
-from lib.semantic_ids import guarantees, peers
-from lib.semantic_ids.arms import (
-    encoder_macs,
-    flat_macs,
-    updated_parameters,
-)
+from lib.semantic_ids import arms, guarantees, peers, plots_models
 from lib.semantic_ids.datasets import load
 from lib.semantic_ids.interactive import tree_explorer
 from lib.semantic_ids.intervals import Resample
-from lib.semantic_ids.plots_models import (
-    ablation_figure,
-    accuracy_figure,
-    curve_figure,
-    groups_figure,
-    recall_figure,
-)
 from lib.semantic_ids.prefixmem import LeakyEncoder, PrefixMem, PrefixMemConfig
 from lib.semantic_ids.study import (
     Study,
@@ -160,7 +148,7 @@ table(rows, [f"level {n} (%)" for n in study.levels])
 
 # %%
 figures.show(
-    accuracy_figure(rows),
+    plots_models.accuracy_figure(rows),
     alt="Accuracy of five predictors at four levels with intervals. At levels 3 and 4 PrefixMem is "
     "far above flat, the count table above both, and the mixtures with counts on top.",
     caption="Beauty, RQ-KMeans, last items of 4,000 users; 95 % over users and three seeds. PrefixMem "
@@ -226,7 +214,7 @@ curves = {
     for arm, seeds in study.results.items()
 }
 figures.show(
-    curve_figure(curves, study.counts.hits.mean(axis=0)),
+    plots_models.curve_figure(curves, study.counts.hits.mean(axis=0)),
     alt="Accuracy over 500 steps, a panel a level: equal at levels 1 and 2, far apart at 3 and 4.",
     caption="Mean of three seeds. The curves part within the first 125 steps at the active levels "
     "and nowhere else; the dashed line is the static count table.",
@@ -235,7 +223,7 @@ figures.show(
 # %%
 report("ch02.f3.early", study.early("PrefixMem", "flat", level, 1))
 equal = study.early("PrefixMem", "flat", level, 3, final=True)
-added = encoder_macs(PrefixMemConfig()) / flat_macs(
+added = arms.encoder_macs(PrefixMemConfig()) / arms.flat_macs(
     main_arms()["flat"][0].shape
 )
 print(f"multiply-adds of the encoder over those of the model: {added:.2%}")
@@ -248,7 +236,7 @@ report("ch02.ours.compute.steps", equal)
 # tables are updated densely.
 
 # %%
-dense, sparse = updated_parameters(main_arms()["PrefixMem"][0])
+dense, sparse = arms.updated_parameters(main_arms()["PrefixMem"][0])
 print(f"parameters touched by a step: dense {dense:,}, sparse {sparse:,}")
 ledger.report("ch02.ours.compute.sparse", dense / sparse, digits=3)
 
@@ -260,31 +248,12 @@ ledger.report("ch02.ours.compute.sparse", dense / sparse, digits=3)
 
 # %%
 ks = (10, 20, 50, 100)
-
-
-def recalls(arm, kind):
-    return {
-        k: study.beams.estimate(
-            study.beams.mean(study.beam(arm, kind, "recall", k))
-        )
-        for k in ks
-    }
-
-
 found = {
-    f"{arm}, {name}": recalls(arm, kind)
+    f"{arm}, {name}": study.recalls(arm, kind, ks)
     for arm in study.results
     for kind, name in (("trie", "trie"), ("free", "no trie"))
 }
-list_of_counts = study.counts.recall
-found["count table"] = {
-    k: study.beams.estimate(
-        study.beams.mean(
-            list_of_counts[k][: len(study.results["flat"][0].trie.valid)]
-        )
-    )
-    for k in ks
-}
+found["count table"] = study.recalls("count table", "trie", ks)
 table(
     {name: list(row.values()) for name, row in found.items()},
     [f"recall at {k} (%)" for k in ks],
@@ -292,7 +261,7 @@ table(
 
 # %%
 figures.show(
-    recall_figure(found),
+    plots_models.recall_figure(found),
     alt="Recall by list length for both arms with and without trie, and for the count table.",
     caption="1,000 users, three seeds. PrefixMem finds more at every length. The trie helps flat and "
     "hardly matters to PrefixMem, whose beams are items anyway. The table, one list for all, is last.",
@@ -363,7 +332,7 @@ table({arm: list(row.values()) for arm, row in by_group.items()}, list(groups))
 # %%
 of_table = list(by_group.pop("count table").values())
 figures.show(
-    groups_figure(by_group, of_table),
+    plots_models.groups_figure(by_group, of_table),
     alt="Accuracy at the deepest level for five groups of users: flat, PrefixMem and count table.",
     caption="Reachable: the flat model has every code but the last in its top ten. Rare to popular: "
     "how often the first three codes occur in train. The table is best in every group, by far on "
@@ -430,7 +399,7 @@ table(
 
 # %%
 figures.show(
-    ablation_figure(
+    plots_models.ablation_figure(
         {name: row[2:] for name, row in ablation_rows.items()},
         counted[2:],
         deep,
