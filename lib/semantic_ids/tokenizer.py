@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -80,8 +81,14 @@ def embed(texts: Sequence[str]) -> FloatArray:
 def _minilm(texts: list[str]) -> FloatArray:
     """Run the model: mean of the token vectors, scaled to length 1."""
     import torch
+
+    with warnings.catch_warnings():
+        # In a kernel without widgets tqdm advises to install them; that is no output of a page.
+        warnings.simplefilter("ignore")
+        import tqdm.auto  # noqa: F401
     import transformers
 
+    transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     folder = str(data.path("minilm", "tokenizer.json").parent)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
