@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import altair
 import pytest
 from bs4 import BeautifulSoup
-from conftest import documents, notebooks
+from built import documents, notebooks
 
 from lib.core import ledger
 from lib.core.paths import ROOT
