@@ -2,11 +2,12 @@
 
 `run_arm` is the one function that the notebook's sweep calls, so every arm goes through the same
 data, batches, rates and measurements. Rates were chosen for the arm without encoder, on validation
-items (``python -m lib.semantic_ids.arms``), and are used for all.
+items, and are used for all (`recipe`); ``python -m lib.semantic_ids.arms`` tries others.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -53,6 +54,8 @@ from lib.semantic_ids.transformer import GenerativeTransformer, SasRec, Transfor
 
 __all__ = [
     "KS",
+    "SHAPE",
+    "SMALL",
     "Arm",
     "ArmResult",
     "Beam",
@@ -60,6 +63,7 @@ __all__ = [
     "count_result",
     "encoder_macs",
     "flat_macs",
+    "recipe",
     "run_any",
     "run_arm",
     "run_sasrec",
@@ -79,8 +83,27 @@ KS: tuple[int, ...] = (5, 10, 20, 50, 100)
 SAMPLE_SEED = 606
 """Chooses the test users; fixed before the first run, the same for all arms."""
 
-SMALL = TransformerConfig(d_model=64, n_layers=1)
+SHAPE = TransformerConfig(max_items=21)
+"""The backbone of the main arms: two layers of width 96, histories of twenty items."""
+
+SMALL = replace(SHAPE, d_model=64, n_layers=1)
 """The smaller backbone, of the ablations and of generative pre-training."""
+
+
+def recipe(steps: int, items_per_batch: int = 1024) -> TrainConfig:
+    """Return how every generative model of the chapter is trained.
+
+    Chosen for the flat model on validation users; the memory's factor of five is the paper's.
+    """
+    return TrainConfig(
+        steps=steps,
+        items_per_batch=items_per_batch,
+        lr=0.03,
+        matrix_lr=0.04,
+        warmup=50,
+        weight_decay=0.1,
+        average=0.2,
+    )
 
 
 @dataclass(frozen=True)
@@ -112,8 +135,8 @@ class Arm:
     encoder: Encoder = "none"
     start: Start = "random"
     memory: PrefixMemConfig = field(default_factory=PrefixMemConfig)
-    shape: TransformerConfig = field(default_factory=TransformerConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    shape: TransformerConfig = SHAPE
+    train: TrainConfig = field(default_factory=lambda: recipe(250))
     n_test: int = 4000
     n_valid: int = 0
     n_beam: int = 0
@@ -426,21 +449,25 @@ def updated_parameters(arm: Arm) -> tuple[int, int]:
     return total, total - table + touched * encoder.table.weight.shape[1]
 
 
-def choose_rate(rates: tuple[float, ...] = (1e-3, 3e-3, 6e-3)) -> dict[float, float]:
-    """Return the flat model's mean validation loss for each learning rate, in nats."""
+def choose_rate(
+    rates: tuple[float, ...] = (0.01, 0.03, 0.1), matrix_rates: tuple[float, ...] = (0.02, 0.04)
+) -> dict[tuple[float, float], float]:
+    """Return the flat model's validation loss for pairs of rates: nats an item."""
+    data = load("beauty_rqkmeans")
+    split = data.split()
+    pieces = windows(split.train, SHAPE.max_items - 1)
+    valid = sample(split.valid, 4000)
     found = {}
-    for rate in rates:
+    for lr, matrix_lr in itertools.product(rates, matrix_rates):
         torch.manual_seed(0)
-        data = load("beauty_rqkmeans")
-        split = data.split()
-        config = TrainConfig(steps=600, lr=rate)
-        model = GenerativeTransformer(TransformerConfig())
-        train(model, windows(split.train, 8), data.codes, config)
-        valid = sample(split.valid, 4000)
+        model = GenerativeTransformer(SHAPE)
+        train(model, pieces, data.codes, replace(recipe(250), lr=lr, matrix_lr=matrix_lr))
         log_probs = teacher_forced(model, valid, data.codes)
-        found[rate] = float(nll(log_probs, data.codes[valid.targets]).mean())
+        found[lr, matrix_lr] = float(nll(log_probs, data.codes[valid.targets]).sum(axis=1).mean())
     return found
 
 
 if __name__ == "__main__":
-    print(choose_rate())
+    torch.set_num_threads(1)
+    for pair, loss in choose_rate().items():
+        print(pair, round(loss, 2))

@@ -30,7 +30,7 @@ from lib.semantic_ids.arms import sample
 from lib.semantic_ids.datasets import Examples, SidData, load
 from lib.semantic_ids.evaluation import LogProbs, bleu_counts, hits, nll
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig, RandomRows, transfer
-from lib.semantic_ids.training import TrainConfig, optimisers
+from lib.semantic_ids.training import TrainConfig, fit
 
 with warnings.catch_warnings():
     # transformers imports it, and it asks for widgets that a page does not need.
@@ -468,26 +468,14 @@ def _sid_tokens(vocabulary: Vocabulary) -> Ints:
 
 
 def _fit(model: EncodedLM, corpus: _Corpus, config: TrainConfig) -> list[float]:
-    found = optimisers(model, config)
-    dense = [p for group in found[0].param_groups for p in group["params"]]
-    losses = []
     batches = corpus.batches(config.items_per_batch, config.seed)
-    model.train()
-    for step in range(config.steps):
+
+    def loss_of() -> Tensor:
         tokens = next(batches).to(model.device)
         logits = model(tokens).logits[:, :-1]
-        loss = functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-        for optimiser in found:
-            optimiser.zero_grad()
-            for group in optimiser.param_groups:
-                group["lr"] = group["peak"] * config.scale(step)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(dense, config.clip)
-        for optimiser in found:
-            optimiser.step()
-        losses.append(float(loss.detach()))
-    model.eval()
-    return losses
+        return functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+
+    return fit(model, loss_of, config).losses
 
 
 def run_lm(arm: LmArm) -> LmResult:

@@ -320,7 +320,7 @@ class SidTransformerEncoder(nn.Module):
         self.tokens = nn.Embedding(n_levels * n_codes, d_enc)
         self.body = CausalTransformer(d_enc, n_layers, n_heads)
         self.out = nn.Linear(d_enc, d_model, bias=False)
-        nn.init.normal_(self.tokens.weight, std=0.02)
+        nn.init.normal_(self.tokens.weight)
         nn.init.zeros_(self.out.weight)
         self.register_buffer("offsets", torch.arange(n_levels) * n_codes, persistent=False)
 
@@ -348,7 +348,7 @@ class LeakyEncoder(nn.Module):
     def __init__(self, n_levels: int, n_codes: int, d_model: int) -> None:
         super().__init__()
         self.next = nn.Embedding(n_levels * n_codes, d_model)
-        nn.init.normal_(self.next.weight, std=0.02)
+        nn.init.normal_(self.next.weight)
         self.n_codes = n_codes
 
     def forward(self, codes: Tensor, hidden: Tensor) -> Tensor:

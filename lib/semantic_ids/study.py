@@ -6,6 +6,7 @@ smaller backbone, and say so wherever they are shown.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,12 +18,14 @@ import pandas as pd
 from lib.core import ledger, sweeps
 from lib.core.profile import pick
 from lib.semantic_ids.arms import (
+    SHAPE,
     SMALL,
     Arm,
     ArmResult,
     CountResult,
     SasRecArm,
     count_result,
+    recipe,
     run_any,
     run_arm,
     sample,
@@ -32,7 +35,6 @@ from lib.semantic_ids.evaluation import popularity_tertiles
 from lib.semantic_ids.intervals import Estimate, Resample
 from lib.semantic_ids.prefixmem import PrefixMemConfig
 from lib.semantic_ids.training import TrainConfig
-from lib.semantic_ids.transformer import TransformerConfig
 
 __all__ = [
     "ABLATIONS",
@@ -56,33 +58,24 @@ SEEDS = (0, 1, 2)
 """Of the main arms; fixed before the first run."""
 
 
-def _train(steps: int) -> TrainConfig:
-    return TrainConfig(steps=steps, items_per_batch=256, lr=3e-3)
-
-
 def sasrec_target(*, shuffled: bool = False) -> SasRecArm:
     """Return SASRec for the sanity target, or its control."""
     steps = pick(smoke=20, book=1500, full=6000)
     if shuffled:
         steps = max(1, steps // 6)  # nothing is learnt, however long
-    train = TrainConfig(steps=steps, items_per_batch=1024, lr=2e-3, warmup=50)
+    train = TrainConfig(steps=steps, items_per_batch=1024, lr=2e-3, warmup=50, clip=math.inf)
     return SasRecArm(train, n_test=pick(smoke=500, book=22_363, full=22_363), shuffled=shuffled)
 
 
 def flat_target(*, trained: bool = True) -> Arm:
     """Return the flat generative model for the sanity target, or its control, untrained."""
-    steps = pick(smoke=20, book=1800, full=60_000)
-    shape = TransformerConfig(
-        max_items=pick(smoke=9, book=9, full=21),
-        d_model=pick(smoke=32, book=96, full=384),
-        dropout=0.1,
-    )
+    steps = pick(smoke=20, book=1400, full=20_000)
     arm = Arm(
-        shape=shape,
-        train=_train(steps),
+        shape=replace(SHAPE, d_model=pick(smoke=32, book=128, full=384)),
+        train=recipe(steps, pick(smoke=256, book=1024, full=4096)),
         n_test=pick(smoke=200, book=4000, full=22_363),
         n_beam=pick(smoke=100, book=4000, full=22_363),
-        width=20,
+        width=100,
         free=False,
         curve=_quarters(steps),
     )
@@ -98,9 +91,9 @@ def _quarters(steps: int) -> tuple[int, ...]:
 
 def main_arms() -> dict[str, list[Arm]]:
     """Return the arms with three seeds: flat and PrefixMem, each also mixed with counts."""
-    steps = pick(smoke=20, book=500, full=20_000)
+    steps = pick(smoke=20, book=200, full=6000)
     arm = Arm(
-        train=_train(steps),
+        train=recipe(steps, pick(smoke=256, book=1024, full=1024)),
         n_test=pick(smoke=300, book=4000, full=22_363),
         n_valid=pick(smoke=200, book=1500, full=8000),
         n_beam=pick(smoke=50, book=1000, full=8000),
@@ -135,7 +128,7 @@ def ablation_arms() -> dict[str, Arm]:
     """Return the ablations: one seed each, on the smaller backbone."""
     arm = Arm(
         shape=replace(SMALL, d_model=pick(smoke=32, book=64, full=96)),
-        train=_train(pick(smoke=20, book=500, full=20_000)),
+        train=recipe(pick(smoke=20, book=250, full=6000), pick(smoke=256, book=1024, full=1024)),
         n_test=pick(smoke=300, book=4000, full=22_363),
     )
     arms = {}
@@ -145,6 +138,8 @@ def ablation_arms() -> dict[str, Arm]:
         mixed = name in ("flat", "PrefixMem", "leak (control)")
         n_valid = pick(smoke=200, book=1500, full=8000) if mixed else 0
         arms[name] = replace(arm, memory=memory, n_valid=n_valid, **fields)
+        if name == "SID-Transformer":  # five times the rate does it harm
+            arms[name] = replace(arms[name], train=replace(arm.train, memory_factor=1.0))
     return arms
 
 

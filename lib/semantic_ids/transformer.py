@@ -80,9 +80,20 @@ class CausalTransformer(nn.Module):
         Width (a multiple of the heads), depth and heads.
     dropout : float
         Share of residual activations dropped in training, in ``[0, 1)``.
+    init_std : float, optional
+        Standard deviation of the weights at the start; by width (one over the root of what comes
+        in) by default.
     """
 
-    def __init__(self, d_model: int, n_layers: int, n_heads: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        d_model: int,
+        n_layers: int,
+        n_heads: int,
+        dropout: float = 0.0,
+        *,
+        init_std: float | None = None,
+    ) -> None:
         super().__init__()
         if d_model % n_heads:
             raise ValueError(f"d_model is {d_model}, expected a multiple of n_heads = {n_heads}")
@@ -90,9 +101,11 @@ class CausalTransformer(nn.Module):
         self.norm = nn.LayerNorm(d_model)
         for name, parameter in self.named_parameters():
             if parameter.ndim == 2:
-                # Residual branches shrink with depth so that the sum keeps its scale (GPT-2).
+                # By width and not GPT-2's 0.02, which is five times too small for so narrow a model
+                # and delays learning. Residual branches shrink with depth: the sum keeps its scale.
+                std = parameter.shape[1] ** -0.5 if init_std is None else init_std
                 last = name.endswith(("out.weight", "down.weight"))
-                nn.init.normal_(parameter, std=0.02 / (2 * n_layers) ** 0.5 if last else 0.02)
+                nn.init.normal_(parameter, std=std / (2 * n_layers) ** 0.5 if last else std)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(batch, positions, d_model)`` to the same shape; position t sees 0..t."""
@@ -213,8 +226,10 @@ class GenerativeTransformer(nn.Module):
         self.register_buffer(
             "offsets", torch.arange(config.n_levels) * config.n_codes, persistent=False
         )
-        nn.init.normal_(self.tokens.weight, std=0.02)
-        nn.init.normal_(self.places.weight, std=0.02)
+        nn.init.normal_(self.tokens.weight)
+        nn.init.normal_(self.places.weight)
+        for head in self.heads:
+            nn.init.normal_(cast(nn.Linear, head).weight, std=config.d_model**-0.5)
         # Last, so that a seed gives the dense part the same weights with and without an encoder.
         self.encoder = encoder
 
@@ -367,7 +382,8 @@ class SasRec(nn.Module):
         self.max_items = max_items
         self.items = nn.Embedding(n_items, d_model)
         self.places = nn.Embedding(max_items, d_model)
-        self.body = CausalTransformer(d_model, n_layers, n_heads, dropout)
+        # Small, since item embeddings are small: they are also what states are compared with.
+        self.body = CausalTransformer(d_model, n_layers, n_heads, dropout, init_std=0.02)
         self.drop = nn.Dropout(dropout)
         nn.init.normal_(self.items.weight, std=0.02)
         nn.init.normal_(self.places.weight, std=0.02)

@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from lib.core import sweeps
 from lib.core.profile import pick
-from lib.semantic_ids.arms import Arm, run_arm, sample
+from lib.semantic_ids.arms import Arm, recipe, run_arm, sample
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.intervals import Estimate, Resample
 from lib.semantic_ids.prefixmem import PrefixMemConfig
 from lib.semantic_ids.synthetic import World, simulate
-from lib.semantic_ids.training import TrainConfig
 from lib.semantic_ids.transformer import TransformerConfig
 
 __all__ = ["WORLDS", "Trial", "load_of", "rank_correlation", "run_worlds"]
@@ -97,7 +96,7 @@ def _arm(world: World) -> Arm:
             # A row for each prefix, and for the control one for sixteen.
             table_size=max(2, world.n_prefixes),
         ),
-        train=TrainConfig(steps=pick(smoke=20, book=300, full=3000), lr=3e-3),
+        train=recipe(pick(smoke=20, book=200, full=3000), items_per_batch=256),
         n_test=pick(smoke=200, book=1000, full=2000),
         world=world,
     )

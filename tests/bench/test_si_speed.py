@@ -8,16 +8,15 @@ import torch
 
 from lib.core.data import MissingDataError
 from lib.semantic_ids import peers
-from lib.semantic_ids.arms import sample
+from lib.semantic_ids.arms import SHAPE, recipe, sample
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import load
 from lib.semantic_ids.evaluation import hits, teacher_forced
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig, SidTransformerEncoder
-from lib.semantic_ids.training import TrainConfig, train, windows
-from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
+from lib.semantic_ids.training import train, windows
+from lib.semantic_ids.transformer import GenerativeTransformer
 
 pytestmark = pytest.mark.bench
-SHAPE = TransformerConfig()
 ENCODERS = {
     "flat": lambda: None,
     "PrefixMem": lambda: PrefixMem(PrefixMemConfig()),
@@ -42,21 +41,21 @@ def made(name):
     return model
 
 
-def step_seconds(data, name, steps=100, dense=False):
+def step_seconds(data, name, steps=30, dense=False):
     pieces = windows(data.split().train, SHAPE.max_items - 1)
     model = made(name)
     if dense:
         model.encoder.table.sparse = False
-    return train(model, pieces, data.codes, TrainConfig(steps=steps, lr=3e-3)).cpu_seconds / steps
+    return train(model, pieces, data.codes, recipe(steps)).cpu_seconds / steps
 
 
 def test_cost_of_a_step(data):
-    step_seconds(data, "flat", 10)
+    step_seconds(data, "flat", 5)
     # Turn by turn, so that a busy neighbour disturbs all alike; the least disturbed counts.
     turns = [{name: step_seconds(data, name) for name in ENCODERS} for _ in range(3)]
     best = {name: min(turn[name] for turn in turns) for name in ENCODERS}
-    best["PrefixMem, dense updates"] = step_seconds(data, "PrefixMem", 40, dense=True)
-    tokens = 256 * SHAPE.n_levels
+    best["PrefixMem, dense updates"] = step_seconds(data, "PrefixMem", 10, dense=True)
+    tokens = recipe(1).items_per_batch * SHAPE.n_levels
     print()
     for name, spent in best.items():
         over = spent / best["flat"] - 1
@@ -73,7 +72,7 @@ def test_accuracy_in_equal_seconds(data):
     test = sample(split.test, 2000)
     targets = data.codes[test.targets]
     pieces = windows(split.train, SHAPE.max_items - 1)
-    budget = 400 * step_seconds(data, "flat")
+    budget = 250 * step_seconds(data, "flat")
     start = time.process_time()
     counts = NGramCounts.fit(data.codes, data.n_codes, split.train)
     counting = time.process_time() - start
@@ -82,7 +81,7 @@ def test_accuracy_in_equal_seconds(data):
     for name in ENCODERS:
         steps = max(20, int(budget / step_seconds(data, name)))
         model = made(name)
-        train(model, pieces, data.codes, TrainConfig(steps=steps, lr=3e-3))
+        train(model, pieces, data.codes, recipe(steps))
         guesses = teacher_forced(model, test, data.codes)
         found[name] = hits(guesses, targets)[:, 3].mean()
         print(f"{name}: {found[name]:.1%} ({steps} steps)")

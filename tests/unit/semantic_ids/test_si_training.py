@@ -1,5 +1,7 @@
 """Training: every piece once, no padding, tables updated sparsely, the same twice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from lib.semantic_ids.pretraining import (
     shuffle_next_codes,
 )
 from lib.semantic_ids.training import (
+    Muon,
     TrainConfig,
     epoch,
     split_parameters,
@@ -27,7 +30,7 @@ MEMORY = PrefixMemConfig(
 RNG = np.random.default_rng(0)
 CODES = RNG.integers(8, size=(30, 3))
 SEQUENCES = [RNG.integers(30, size=n) for n in (2, 3, 5, 9, 4, 7)]
-FEW = TrainConfig(steps=15, items_per_batch=12, lr=0.01, warmup=2)
+FEW = TrainConfig(steps=15, items_per_batch=12, lr=0.01, matrix_lr=0.02, warmup=2)
 
 
 def fresh(memory=True):
@@ -93,9 +96,55 @@ def test_rows_that_were_not_looked_up_keep_their_bits():
 
 def test_the_table_is_the_only_sparse_parameter_and_every_parameter_is_trained():
     model = fresh()
-    body, encoder, tables = split_parameters(model)
+    parts = split_parameters(model)
+    _, encoder, tables, matrices = parts
     assert [id(p) for p in tables] == [id(model.encoder.table.weight)]
-    assert len(body) + len(encoder) + len(tables) == len(list(model.parameters()))
+    assert [id(p) for p in encoder] == [id(model.encoder.out.weight)]
+    inside = [p for p in model.body.parameters() if p.ndim == 2]
+    assert {id(p) for p in matrices} == {id(p) for p in inside}
+    assert sum(map(len, parts)) == len(list(model.parameters()))
+
+
+def test_muon_is_that_of_torch_in_single_precision():
+    torch.manual_seed(0)
+    start, grads = torch.randn(12, 7), torch.randn(3, 12, 7)
+    found = []
+    for kind in (Muon, torch.optim.Muon):
+        matrix = torch.nn.Parameter(start.clone())
+        optimiser = kind([matrix], lr=0.1, weight_decay=0.1)
+        for grad in grads:
+            matrix.grad = grad.clone()
+            optimiser.step()
+        found.append(matrix.detach() - start)
+    ours, theirs = found
+    assert (ours - theirs).norm() < 0.03 * theirs.norm()  # bfloat16 keeps eight bits
+
+
+def test_a_step_of_muon_is_nearly_orthogonal_and_leaves_what_has_no_gradient():
+    torch.manual_seed(0)
+    one, other = (torch.nn.Parameter(torch.zeros(6, 20)) for _ in range(2))
+    one.grad = torch.randn(6, 20)
+    Muon([one, other], lr=1.0).step()
+    values = torch.linalg.svdvals(one.detach())
+    assert values.min() > 0.5
+    assert values.max() < 1.3
+    assert not other.any()
+    with pytest.raises(ValueError, match="expected a matrix"):
+        Muon([torch.nn.Parameter(torch.zeros(3))], lr=1.0)
+
+
+def test_averaging_ends_with_the_mean_of_the_last_weights():
+    pieces = windows(SEQUENCES, 4)
+    taken = {}
+
+    def keep(model):
+        taken[len(taken)] = model.tokens.weight.detach().clone()
+
+    model = fresh()
+    # Of 15 steps the last ten, every fifth: after steps 10 and 15.
+    train(model, pieces, CODES, replace(FEW, average=0.6), evaluate=keep, at=(10, 15))
+    assert torch.allclose(model.tokens.weight, (taken[0] + taken[1]) / 2, atol=1e-7)
+    assert not torch.equal(taken[0], taken[1])
 
 
 def test_evaluations_are_taken_in_evaluation_mode():
@@ -120,6 +169,8 @@ def test_a_loss_that_is_no_number_stops_training():
         (lambda: windows(SEQUENCES, 1), "max_items is 1"),
         (lambda: TrainConfig(steps=0), "steps is 0"),
         (lambda: TrainConfig(lr=-1.0), "lr is -1"),
+        (lambda: TrainConfig(average=1.0), "average is 1"),
+        (lambda: TrainConfig(matrix_lr=-1.0), "matrix_lr is -1"),
         (lambda: TrainConfig(lr=float("nan")), "lr is nan"),
     ],
 )
