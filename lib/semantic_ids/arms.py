@@ -100,7 +100,7 @@ def recipe(steps: int, items_per_batch: int = 1024) -> TrainConfig:
         items_per_batch=items_per_batch,
         lr=0.03,
         matrix_lr=0.04,
-        warmup=50,
+        warmup=min(50, max(1, steps // 4)),
         weight_decay=0.1,
         average=0.2,
     )

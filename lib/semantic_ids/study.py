@@ -27,7 +27,6 @@ from lib.semantic_ids.arms import (
     count_result,
     recipe,
     run_any,
-    run_arm,
     sample,
 )
 from lib.semantic_ids.datasets import load
@@ -44,6 +43,7 @@ __all__ = [
     "main_arms",
     "report",
     "run_ablations",
+    "run_everything",
     "run_targets",
     "sasrec_target",
     "share_of_rest",
@@ -85,19 +85,24 @@ def flat_target(*, trained: bool = True) -> Arm:
     return replace(arm, train=replace(arm.train, steps=1, lr=1e-9), curve=())
 
 
+def _recipe() -> TrainConfig:
+    """Return the training of main arms and ablations, the same for both."""
+    return recipe(pick(smoke=20, book=120, full=6000), pick(smoke=256, book=1024, full=1024))
+
+
 def _quarters(steps: int) -> tuple[int, ...]:
     return tuple(steps * quarter // 4 for quarter in (1, 2, 3))
 
 
 def main_arms() -> dict[str, list[Arm]]:
     """Return the arms with three seeds: flat and PrefixMem, each also mixed with counts."""
-    steps = pick(smoke=20, book=200, full=6000)
+    train = _recipe()
     arm = Arm(
-        train=recipe(steps, pick(smoke=256, book=1024, full=1024)),
-        n_test=pick(smoke=300, book=4000, full=22_363),
+        train=train,
+        n_test=pick(smoke=300, book=3000, full=22_363),
         n_valid=pick(smoke=200, book=1500, full=8000),
         n_beam=pick(smoke=50, book=1000, full=8000),
-        curve=_quarters(steps),
+        curve=_quarters(train.steps),
     )
     seeds = pick(smoke=SEEDS[:2], book=SEEDS, full=(*SEEDS, 3, 4))
     arms = {"flat": arm, "PrefixMem": replace(arm, encoder="prefixmem")}
@@ -128,8 +133,8 @@ def ablation_arms() -> dict[str, Arm]:
     """Return the ablations: one seed each, on the smaller backbone."""
     arm = Arm(
         shape=replace(SMALL, d_model=pick(smoke=32, book=64, full=96)),
-        train=recipe(pick(smoke=20, book=250, full=6000), pick(smoke=256, book=1024, full=1024)),
-        n_test=pick(smoke=300, book=4000, full=22_363),
+        train=_recipe(),
+        n_test=pick(smoke=300, book=3000, full=22_363),
     )
     arms = {}
     for name, change in ABLATIONS.items():
@@ -143,6 +148,27 @@ def ablation_arms() -> dict[str, Arm]:
     return arms
 
 
+def _run(arms: Sequence[Arm | SasRecArm]) -> list[Any]:
+    """Run arms, or take them from where `run_everything` put them."""
+    return sweeps.run(run_any, arms, name="ch02")
+
+
+def _targets() -> list[Arm | SasRecArm]:
+    """Return the longest first, so that the other core has all the rest to do meanwhile."""
+    return [
+        flat_target(),
+        sasrec_target(),
+        sasrec_target(shuffled=True),
+        flat_target(trained=False),
+    ]
+
+
+def run_everything() -> None:
+    """Run all arms in one sweep: none of the cores waits for a single long run."""
+    main = [one for row in main_arms().values() for one in row]
+    _run([*_targets(), *main, *ablation_arms().values()])
+
+
 def run_targets() -> tuple[Ints, Ints, ArmResult, ArmResult]:
     """Run the sanity targets.
 
@@ -150,21 +176,14 @@ def run_targets() -> tuple[Ints, Ints, ArmResult, ArmResult]:
     -------
     (ranks of SASRec, ranks of its control, result of the flat model, result of its control)
     """
-    arms = [
-        flat_target(),
-        sasrec_target(),
-        sasrec_target(shuffled=True),
-        flat_target(trained=False),
-    ]
-    flat, ranks, shuffled, untrained = sweeps.run(run_any, arms, name="ch02-targets")
+    flat, ranks, shuffled, untrained = _run(_targets())
     return ranks, shuffled, flat, untrained
 
 
 def run_ablations() -> dict[str, ArmResult]:
     """Run the ablations."""
     arms = ablation_arms()
-    found = sweeps.run(run_arm, list(arms.values()), name="ch02-ablations")
-    return dict(zip(arms, found, strict=True))
+    return dict(zip(arms, _run(list(arms.values())), strict=True))
 
 
 class Study:
@@ -208,7 +227,7 @@ class Study:
         """Run the main arms, all seeds, and the count table."""
         arms = main_arms()
         flat_list = [one for row in arms.values() for one in row]
-        found = iter(sweeps.run(run_arm, flat_list, name="ch02-main"))
+        found = iter(_run(flat_list))
         results = {name: [next(found) for _ in row] for name, row in arms.items()}
         data = load(flat_list[0].data)
         n_test = flat_list[0].n_test
