@@ -96,7 +96,7 @@ def _arm(world: World) -> Arm:
             # A row for each prefix, and for the control one for sixteen.
             table_size=max(2, world.n_prefixes),
         ),
-        train=recipe(pick(smoke=20, book=200, full=3000), items_per_batch=256),
+        train=recipe(pick(smoke=20, book=150, full=3000), items_per_batch=256),
         n_test=pick(smoke=200, book=1000, full=2000),
         world=world,
     )
