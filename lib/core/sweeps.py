@@ -17,6 +17,7 @@ import os
 import pickle
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -169,9 +170,15 @@ def _configured(backend: str | Any | None, n_jobs: int | None, count: int) -> It
         # One thread a process: sums come out in one order whatever the machine.
         options = {} if jobs == 1 else {"inner_max_num_threads": 1}
         try:
-            with joblib.parallel_config(
-                "sequential" if jobs == 1 else "loky", n_jobs=jobs, **options
+            with (
+                warnings.catch_warnings(),
+                joblib.parallel_config(
+                    "sequential" if jobs == 1 else "loky", n_jobs=jobs, **options
+                ),
             ):
+                # joblib replaces a process that has grown, and says so; nothing is lost, and a
+                # notebook would store what it says.
+                warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
                 yield
         finally:
             # Workers that live on would keep modules that have changed on disk since.

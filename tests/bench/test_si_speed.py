@@ -1,6 +1,7 @@
 """Chapter 2: what the encoder costs, what is learnt in equal seconds, and search against a peer."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import load
 from lib.semantic_ids.evaluation import hits, teacher_forced
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig, SidTransformerEncoder
+from lib.semantic_ids.study import ABLATIONS
 from lib.semantic_ids.training import train, windows
 from lib.semantic_ids.transformer import GenerativeTransformer
 
@@ -41,12 +43,16 @@ def made(name):
     return model
 
 
+def config_of(name, steps):
+    return replace(recipe(steps), **ABLATIONS.get(name, {}).get("train", {}))
+
+
 def step_seconds(data, name, steps=30, dense=False):
     pieces = windows(data.split().train, SHAPE.max_items - 1)
     model = made(name)
     if dense:
         model.encoder.table.sparse = False
-    return train(model, pieces, data.codes, recipe(steps)).cpu_seconds / steps
+    return train(model, pieces, data.codes, config_of(name, steps)).cpu_seconds / steps
 
 
 def test_cost_of_a_step(data):
@@ -81,7 +87,7 @@ def test_accuracy_in_equal_seconds(data):
     for name in ENCODERS:
         steps = max(20, int(budget / step_seconds(data, name)))
         model = made(name)
-        train(model, pieces, data.codes, recipe(steps))
+        train(model, pieces, data.codes, config_of(name, steps))
         guesses = teacher_forced(model, test, data.codes)
         found[name] = hits(guesses, targets)[:, 3].mean()
         print(f"{name}: {found[name]:.1%} ({steps} steps)")

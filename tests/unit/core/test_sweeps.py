@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -180,6 +181,14 @@ def test_a_cluster_of_two_worker_processes(
         with pytest.raises(sweeps.SweepError, match="failed on item 3"):
             sweeps.run(work.square_or_fail, [3], name="c")
     assert sorted(calls(work)) == [1, 2, 3]
+
+
+def test_a_replaced_process_is_no_news_and_other_warnings_are() -> None:
+    said = "A worker stopped while some jobs were given to the executor."
+    with pytest.warns(UserWarning, match="else") as caught, sweeps._configured("loky", 2, 2):
+        warnings.warn(said, UserWarning, stacklevel=1)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+    assert [str(one.message) for one in caught] == ["something else"]
 
 
 def test_bad_arguments(work: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
