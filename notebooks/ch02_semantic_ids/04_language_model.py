@@ -81,7 +81,7 @@ report("ch02.t3.llm", against("PrefixMem, small model first", "PrefixMem"))
 
 # %% [markdown]
 # Sixty steps of six rows are too few to part PrefixMem from flat, or tables from a smaller model from
-# random ones; in the previous notebook an arm sees forty times as many codes. What the pre-training
+# random ones; in the previous notebook an arm sees thirty times as many codes. What the pre-training
 # of the *language model* gives shows even so, and we had guessed otherwise: from pretrained weights
 # the codes of the next item are learnt faster, too.
 #
