@@ -7,7 +7,7 @@ import difflib
 import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ __all__ = [
     "Entry",
     "LedgerError",
     "Paper",
+    "Trained",
     "UnknownClaimError",
     "chapter_slugs",
     "find_claim",
@@ -124,6 +125,23 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """How far a decimal number of a trained cell may lie from the stored one (`lib.core.proof`).
+
+    Parameters
+    ----------
+    abs, rel : float
+        In the unit shown, and as a share of the stored number; the larger one counts.
+    why : str
+        From which spread over seeds it was set.
+    """
+
+    abs: float
+    rel: float
+    why: str
+
+
+@dataclass(frozen=True)
 class Chapter:
     """A written chapter: its paper and its claims, in the order of the file."""
 
@@ -134,6 +152,7 @@ class Chapter:
     paper: Paper
     claims: tuple[Claim, ...]
     inputs: tuple[float, ...] = ()
+    trained: dict[str, Trained] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -362,13 +381,38 @@ def _paper(raw: Any, where: str) -> Paper:
     return Paper(_text(raw, "title", where), tuple(authors), arxiv, **more)
 
 
+def _trained(raw: Any, where: str) -> dict[str, Trained]:
+    """Read the tolerances of trained cells: ``{name: {abs, rel, why}}``, one of the two numbers."""
+    if not isinstance(raw, dict):
+        raise LedgerError(f"{where}: trained is {raw!r}; expected names with abs, rel and why")
+    found = {}
+    for name, one in raw.items():
+        here = f"{where}: trained {name}"
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", str(name)):
+            raise LedgerError(f"{here}: expected a name of a-z, 0-9 and single hyphens")
+        _keys(one, ("why",), ("abs", "rel"), here)
+        sizes = {key: one.get(key, 0) for key in ("abs", "rel")}
+        for key, size in sizes.items():
+            if not _is_number(size) or not 0 <= size < float("inf"):
+                raise LedgerError(f"{here}: {key} is {size!r}; expected a finite number ≥ 0")
+        if not any(sizes.values()):
+            raise LedgerError(f"{here}: allows nothing; expected abs or rel above 0")
+        found[str(name)] = Trained(**sizes, why=_text(one, "why", here))
+    return found
+
+
 @lru_cache(maxsize=64)
 def _load(path: Path, stamp: tuple[int, int]) -> Chapter:
     """Read one file; `stamp` (time, size) makes the cache notice a change."""
     slug = path.parent.name
     where = f"book/{slug}/claims.yml"
     raw = _read(path)
-    _keys(raw, ("chapter", "number", "title", "question", "paper", "claims"), ("inputs",), where)
+    _keys(
+        raw,
+        ("chapter", "number", "title", "question", "paper", "claims"),
+        ("inputs", "trained"),
+        where,
+    )
     if raw["chapter"] != slug:
         raise LedgerError(
             f"{where}: chapter is {raw['chapter']!r}; expected the folder's name {slug!r}"
@@ -396,6 +440,7 @@ def _load(path: Path, stamp: tuple[int, int]) -> Chapter:
         paper=_paper(raw["paper"], where),
         claims=claims,
         inputs=tuple(inputs),
+        trained=_trained(raw.get("trained") or {}, where),
     )
 
 
