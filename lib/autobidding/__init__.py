@@ -1,1 +1,29 @@
 """Autobidding auctions under coarser and finer prediction models (arXiv 2605.31036)."""
+
+from typing import TYPE_CHECKING
+
+from lib.core.lazy import exports
+
+if TYPE_CHECKING:
+    from lib.autobidding.bidders import Bidder
+    from lib.autobidding.certificates import verdict
+    from lib.autobidding.equilibrium import best_response, equilibria_2p, is_equilibrium
+    from lib.autobidding.filtrations import Filtration
+    from lib.autobidding.market import Market
+    from lib.autobidding.mechanism import Outcome, outcome
+    from lib.autobidding.pacing import fppe
+else:
+    __getattr__, __dir__ = exports(__name__, __file__)
+
+__all__ = [
+    "Bidder",
+    "Filtration",
+    "Market",
+    "Outcome",
+    "best_response",
+    "equilibria_2p",
+    "fppe",
+    "is_equilibrium",
+    "outcome",
+    "verdict",
+]

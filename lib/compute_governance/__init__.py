@@ -4,3 +4,34 @@ A regulator's analysis: how robust a threshold on computing clusters is, what a 
 and what burden it causes. Written from the formulas of the paper's repository, which has no
 licence; nothing of its code is used.
 """
+
+from typing import TYPE_CHECKING
+
+from lib.core.lazy import exports
+
+if TYPE_CHECKING:
+    from lib.compute_governance.exposure import cost_curves, frontier
+    from lib.compute_governance.hardware import Node, catalogue
+    from lib.compute_governance.planner import (
+        Assumptions,
+        InfeasibleError,
+        Network,
+        Plans,
+        branch_search,
+    )
+    from lib.compute_governance.regime import Regime
+else:
+    __getattr__, __dir__ = exports(__name__, __file__)
+
+__all__ = [
+    "Assumptions",
+    "InfeasibleError",
+    "Network",
+    "Node",
+    "Plans",
+    "Regime",
+    "branch_search",
+    "catalogue",
+    "cost_curves",
+    "frontier",
+]

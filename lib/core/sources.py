@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from lib.core.lazy import declared
 from lib.core.paths import ROOT
 
 __all__ = ["code_digest", "digest", "import_closure", "lock_digest", "parse"]
@@ -62,9 +63,21 @@ def _module_file(module: str, root: Path) -> Path | None:
     return None
 
 
+def _walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes but those below ``if TYPE_CHECKING:``, which never run."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            waiting.extend(node.orelse)
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
+
+
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:
     """Yield the dotted names that a module may import, function-level imports included."""
-    for node in ast.walk(tree):
+    for node in _walk(tree):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -73,15 +86,27 @@ def _imported(tree: ast.AST, package: str) -> Iterator[str]:
                 parts = package.split(".")
                 above = parts[: len(parts) - node.level + 1]
                 base = ".".join([*above, *([node.module] if node.module else [])])
-            yield base
             # What is imported may itself be a module.
             yield from (f"{base}.{name.name}" for name in node.names)
+
+
+def _lazily(name: str, root: Path) -> set[str]:
+    """Return the modules that a package turns to when `name` is imported: itself or of it."""
+    whole = name.removesuffix(".*")
+    everything = _module_file(whole, root)
+    file = everything or _module_file(whole.rpartition(".")[0], root)
+    if file is None or file.name != "__init__.py":
+        return set()
+    homes = declared(file)
+    return {home for key, home in homes.items() if everything or key == name.rpartition(".")[2]}
 
 
 def import_closure(codes: Iterable[str], root: Path = ROOT) -> dict[str, Path]:
     """Return every `lib` module that the code imports, directly or not.
 
-    Modules imported by name at run time (importlib) are not seen.
+    Of what a package exports lazily (`lib.core.lazy`), the names that are asked for count; all of
+    them where the package itself is imported, for any may be asked for then. Other modules imported
+    by name at run time (importlib) are not seen.
 
     Parameters
     ----------
@@ -103,9 +128,11 @@ def import_closure(codes: Iterable[str], root: Path = ROOT) -> dict[str, Path]:
     found: dict[str, Path] = {}
     waiting = [name for code in codes for name in _imported(parse(code), "")]
     while waiting:
-        parts = waiting.pop().split(".")
+        name = waiting.pop()
+        parts = name.split(".")
         if parts[0] != "lib":
             continue
+        waiting.extend(_lazily(name, root))
         for depth in range(1, len(parts) + 1):
             module = ".".join(parts[:depth])
             file = _module_file(module, root)

@@ -6,16 +6,26 @@ prefix hashes (`hashing`), the static count table (`counts`), what a code tree l
 (`synthetic`). Models, training and evaluation are in modules of their own.
 """
 
-from lib.semantic_ids.catalogue import SidCatalog, StaleRowsError
-from lib.semantic_ids.counts import NGramCounts
-from lib.semantic_ids.datasets import SidData, load
-from lib.semantic_ids.hashing import CatalogRows, PerfectHash, PrefixHash
+from typing import TYPE_CHECKING
+
+from lib.core.lazy import exports
+
+if TYPE_CHECKING:
+    from lib.semantic_ids.catalogue import SidCatalog, StaleRowsError
+    from lib.semantic_ids.counts import NGramCounts
+    from lib.semantic_ids.datasets import SidData, load
+    from lib.semantic_ids.hashing import CatalogRows, PerfectHash, PrefixHash
+    from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
+else:
+    __getattr__, __dir__ = exports(__name__, __file__)
 
 __all__ = [
     "CatalogRows",
     "NGramCounts",
     "PerfectHash",
     "PrefixHash",
+    "PrefixMem",
+    "PrefixMemConfig",
     "SidCatalog",
     "SidData",
     "StaleRowsError",

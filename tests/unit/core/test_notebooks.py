@@ -121,6 +121,32 @@ def test_closure_of_a_package_and_its_names(tree: Path) -> None:
     ]
 
 
+def test_closure_holds_of_a_lazy_package_what_is_asked_for(tree: Path) -> None:
+    package = tree / "lib" / "pack"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from lib.pack.one import One\n    from lib.pack.two import Two\n"
+    )
+    (package / "one.py").write_text("from lib.pack import two as other\n")
+    (package / "two.py").write_text("")
+    (package / "three.py").write_text("from lib.pack import Two\n")
+
+    def names(code: str) -> set[str]:
+        return {n.removeprefix("lib.pack.") for n in import_closure([code], tree)} - {
+            "lib",
+            "lib.pack",
+        }
+
+    assert names("from lib.pack import Two") == {"two"}
+    assert names("from lib.pack.three import anything") == {"three", "two"}
+    assert names("from lib.pack import One") == {"one", "two"}
+    assert names("from lib.pack.two import Two") == {"two"}
+    assert names("from lib.pack import Unknown") == set()
+    for whole in ("import lib.pack as p", "from lib import pack", "from lib.pack import *"):
+        assert names(whole) == {"one", "two"}, whole
+
+
 def test_execution_stores_outputs_key_and_nothing_that_moves(
     executed: dict[str, str], fresh: Notebook
 ) -> None:
