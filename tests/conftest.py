@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lib.core.paths import ROOT
+
+# One profile for all tests. How long an example takes says how busy the machine is, not whether the
+# code is right; and CI, like the mutation runs, tries the same examples each time.
+settings.register_profile(
+    "book",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("book")
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,7 @@ def test_no_market_is_no_search():
 positive = st.integers(1, 20).map(lambda k: Fraction(k, 20))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(positive, positive), min_size=4, max_size=4), positive, positive)
 def test_shutout_welfare_is_blind_to_the_partition(predictions, t1, t2):
     fine = Market.exact([1] * 4, predictions)

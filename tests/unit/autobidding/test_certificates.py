@@ -81,7 +81,7 @@ def test_one_bidder_at_a_tenth_breaks_the_assumption_but_not_in_undominated_stra
     assert is_equilibrium(fine, pair, [Fraction(1, 10), 1], "first")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 10**9), st.integers(1, 4), st.integers(1, 8))
 def test_rows_one_and_six_on_random_fractions(seed, n_bidders, n_clusters):
     rng = np.random.default_rng(seed)

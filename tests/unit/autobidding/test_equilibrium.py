@@ -160,7 +160,7 @@ def test_every_equilibrium_lies_in_a_cell(rule, kind, budget):
     assert nash > 8
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.integers(0, 10**9), st.sampled_from(["first", "second"]), st.integers(2, 4))
 def test_witness_of_any_market_pays(seed, rule, n):
     rng = random.Random(seed)

@@ -92,7 +92,7 @@ def test_three_markets_of_their_own(base: Market) -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_feature_levels_are_nested_whatever_the_features(data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 25))
     columns = data.draw(

@@ -32,7 +32,7 @@ def labelings(n):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_coarsening_keeps_mass_and_is_a_refinement(data):
     fine = data.draw(markets())
@@ -43,7 +43,7 @@ def test_coarsening_keeps_mass_and_is_a_refinement(data):
     assert (coarse.mass.sum(axis=0) == fine.mass.sum(axis=0)).all()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_refinement_is_a_partial_order(data):
     fine = data.draw(markets())

@@ -17,7 +17,7 @@ TABLE = st.integers(1, 5).flatmap(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(TABLE, st.booleans())
 def test_clear_against_a_plain_loop(rows, exact):
     bids = as_exact(rows) if exact else np.array(rows, dtype=float)
@@ -48,7 +48,7 @@ def test_zero_bids_go_to_the_lowest_index_for_nothing():
     assert (out.winners[0], out.prices[0]) == (0, 0.0)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=4), st.integers(1, 4))
 def test_vcg_slots_charge_the_externality(row, n_slots):
     """Against the definition: others' best value without the bidder minus their value with it."""
@@ -164,7 +164,7 @@ def exact_markets(n_bidders):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_two_truthful_bidders_share_a_constant_sum(data):
     """First plus second price is each cluster's sum of bids, which refinement keeps."""
@@ -181,7 +181,7 @@ def test_two_truthful_bidders_share_a_constant_sum(data):
     assert seconds[1] <= seconds[0]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_outcomes_are_invariant(data):
     n = data.draw(st.integers(1, 4))

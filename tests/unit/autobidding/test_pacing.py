@@ -68,7 +68,7 @@ def exact_markets(draw):
     return market, values, draw(st.lists(budget, min_size=n_bidders, max_size=n_bidders))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(exact_markets())
 def test_exact_equilibria_satisfy_every_condition(instance):
     market, values, budgets = instance

@@ -35,7 +35,7 @@ def instances(draw):
     return market, bidders, labels
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(instances())
 def test_lifting_keeps_feasibility_and_objective_exactly(instance):
     fine, bidders, labels = instance

@@ -93,7 +93,7 @@ tenths = st.integers(0, 10).map(lambda k: Fraction(k, 10))
 rows = st.lists(st.tuples(tenths, tenths), min_size=1, max_size=4)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows, st.sampled_from([1, 2, 5]), st.integers(1, 20))
 def test_pure_equilibria_with_one_budget_reach_each_half_of_the_optimum(predictions, target, b):
     budget = Fraction(b, 10)
@@ -104,7 +104,7 @@ def test_pure_equilibria_with_one_budget_reach_each_half_of_the_optimum(predicti
         assert cell.liquid_welfare >= max(rival, min(budget, most))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(rows, st.integers(1, 30), st.data())
 def test_pacing_with_one_budget_loses_at_most_a_quarter(predictions, b, data):
     fine = Market.exact([1] * len(predictions), predictions).to_float()
@@ -128,7 +128,7 @@ def test_a_quarter_is_attained_in_pacing_equilibrium():
 positive = st.integers(1, 10).map(lambda k: Fraction(k, 10))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(positive, positive), min_size=1, max_size=4), st.sampled_from([1, 2, 5]))
 def test_worst_second_price_equilibrium_is_worth_the_stronger_bidder(predictions, target):
     market = Market.exact([1] * len(predictions), predictions)

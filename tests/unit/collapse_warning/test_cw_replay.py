@@ -30,7 +30,7 @@ CONFIG = rp.ReplayConfig(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10_000), st.sampled_from(["cosine", "popularity"]))
 def test_a_miss_is_never_left_by_an_engine_without_chance(seed, engine):
     run = rp.replay(made_up(seed), CONFIG, engine, shortcut=False)
@@ -48,7 +48,7 @@ def test_a_consumed_miss_can_be_left():
     assert sum(rp.replay(made_up(s), changed).hits_after_miss() for s in range(5)) > 0
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 10_000))
 def test_the_shortcut_and_the_order_of_rows_change_nothing(seed):
     table = made_up(seed)

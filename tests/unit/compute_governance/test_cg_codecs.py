@@ -27,7 +27,7 @@ def round_trip(codec, vector, shapes=None):
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(values=VECTORS)
 def test_payload_has_the_length_of_the_formula_and_zero_stays_zero(codec, values):
     vector = torch.from_numpy(values)
@@ -37,7 +37,7 @@ def test_payload_has_the_length_of_the_formula_and_zero_stays_zero(codec, values
     assert not round_trip(codec, torch.zeros_like(vector)).any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(values=VECTORS)
 def test_error_bounds(values):
     vector = torch.from_numpy(values)
@@ -54,7 +54,7 @@ def test_error_bounds(values):
         assert float(worst) <= float(block.abs().max()) / 14 + slack
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(values=VECTORS, fraction=st.floats(0.01, 1))
 def test_top_k_keeps_the_largest(values, fraction):
     vector = torch.from_numpy(values)

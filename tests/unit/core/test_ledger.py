@@ -13,7 +13,7 @@ import nbformat
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.core.ledger import (
@@ -157,7 +157,6 @@ def test_rounding_comes_before_the_verdict():
     assert judge(1.0, {"abs": 0.05}, 1.05 + 1e-9) == H
 
 
-@settings(deadline=None)
 @given(
     point=st.fractions(min_value=-3, max_value=3),
     width=st.fractions(min_value=0, max_value=3),
@@ -171,7 +170,6 @@ def test_sign_mirrors(point: Fraction, width: Fraction):
     assert judge(None, {"sign": "positive"}, point) == (H if point > 0 else C if point < 0 else F)
 
 
-@settings(deadline=None)
 @given(value=st.floats(-1e6, 1e6), found=st.floats(-1e6, 1e6), slack=st.floats(0, 10))
 def test_wider_tolerance_never_loses_a_hold(value: float, found: float, slack: float):
     if judge(value, {"abs": slack}, found) == H:

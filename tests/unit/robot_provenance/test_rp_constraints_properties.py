@@ -6,7 +6,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prov.model import ProvDocument
 from scipy.sparse import coo_matrix
@@ -16,7 +16,7 @@ from lib.robot_provenance.constraints import check
 from lib.robot_provenance.constraints.normalise import read
 from lib.robot_provenance.constraints.ordering import Events
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=60)
 
 # A statement is (kind, arguments, identifier); None is a missing argument.
 Row = tuple[str, tuple[str | datetime | None, ...], str | None]
@@ -259,7 +259,7 @@ def plain_order_verdict(rows: list[Row]) -> bool:
     return not bool((strict & reach.T).any())
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(untimed)
 def test_the_order_verdict_equals_a_plain_chase(rows):
     codes = {v.code for v in check(build(rows)).violations}

@@ -154,7 +154,7 @@ text = st.text(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(label=text, number=st.floats(allow_nan=False, allow_infinity=False), word=text)
 def test_any_text_and_number_survives(
     tmp_path_factory: pytest.TempPathFactory, label: str, number: float, word: str

@@ -13,7 +13,7 @@ seeds = st.integers(0, 2**31)
 
 
 @given(seeds, st.integers(1, 5))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_rooms_doors_and_corridor_are_where_the_plan_says(seed, n_rooms):
     drawn = floorplans.plan(seed, (0.5, 0.9), n_rooms)
     grid = drawn.grid
@@ -30,7 +30,7 @@ def test_rooms_doors_and_corridor_are_where_the_plan_says(seed, n_rooms):
 
 
 @given(seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_robot_wider_than_the_doors_stays_in_its_room(seed):
     drawn = floorplans.plan(seed, (0.3,))
     rooms, _ = ndimage.label(~drawn.grid.inflated(0.175))

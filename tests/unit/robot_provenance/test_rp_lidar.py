@@ -46,7 +46,7 @@ def test_an_empty_room_is_its_exact_rectangle():
 
 
 @given(seeds)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_no_ray_jumps_a_wall_or_stops_before_one(seed):
     """Walk every beam in steps of a fiftieth of a cell, the slow way."""
     grid = room(40, 40, seed=seed)
@@ -64,7 +64,7 @@ def test_no_ray_jumps_a_wall_or_stops_before_one(seed):
 
 
 @given(seeds, st.floats(0.1, 20))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_ranges_are_within_zero_and_the_largest(seed, largest):
     grid = room(30, 30, seed=seed)
     found = lidar.cast(grid, poses(grid, seed), 16, largest, [Box(0, 1.2, 0.4)])
@@ -77,7 +77,7 @@ def test_ranges_are_within_zero_and_the_largest(seed, largest):
 
 
 @given(seeds)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_mirrored_and_a_turned_map_mirror_and_turn_the_scan(seed):
     grid = room(36, 50, seed=seed)
     where = poses(grid, seed)
@@ -96,7 +96,7 @@ def test_a_mirrored_and_a_turned_map_mirror_and_turn_the_scan(seed):
 
 
 @given(seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_boxes_are_met_as_if_drawn(seed):
     """A box along the axes and on cell faces is the same in the map as beside it."""
     grid = room()

@@ -115,7 +115,7 @@ def test_lost_beams_and_noise_are_as_asked(runs):
 
 
 @given(st.integers(0, 2**63 - 1), st.floats(0, 0.1), st.floats(0, 0.5))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_replay_is_bit_identical_and_another_seed_is_not(seed, noise, drop):
     scenario = replace(PLAIN, noise_std=noise, drop_rate=drop, boxes=(Box(2.0, 1.4, 0.3),))
     first = navsim.simulate(ROOM, scenario, seed)

@@ -45,7 +45,7 @@ def test_cases_by_hand(n: int, edges: list[tuple[int, int, bool]], expected: boo
 EDGES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.booleans()), max_size=8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(EDGES)
 def test_an_order_exists_unless_a_strict_edge_lies_on_a_cycle(
     edges: list[tuple[int, int, bool]],

@@ -166,7 +166,7 @@ def build(
     return grids, [replace(made[kind], name=name) for name, kind in zip(names, kinds, strict=True)]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     st.lists(st.tuples(TITLES, st.sampled_from([0, 1, 1, 2])), min_size=1, max_size=3),
     st.lists(st.integers(0, 2**31), min_size=1, max_size=2, unique=True),
@@ -198,7 +198,7 @@ def test_random_campaigns(
         assert audit.replay(folder, records.runs()[-1], records).identical
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(st.text(st.sampled_from("ab ü漢'+"), min_size=1, max_size=6).map(str.strip).filter(bool))
 def test_a_map_of_another_name_is_the_same_content(
     pair: Path, near: tuple[dict[str, Grid], Scenario], name: str

@@ -223,7 +223,7 @@ def test_truncated_last_line_is_tolerated_and_told(tmp_path: Path) -> None:
         assert records.entities.keys() == whole.entities.keys()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_a_log_can_be_read_wherever_it_was_cut(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

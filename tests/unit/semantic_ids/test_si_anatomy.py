@@ -21,7 +21,7 @@ def test_entropy_of_known_trees() -> None:
         anatomy.code_use(np.zeros((1, 1), int), 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(2, 6), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_entropies_add_up_to_that_of_the_ids(n_codes, n_levels, seed) -> None:
     codes = np.random.default_rng(seed).integers(n_codes, size=(40, n_levels))

@@ -51,7 +51,7 @@ def test_shared_ids_are_kept_refused_or_numbered() -> None:
         SidCatalog(np.zeros((5, 2), int), 4, collisions="number")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_trie_agrees_with_a_search_through_all_items(data) -> None:
     n_codes, n_levels = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 4))

@@ -9,7 +9,7 @@ from lib.semantic_ids import NGramCounts
 from lib.semantic_ids.counts import item_counts
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(2, 4), st.integers(1, 3), st.integers(0, 2**32 - 1))
 def test_table_agrees_with_plain_counting(n_codes, n_levels, seed) -> None:
     rng = np.random.default_rng(seed)

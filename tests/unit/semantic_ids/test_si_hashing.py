@@ -39,7 +39,7 @@ hashes = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(hashes, st.integers(1, 300), st.integers(0, 2**32 - 1))
 def test_rows_are_in_range_and_absent_where_they_must_be(hashing, n_codes, seed) -> None:
     codes = np.random.default_rng(seed).integers(n_codes, size=(7, 2, hashing.n_levels))
@@ -53,7 +53,7 @@ def test_rows_are_in_range_and_absent_where_they_must_be(hashing, n_codes, seed)
         assert (rows[..., level, present:, :] == -1).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(hashes, st.integers(0, 2**32 - 1), st.data())
 def test_rows_of_a_level_depend_on_codes_up_to_it(hashing, seed, data) -> None:
     codes = np.random.default_rng(seed).integers(256, size=(5, hashing.n_levels))
@@ -66,7 +66,7 @@ def test_rows_of_a_level_depend_on_codes_up_to_it(hashing, seed, data) -> None:
     assert (hashing.index(codes)[2] == hashing.index(codes[2:3])[0]).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(hashes, st.integers(0, 2**32 - 1))
 def test_rows_for_torch_are_the_same_rows_below_one_another(hashing, seed) -> None:
     codes = np.random.default_rng(seed).integers(256, size=(5, hashing.n_levels))

@@ -268,7 +268,7 @@ def test_one_row_a_table_is_refused():
         PrefixMem(replace(SMALL, table_size=1))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     n_levels=st.integers(2, 5),
     n_codes=st.integers(2, 40),
