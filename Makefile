@@ -9,6 +9,7 @@ BIN    := $(VENV)/bin
 HTML   := _build/html
 JOBS   ?= 2
 N      ?=
+CPU    ?=
 
 # The mirror of the data sets, where this checkout has one beside it; else cache and download.
 ifneq ($(wildcard ../shared/data/MANIFEST.tsv),)
@@ -24,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # pip prints one line for every package and every package folder it does not find: noise.
 PIP := $(BIN)/python -m pip install --quiet --no-deps
 
-.PHONY: help book test env notebooks chapter reproduce html crate bench serve lint lock new-chapter clean distclean
+.PHONY: help book test env notebooks chapter reproduce prove html crate bench serve lint lock new-chapter clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +53,9 @@ chapter: env ## re-execute one chapter and build the book: make chapter N=01
 
 reproduce: env ## re-execute every notebook, stale or not
 	@$(BIN)/python -m lib.core.notebooks run --all --jobs $(JOBS)
+
+prove: env ## every stored output comes out again: make prove [N=02] [CPU=avx2|sse]
+	@$(BIN)/python -m lib.core.notebooks prove --jobs $(JOBS) $(if $(N),--chapter $(N)) $(if $(CPU),--cpu $(CPU))
 
 html: env ## only the HTML, from the stored outputs
 	@$(BIN)/jupyter-book build . -W -n --keep-going --quiet

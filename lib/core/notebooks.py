@@ -36,7 +36,7 @@ import jupytext
 import nbformat
 import yaml
 
-from lib.core import data
+from lib.core import data, proof
 from lib.core.paths import ROOT, write_atomic
 from lib.core.sources import code_digest, digest, import_closure, lock_digest, parse
 
@@ -529,12 +529,14 @@ def _missing_data(notebook: Notebook) -> str | None:
     return None
 
 
-def prove(notebooks: list[Notebook], *, jobs: int = 2) -> int:
+def prove(notebooks: list[Notebook], *, jobs: int = 2, cpu: str = "") -> int:
     """Run strict nbval over stored notebooks; return pytest's exit status, 0 when all is proved.
 
     A notebook whose data set cannot be had is left out, with the reason printed; one whose data
-    are there but wrong fails.
+    are there but wrong fails. Cells that show trained numbers have a tolerance (`lib.core.proof`);
+    `cpu` names the processor whose kernels are used (`proof.KERNELS`), this one's by default.
     """
+    other = proof.kernels(cpu)
     chosen = []
     for one in notebooks:
         reason = _missing_data(one)
@@ -549,11 +551,14 @@ def prove(notebooks: list[Notebook], *, jobs: int = 2) -> int:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--nbval"]
+        command += ["-p", proof.__name__]
         command += ["--nbval-current-env", "--nbval-sanitize-with", str(root / SANITIZE)]
         command += ["--nbval-cell-timeout", str(CELL_SECONDS), "-p", "no:cacheprovider"]
         command += ["--numprocesses", str(min(jobs, len(chosen))), "--dist", "loadscope"]
         command += [f"--junitxml={report}", *[one.name for one in chosen]]
-        status = subprocess.run(command, cwd=root, env=_environment(root), check=False).returncode
+        status = subprocess.run(
+            command, cwd=root, env=_environment(root) | other, check=False
+        ).returncode
         _print_slow(report)
     return status
 
@@ -595,6 +600,9 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--chapter", help="number or folder of one chapter, such as 01")
         if name in ("run", "prove"):
             command.add_argument("--jobs", type=int, default=2, help="kernels at a time")
+        if name == "prove":
+            text = "compute with another processor's kernels"
+            command.add_argument("--cpu", choices=sorted(proof.KERNELS), default="", help=text)
         if name == "run":
             which = command.add_mutually_exclusive_group()
             which.add_argument("--stale", action="store_true", help="only stale ones (the default)")
@@ -610,7 +618,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{sum([pair(one) for one in notebooks])} of {len(notebooks)} notebooks changed")
         return 0
     if options.command == "prove":
-        return prove(notebooks, jobs=options.jobs)
+        return prove(notebooks, jobs=options.jobs, cpu=options.cpu)
     problems = check(notebooks)
     print("\n".join(problems) or f"{len(notebooks)} notebooks: paired, executed and fresh")
     return 1 if problems else 0

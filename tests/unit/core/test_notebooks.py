@@ -13,6 +13,7 @@ import pytest
 
 from lib.core import data, notebooks
 from lib.core.notebooks import Notebook
+from lib.core.paths import ROOT
 from lib.core.sources import import_closure
 
 SOURCE = """# %% [markdown]
@@ -59,6 +60,8 @@ def plant(root: Path) -> Path:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
+    # The proof is a plugin of pytest, which runs in this folder.
+    (root / "lib" / "core").symlink_to(ROOT / "lib" / "core")
     return root
 
 
