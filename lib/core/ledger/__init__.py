@@ -7,6 +7,9 @@ rows are made from the stored measurements, so a verdict follows the claim as it
 Shell: ``python -m lib.core.ledger --json | --table | --check [--chapter SLUG]``.
 """
 
+import importlib
+from typing import Any
+
 from lib.core.ledger.claims import (
     Chapter,
     Claim,
@@ -19,11 +22,14 @@ from lib.core.ledger.claims import (
     load_contents,
 )
 from lib.core.ledger.reporting import MIME, report
-from lib.core.ledger.rows import Row, check, collect
 from lib.core.ledger.values import Measurement
 from lib.core.ledger.verdicts import NOT_REPORTED, VERDICTS, verdict
 
+# What reads stored notebooks is no part of what a notebook's outputs depend on: by name, on demand.
+_ROWS = ("Row", "check", "collect", "tally_by")
+
 __all__ = [
+    *_ROWS,
     "MIME",
     "NOT_REPORTED",
     "VERDICTS",
@@ -33,13 +39,16 @@ __all__ = [
     "LedgerError",
     "Measurement",
     "Paper",
-    "Row",
     "UnknownClaimError",
-    "check",
-    "collect",
     "load_all",
     "load_chapter",
     "load_contents",
     "report",
     "verdict",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROWS:
+        return getattr(importlib.import_module("lib.core.ledger.rows"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from lib.core.ledger.claims import LedgerError
-from lib.core.ledger.rows import Row, check, collect, tally
+from lib.core.ledger.rows import Row, check, collect, tally_by, warnings
 from lib.core.ledger.values import format_interval, format_value
 
 
@@ -30,15 +30,17 @@ def _table(rows: list[Row]) -> str:
     text = [
         "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cut
     ]
-    counts = ", ".join(f"{n} {label}" for label, n in tally(rows).items())
-    return "\n".join([*text, "", f"{len(rows)} rows: {counts}"])
+    for by, counts in tally_by(rows).items():
+        numbers = ", ".join(f"{n} {label}" for label, n in counts.items())
+        text.append(f"{by}: {sum(counts.values())} rows" + (f": {numbers}" if numbers else ""))
+    return "\n".join(text)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status: 1 for problems, 0 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m lib.core.ledger", description=__doc__)
     mode = parser.add_mutually_exclusive_group(required=True)
-    mode.add_argument("--json", action="store_true", help="all rows as a JSON list")
+    mode.add_argument("--json", action="store_true", help="all rows, and their counts, as JSON")
     mode.add_argument("--table", action="store_true", help="all rows as text")
     mode.add_argument("--check", action="store_true", help="problems; exit status 1 if any")
     parser.add_argument("--chapter", metavar="SLUG", help="only this chapter")
@@ -48,13 +50,18 @@ def main(arguments: list[str] | None = None) -> int:
         if options.check:
             problems = check(root=options.root, chapter=options.chapter)
             print("\n".join(problems) or "every claim has one measurement")
+            for slug, counts in warnings(root=options.root).items():
+                if options.chapter in (None, slug):
+                    numbers = ", ".join(f"{n} {rule}" for rule, n in counts.items())
+                    print(f"{slug}, not yet converted: {numbers or 'nothing left to convert'}")
             return 1 if problems else 0
         rows = collect(root=options.root, chapter=options.chapter)
     except LedgerError as error:
         print(error, file=sys.stderr)
         return 1
     if options.json:
-        print(json.dumps([row.to_json() for row in rows], indent=1, ensure_ascii=False))
+        data = {"counts": tally_by(rows), "rows": [row.to_json() for row in rows]}
+        print(json.dumps(data, indent=1, ensure_ascii=False))
     else:
         print(_table(rows))
     return 0

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
-from lib.core.ledger.values import LedgerError, Scalar, Value, from_text
+from lib.core.ledger.values import LedgerError, Number, Scalar, Value, encode, from_text
+from lib.core.ledger.verdicts import DIRECTION, HOLDS, judge, worst
 from lib.core.paths import ROOT
 
 __all__ = [
@@ -26,14 +27,18 @@ __all__ = [
     "Claim",
     "Entry",
     "LedgerError",
+    "Null",
     "Paper",
     "Trained",
     "UnknownClaimError",
     "chapter_slugs",
+    "encode_tolerance",
     "find_claim",
     "load_all",
     "load_chapter",
     "load_contents",
+    "shortcomings",
+    "unconverted",
 ]
 
 OUT_OF_REACH = "out of reach"
@@ -81,6 +86,22 @@ class Paper:
 
 
 @dataclass(frozen=True)
+class Null:
+    """What doing nothing, chance or the cheapest baseline would give, and why.
+
+    Parameters
+    ----------
+    value : Value
+        One value, which stands for each element of a list, or a list.
+    why : str
+        What gives it.
+    """
+
+    value: Value
+    why: str
+
+
+@dataclass(frozen=True)
 class Claim:
     """One declared result, written before the run.
 
@@ -91,7 +112,7 @@ class Claim:
     by : str
         ``paper`` or ``ours``.
     source : str
-        Where it stands.
+        Where it stands: section, table or figure of the paper, a released file, a page of the book.
     statement : str
         One sentence in our words; inline Markdown and ``$math$``.
     kind : str
@@ -103,7 +124,19 @@ class Claim:
     tolerance : dict
         As declared; `form` says which kind it is. Empty where the basis is "out of reach".
     unit, control, reason : str
-        Empty where not given. `control` says what must fail; `reason` why it is out of reach.
+        Empty where not given. `control` says what is broken on purpose; `reason` why the claim is
+        out of reach.
+    labels : tuple of str
+        A name for each element of a list; empty for one value or an unlabelled list.
+    null : Null, optional
+        What nothing would give.
+    control_of : str
+        Id of the claim whose experiment is the control of this one too; empty if none.
+    measured_before : str
+        Where the value had been measured before it was declared; empty if nowhere.
+    converted : bool
+        Whether the chapter keeps the rules of `shortcomings` and of reported controls, or is still
+        listed in ``data/unconverted.yml``, where they only warn.
     """
 
     id: str
@@ -117,11 +150,71 @@ class Claim:
     unit: str = ""
     control: str = ""
     reason: str = ""
+    labels: tuple[str, ...] = ()
+    null: Null | None = None
+    control_of: str = ""
+    measured_before: str = ""
+    converted: bool = True
 
     @property
     def form(self) -> str:
         """exact, distance, category, bound or sign: which rule makes the verdict."""
         return _form(self.tolerance)
+
+    @property
+    def runnable(self) -> bool:
+        """Whether there is something to measure: the basis is not "out of reach"."""
+        return self.basis != OUT_OF_REACH
+
+    @property
+    def length(self) -> int | None:
+        """How many values a report must have: None for one value or a list of any length."""
+        if isinstance(self.value, tuple):
+            return len(self.value)
+        return len(self.labels) or None
+
+    @property
+    def needs_interval(self) -> bool:
+        """Whether it states a direction or a bound about data or a simulation."""
+        direction = self.form in ("sign", "bound") or self.tolerance.get("sign") is True
+        return direction and self.basis != "exact"
+
+    @property
+    def needs_control(self) -> bool:
+        """Whether chance or a broken method could meet it: all but numbers that must be equal."""
+        values = self.value if isinstance(self.value, tuple) else (self.value,)
+        equal_numbers = self.form == "exact" and all(_is_number(v) for v in values)
+        return self.runnable and not equal_numbers
+
+    def judged(self) -> dict[str, Any]:
+        """Return, as JSON data, all that a report checks or stores; no words of the claim.
+
+        Examples
+        --------
+        >>> claim = Claim("ch01.x", "paper", "T. 1", "A sum.", "number", "exact", 1, {"abs": 0.1})
+        >>> claim.judged()["tolerance"], "statement" in claim.judged()
+        ({'abs': 0.1}, False)
+        """
+        return {
+            "id": self.id,
+            "by": self.by,
+            "basis": self.basis,
+            "value": encode(self.value),
+            "labels": list(self.labels),
+            "unit": self.unit,
+            "tolerance": encode_tolerance(self.tolerance),
+            "null": encode(self.null.value) if self.null else None,
+            "control": bool(self.control),
+            "control_of": self.control_of,
+        }
+
+
+def encode_tolerance(tolerance: dict[str, Any]) -> dict[str, Any]:
+    """Return a tolerance as JSON data."""
+    return {
+        key: value if isinstance(value, list | str) else encode(value)
+        for key, value in tolerance.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -225,7 +318,7 @@ def _choice(data: dict[str, Any], key: str, choices: tuple[str, ...], where: str
     return str(value)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[Number]:
     return isinstance(value, int | float | Fraction) and not isinstance(value, bool)
 
 
@@ -322,13 +415,42 @@ def _tolerance(raw: Any, value: Value | None, where: str) -> dict[str, Any]:
     return tolerance
 
 
-def _claim(raw: Any, prefix: str, where: str) -> Claim:
+def _labels(raw: Any, value: Value | None, where: str) -> tuple[str, ...]:
+    if raw is None:
+        return ()
+    if not isinstance(raw, list) or not raw or not all(isinstance(r, str) and r for r in raw):
+        raise LedgerError(f"{where}: labels is {raw!r}; expected a list of texts")
+    if len(set(raw)) != len(raw):
+        raise LedgerError(f"{where}: labels {', '.join(raw)} are not all different")
+    if value is not None and not (isinstance(value, tuple) and len(value) == len(raw)):
+        raise LedgerError(f"{where}: {len(raw)} labels; expected one for each value of a list")
+    return tuple(raw)
+
+
+def _null(raw: Any, length: int | None, where: str) -> Null | None:
+    if raw is None:
+        return None
+    where = f"{where}: null"
+    _keys(raw, ("value", "why"), (), where)
+    value = _claimed(raw["value"], where)
+    if value is None or (isinstance(value, tuple) and len(value) != length):
+        raise LedgerError(
+            f"{where}: value is {raw['value']!r}; expected one value"
+            + (f" or {length} of them" if length else "")
+        )
+    return Null(value, _text(raw, "why", where))
+
+
+def _claim(raw: Any, prefix: str, where: str, converted: bool) -> Claim:
     if isinstance(raw, dict) and isinstance(raw.get("id"), str):
         where = f"{where}: {raw['id']}"
     _keys(
         raw,
         ("id", "by", "source", "statement", "kind", "basis"),
-        ("value", "unit", "tolerance", "control", "reason"),
+        (
+            *("value", "labels", "unit", "tolerance", "null", "control", "control_of"),
+            *("measured_before", "reason"),
+        ),
         where,
     )
     identifier = _text(raw, "id", where)
@@ -347,7 +469,8 @@ def _claim(raw: Any, prefix: str, where: str) -> Claim:
         )
     else:
         tolerance = _tolerance(raw.get("tolerance"), value, where)
-    return Claim(
+    labels = _labels(raw.get("labels"), value, where)
+    claim = Claim(
         id=identifier,
         by=_choice(raw, "by", ("paper", "ours"), where),
         source=_text(raw, "source", where),
@@ -359,7 +482,41 @@ def _claim(raw: Any, prefix: str, where: str) -> Claim:
         unit=_text(raw, "unit", where, needed=False),
         control=_text(raw, "control", where, needed=False),
         reason=reason,
+        labels=labels,
+        null=_null(raw.get("null"), len(value) if isinstance(value, tuple) else len(labels), where),
+        control_of=_text(raw, "control_of", where, needed=False),
+        measured_before=_text(raw, "measured_before", where, needed=False),
+        converted=converted,
     )
+    if claim.control and claim.control_of:
+        raise LedgerError(f"{where}: control and control_of both stand here; expected one of them")
+    for _, problem in shortcomings(claim):
+        if converted:
+            raise LedgerError(f"{where}: {problem}")
+    return claim
+
+
+def shortcomings(claim: Claim) -> list[tuple[str, str]]:
+    """Return what a declaration lacks: name of the rule and what is wrong; empty if nothing.
+
+    The loader refuses a claim with any, unless its chapter is not yet converted.
+    """
+    found = []
+    if "dossier" in claim.source.casefold():
+        place = "a section, table or figure of the paper, a released file, or a page of the book"
+        found.append(("dossier source", f"source is {claim.source!r}; expected {place}"))
+    if not claim.runnable:
+        return found
+    if claim.null is None:
+        if claim.basis != "exact":
+            problem = f"null is missing; a claim on {claim.basis} says what nothing would give"
+            found.append(("no null", problem))
+    elif (label := worst(judge(claim, claim.null.value, point=True))) in (HOLDS, DIRECTION):
+        problem = f"the tolerance is met by what nothing would give ({claim.null.why}): {label}"
+        found.append(("null meets the tolerance", problem))
+    if claim.needs_control and not (claim.control or claim.control_of):
+        found.append(("no control", "control is missing; say what is broken on purpose"))
+    return found
 
 
 def _paper(raw: Any, where: str) -> Paper:
@@ -402,7 +559,7 @@ def _trained(raw: Any, where: str) -> dict[str, Trained]:
 
 
 @lru_cache(maxsize=64)
-def _load(path: Path, stamp: tuple[int, int]) -> Chapter:
+def _load(path: Path, stamp: tuple[int, int], converted: bool) -> Chapter:
     """Read one file; `stamp` (time, size) makes the cache notice a change."""
     slug = path.parent.name
     where = f"book/{slug}/claims.yml"
@@ -426,12 +583,20 @@ def _load(path: Path, stamp: tuple[int, int]) -> Chapter:
     if not isinstance(raw["claims"], list) or not raw["claims"]:
         raise LedgerError(f"{where}: claims is {raw['claims']!r}; expected a list of claims")
     claims = tuple(
-        _claim(c, f"ch{number:02d}", f"{where}: claim {i}") for i, c in enumerate(raw["claims"], 1)
+        _claim(c, f"ch{number:02d}", f"{where}: claim {i}", converted)
+        for i, c in enumerate(raw["claims"], 1)
     )
     ids = [c.id for c in claims]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice:
         raise LedgerError(f"{where}: id declared twice: {', '.join(twice)}")
+    controlled = {c.id for c in claims if c.control and c.runnable}
+    for claim in claims:
+        if claim.control_of and claim.control_of not in controlled:
+            raise LedgerError(
+                f"{where}: {claim.id}: control_of is {claim.control_of!r}; expected a claim of "
+                "this chapter with a control of its own"
+            )
     return Chapter(
         slug=slug,
         number=number,
@@ -466,7 +631,22 @@ def load_chapter(slug: str, *, root: Path | None = None) -> Chapter:
             f"no chapter {slug!r} with a claims.yml; there are {', '.join(written) or 'none'}"
         )
     stat = path.stat()
-    return _load(path, (stat.st_mtime_ns, stat.st_size))
+    return _load(path, (stat.st_mtime_ns, stat.st_size), slug not in unconverted(root))
+
+
+def unconverted(root: Path | None = None) -> tuple[str, ...]:
+    """Return the chapters listed in ``data/unconverted.yml``, for which new rules only warn.
+
+    Raises
+    ------
+    LedgerError
+        If the file holds anything but a list of folder names.
+    """
+    path = (root or ROOT) / "data" / "unconverted.yml"
+    listed = _read(path) if path.is_file() else None
+    if not isinstance(listed, list | None) or not all(isinstance(s, str) for s in listed or ()):
+        raise LedgerError(f"{path}: found {listed!r}; expected a list of folder names")
+    return tuple(listed or ())
 
 
 def chapter_slugs(root: Path | None = None) -> list[str]:
@@ -499,9 +679,12 @@ def find_claim(id: str, *, root: Path | None = None) -> Claim:
     UnknownClaimError
         If no chapter declares it; the message names those that come close.
     """
-    claims = {c.id: c for chapter in load_all(root=root) for c in chapter.claims}
-    if id in claims:
-        return claims[id]
+    # A mistake in another chapter's file must not stop this one.
+    own = [s for s in chapter_slugs(root) if s.startswith(str(id).partition(".")[0] + "_")]
+    for claim in (c for slug in own for c in load_chapter(slug, root=root).claims):
+        if claim.id == id:
+            return claim
+    claims = [c.id for chapter in load_all(root=root) for c in chapter.claims]
     close = difflib.get_close_matches(str(id), claims, n=3, cutoff=0.5)
     hint = f"; did you mean {', '.join(close)}?" if close else "; declare it in claims.yml first"
     raise UnknownClaimError(f"no chapter declares a claim {id!r}{hint}")

@@ -1,21 +1,28 @@
-"""`report`: a notebook hands in a measurement, the page shows a card."""
+"""`report`: a notebook hands in a measurement, which is judged, stored and shown."""
 
 from __future__ import annotations
 
 import html
 import sys
-from functools import lru_cache
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from lib.core.ledger.claims import Claim, find_claim
-from lib.core.ledger.values import DIGITS, Measurement, format_interval, format_value
-from lib.core.ledger.verdicts import describe, verdict
+from lib.core.ledger.values import (
+    DIGITS,
+    NOISE_FREE,
+    LedgerError,
+    Measurement,
+    format_measured,
+)
+from lib.core.ledger.verdicts import allowance, describe, verdict
 
-__all__ = ["MIME", "anchor", "badge_class", "report"]
+__all__ = ["MIME", "anchor", "badge_class", "facts", "report", "within"]
 
 MIME = "application/vnd.tenpapers.claim+json"
-"""Stored beside the card: id, value, interval and control, never a verdict."""
+"""Stored beside the card: id, value, interval, control and its interval, never a verdict."""
 
 
 def anchor(id: str) -> str:
@@ -40,23 +47,32 @@ def report(
     interval: object = None,
     control: object = None,
     *,
+    control_interval: object = None,
     digits: int = DIGITS,
     root: Path | None = None,
 ) -> None:
-    """Hand a measured value to the ledger and show its card.
+    """Hand a measured value to the ledger, which judges, stores and shows it.
+
+    Where the claim has labels, `value`, `interval`, `control` and `control_interval` may be
+    mappings by label.
 
     Parameters
     ----------
     id : str
         A claim declared in a ``claims.yml``.
     value : bool, int, float, Fraction, str or a flat sequence of these
-        What was measured. Fractions are stored exactly, floats rounded to `digits`.
+        What was measured. It is judged as it is, to 12 significant digits.
     interval : (low, high), optional
-        Uncertainty of the value; for a sequence, one pair for each element.
-    control : bool or str, optional
-        Evidence that the control that must fail did fail. Needed where the claim declares one.
+        Uncertainty of the value; for a sequence, one pair for each element. Needed where the claim
+        states a direction or a bound about data or a simulation.
+    control : like value, optional
+        What the broken method gave, in the claim's unit; one value may stand for a sequence. Needed
+        where the claim declares a control; judged by the claim's tolerance, it must not hold.
+    control_interval : like interval, optional
+        Uncertainty of the control; without it the control is judged as a point.
     digits : int
-        Significant digits a float keeps; lower it where the last ones differ between processors.
+        Significant digits a stored float keeps, 1 to 12; more are kept where the verdict needs
+        them. Lower it where the last ones differ between processors.
     root : Path, optional
         Repository root, for tests.
 
@@ -65,14 +81,22 @@ def report(
     UnknownClaimError
         If no chapter declares `id`; close matches are named.
     LedgerError
-        If the value is not finite or not of the kind claimed, the control did not fail, or the
+        If the value is not finite or not of the kind claimed, `digits` is coarser than a twentieth
+        of the tolerance, an interval or a control is missing, the control did not fail, or the
         claim is declared out of reach.
     """
+    if not isinstance(digits, int) or not 1 <= digits <= NOISE_FREE:
+        raise LedgerError(f"{id}: digits is {digits!r}; expected an integer from 1 to {NOISE_FREE}")
     claim = find_claim(id, root=root)
-    measurement = Measurement.of(id, value, interval, control, digits=digits)
-    found = verdict(claim, measurement)
+    given = (value, interval, control, control_interval)
+    measured = Measurement.of(id, *given, labels=claim.labels)
+    found = verdict(claim, measured)
     assert found is not None
-    plain = _plain(claim, measurement, found)
+    if claim.converted:
+        _check_digits(claim, measured, digits)
+    stored = _rounded(claim, measured, found, digits)
+    plain = "; ".join(f"{label}: {text}" for label, text in facts(claim, stored))
+    plain = f"[{found}] {claim.id}\n    {plain}"
     # A process without IPython loaded cannot be a notebook, and importing it takes a second.
     if "IPython" in sys.modules:
         from IPython import get_ipython
@@ -80,8 +104,8 @@ def report(
 
         if get_ipython() is not None:
             bundle = {
-                MIME: measurement.to_json(),
-                "text/html": _card(claim, measurement, found),
+                MIME: stored.to_json(),
+                "text/html": _card(claim, stored, found),
                 "text/plain": plain,
             }
             display(bundle, raw=True)
@@ -89,58 +113,69 @@ def report(
     print(plain)
 
 
-def _facts(claim: Claim, measurement: Measurement) -> list[tuple[str, str]]:
-    """Return label and text of everything a card shows under the statement."""
+def within(claim: Claim, measurement: Measurement) -> list[tuple[float, Fraction]]:
+    """Return each float that is judged by its distance, with how far it may lie off, if at all."""
+    if claim.form != "distance":
+        return []
+    values = measurement.value if isinstance(measurement.value, tuple) else (measurement.value,)
+    claimed: Any = claim.value if isinstance(claim.value, tuple) else (claim.value,)
+    pairs = [(v, allowance(claim.tolerance, e)) for e, v in zip(claimed, values, strict=True)]
+    return [(v, allowed) for v, allowed in pairs if isinstance(v, float) and v and allowed]
+
+
+def _check_digits(claim: Claim, measured: Measurement, digits: int) -> None:
+    """Refuse to store a value in steps coarser than a twentieth of what its tolerance allows."""
+    for value, allowed in within(claim, measured):
+        needed = digits
+        while needed < NOISE_FREE and 20 * _step(value, needed) > allowed:
+            needed += 1
+        if needed > digits:
+            raise LedgerError(
+                f"{claim.id}: digits is {digits}, which stores {value} in steps of "
+                f"{float(_step(value, digits)):g}; expected at least {needed}, for a twentieth of "
+                f"the tolerance ±{float(allowed):g}"
+            )
+
+
+def _step(value: float, digits: int) -> Fraction:
+    """Return the unit of the last of a number's significant digits."""
+    return Fraction(10) ** (Decimal(repr(value)).adjusted() + 1 - digits)
+
+
+def _rounded(claim: Claim, measured: Measurement, found: str, digits: int) -> Measurement:
+    """Return what is stored: at least `digits`, and as many as lead to the same verdict again."""
+    for kept in range(digits, NOISE_FREE):
+        try:
+            rounded = Measurement.from_json(measured.to_json(), kept)
+            stored = Measurement.from_json(rounded.to_json())  # as it will be read
+            if verdict(claim, stored) == found:
+                return stored
+        except LedgerError:  # the rounded interval loses the value, or the control holds
+            continue
+    return measured
+
+
+def facts(claim: Claim, measurement: Measurement) -> list[tuple[str, str]]:
+    """Return name and text of what is stored in a notebook for readers: no words of the claim."""
     unit = f" {claim.unit}" if claim.unit else ""
-    interval = format_interval(measurement.interval)
-    facts = [("measured", format_value(measurement.value) + unit)]
-    if interval:
-        facts.append(("interval", interval + unit))
-    if claim.value is not None:
-        label = "paper" if claim.by == "paper" else "expected"
-        facts.append((label, format_value(claim.value) + unit))
-    facts.append(("holds if", describe(claim)))
-    facts.append(("run on", claim.basis))
+    shown = format_measured(measurement.value, measurement.interval, claim.labels)
+    found = [("measured", shown + unit)]
     if measurement.control is not None:
-        evidence = measurement.control if isinstance(measurement.control, str) else claim.control
-        facts.append(("control failed, as it must", evidence or "yes"))
-    return facts
-
-
-def _plain(claim: Claim, measurement: Measurement, found: str) -> str:
-    facts = "; ".join(f"{label}: {text}" for label, text in _facts(claim, measurement))
-    return f"[{found}] {claim.id} ({claim.source}): {claim.statement}\n    {facts}"
+        spread = claim.labels if isinstance(measurement.control, tuple) else ()
+        shown = format_measured(measurement.control, measurement.control_interval, spread)
+        # In a chapter not yet converted the control is a word of evidence, which has no unit.
+        found.append(("control", shown + unit if claim.converted else shown))
+    return [*found, ("holds if", describe(claim))]
 
 
 def _card(claim: Claim, measurement: Measurement, found: str) -> str:
-    facts = "".join(
-        # A declared control is Markdown like the statement; measured evidence is plain text.
-        f"<div><dt>{html.escape(label)}</dt>"
-        f"<dd>{_markdown(text) if text == claim.control else html.escape(text)}</dd></div>"
-        for label, text in _facts(claim, measurement)
+    style, name = badge_class(found), html.escape(claim.id)
+    lines = "".join(
+        f"<div><dt>{html.escape(label)}</dt><dd>{html.escape(text)}</dd></div>"
+        for label, text in facts(claim, measurement)
     )
-    style = badge_class(found)
-    badge = f'<strong class="verdict-badge {style}">{html.escape(found)}</strong>'
     return (
-        f'<div class="claim-card {style}" id="{html.escape(anchor(claim.id))}">'
-        f'<p class="claim-head">{badge} <code>{html.escape(claim.id)}</code> '
-        f'<span class="claim-source">{html.escape(claim.source)}</span></p>'
-        f'<p class="claim-statement">{_markdown(claim.statement)}</p>'
-        f'<dl class="claim-facts">{facts}</dl></div>'
+        f'<div class="claim-card {style}" id="{anchor(name)}"><p class="claim-head">'
+        f'<strong class="verdict-badge {style}">{found}</strong> <code>{name}</code></p>'
+        f'<dl class="claim-facts">{lines}</dl></div>'
     )
-
-
-@lru_cache(maxsize=1)
-def _renderer() -> Any:
-    from markdown_it import MarkdownIt
-    from mdit_py_plugins.dollarmath import dollarmath_plugin
-
-    # \(…\) is what MathJax looks for by default; the span's class "math" lets it look there.
-    return MarkdownIt("commonmark", {"html": False}).use(
-        dollarmath_plugin, renderer=lambda tex, _: f"\\({html.escape(tex)}\\)"
-    )
-
-
-def _markdown(text: str) -> str:
-    """Return inline Markdown as HTML, formulas ready for MathJax."""
-    return str(_renderer().renderInline(text))

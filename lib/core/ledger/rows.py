@@ -6,16 +6,27 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from lib.core.ledger.claims import Claim, LedgerError, load_all, load_chapter
-from lib.core.ledger.reporting import MIME, anchor
+from lib.core.ledger.claims import (
+    Claim,
+    LedgerError,
+    chapter_slugs,
+    encode_tolerance,
+    load_all,
+    load_chapter,
+    shortcomings,
+    unconverted,
+)
+from lib.core.ledger.reporting import MIME, anchor, within
 from lib.core.ledger.values import Interval, Measurement, Value, encode
-from lib.core.ledger.verdicts import NOT_REPORTED, VERDICTS, verdict
+from lib.core.ledger.verdicts import NOT_REPORTED, VERDICTS, objections, verdict
 from lib.core.paths import ROOT
 
-__all__ = ["Row", "check", "collect", "notebook_paths", "tally"]
+__all__ = ["Row", "check", "collect", "notebook_paths", "tally", "tally_by", "warnings"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,9 @@ class Row:
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON data, exact fractions kept beside their decimals."""
         claim, value = self.claim, encode(self.claim.value)
-        interval: Any = self.interval
+        measured = {"value": None, "interval": None, "control": None, "control_interval": None}
+        if self.measurement:
+            measured = self.measurement.to_json()
         return {
             "chapter": self.chapter,
             "id": claim.id,
@@ -79,18 +92,22 @@ class Row:
             "kind": claim.kind,
             "basis": claim.basis,
             "reason": claim.reason or None,
+            "labels": list(claim.labels) or None,
             "paper_value": value if claim.by == "paper" else None,
             "expected_value": value if claim.by == "ours" else None,
-            "measured_value": encode(self.measured),
-            "interval": encode(interval),
+            "measured_before": claim.measured_before or None,
+            "measured_value": measured["value"],
+            "interval": measured["interval"],
             "unit": claim.unit or None,
-            "tolerance": {
-                k: v if isinstance(v, list | str | bool) else encode(v)
-                for k, v in claim.tolerance.items()
-            },
+            "tolerance": encode_tolerance(claim.tolerance),
+            "null": {"value": encode(claim.null.value), "why": claim.null.why}
+            if claim.null
+            else None,
             "verdict": self.verdict,
             "control": claim.control or None,
-            "control_evidence": self.measurement.control if self.measurement else None,
+            "control_of": claim.control_of or None,
+            "control_value": measured["control"],
+            "control_interval": measured["control_interval"],
             "notebook": self.notebook or None,
             "cell": self.cell,
             "url": self.url or None,
@@ -213,6 +230,39 @@ def check(*, root: Path | None = None, chapter: str | None = None) -> list[str]:
     """
     _, errors, unreported = _survey(root, chapter)
     return errors + unreported
+
+
+def warnings(*, root: Path | None = None) -> dict[str, dict[str, int]]:
+    """Count, for each chapter not yet converted, the rows that each of the newer rules refuses.
+
+    Returns
+    -------
+    dict
+        By folder name, then by rule. "digits shown" counts values whose stored digits show less
+        than a twentieth of the tolerance; some of these may have been round numbers.
+    """
+    found = {}
+    for slug in sorted(set(unconverted(root)) & set(chapter_slugs(root))):
+        counts: Counter[str] = Counter()
+        for row in _survey(root, slug)[0]:
+            problems = shortcomings(row.claim)
+            if row.measurement:
+                problems += objections(row.claim, row.measurement)
+                if any(20 * _last_digit(v) > w for v, w in within(row.claim, row.measurement)):
+                    problems.append(("digits shown", ""))
+            counts.update({rule for rule, _ in problems})
+        found[slug] = dict(sorted(counts.items()))
+    return found
+
+
+def _last_digit(value: float) -> Fraction:
+    """Return the unit of the last digit that a stored number shows."""
+    return Fraction(10) ** int(Decimal(repr(value)).as_tuple().exponent)
+
+
+def tally_by(rows: list[Row]) -> dict[str, dict[str, int]]:
+    """Count rows by verdict, the paper's and ours apart: ``{"paper": …, "ours": …}``."""
+    return {by: tally([row for row in rows if row.claim.by == by]) for by in ("paper", "ours")}
 
 
 def tally(rows: list[Row]) -> dict[str, int]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import numbers
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
 
 __all__ = [
     "DIGITS",
+    "NOISE_FREE",
     "Interval",
     "LedgerError",
     "Measurement",
@@ -22,6 +23,7 @@ __all__ = [
     "encode",
     "exact",
     "format_interval",
+    "format_measured",
     "format_value",
     "from_text",
     "normalise",
@@ -34,6 +36,9 @@ Interval: TypeAlias = tuple[Number, Number]
 
 DIGITS = 6
 """Significant digits a stored float keeps: few enough to agree across processors."""
+
+NOISE_FREE = 12
+"""Significant digits a verdict looks at: all but those in which floating-point noise lives."""
 
 _FRACTION = re.compile(r"[+-]?\d+(/0*[1-9]\d*)?")
 
@@ -140,7 +145,7 @@ def decode(value: Any) -> Value:
     """Invert `encode`."""
     if isinstance(value, list):
         return tuple(decode(v) for v in value)  # type: ignore[misc]
-    if isinstance(value, dict):
+    if isinstance(value, dict) and _FRACTION.fullmatch(str(value.get("fraction"))):
         return Fraction(value["fraction"])
     if isinstance(value, bool | int | float | str):
         return value
@@ -182,6 +187,29 @@ def format_interval(interval: Interval | tuple[Interval, ...] | None) -> str:
     return ", ".join(f"[{format_value(pair)}]" for pair in pairs)
 
 
+def format_measured(
+    value: Value,
+    interval: Interval | tuple[Interval, ...] | None = None,
+    labels: tuple[str, ...] = (),
+) -> str:
+    """Return a value with its interval behind it, each element of a list with its label before it.
+
+    Examples
+    --------
+    >>> format_measured((0.5, 2), ((0.4, 0.6), (1, 3)), ("low", "high"))
+    'low: 0.5 [0.4, 0.6]; high: 2 [1, 3]'
+    """
+    if not labels:
+        return f"{format_value(value)} {format_interval(interval)}".rstrip()
+    count = len(labels)
+    values = value if isinstance(value, tuple) else (value,) * count
+    pairs: Any = interval if interval and isinstance(interval[0], tuple) else (interval,) * count
+    return "; ".join(
+        f"{label}: {format_value(v)} {format_interval(i)}".rstrip()
+        for label, v, i in zip(labels, values, pairs, strict=True)
+    )
+
+
 @dataclass(frozen=True)
 class Measurement:
     """What a notebook found, and nothing about what was hoped for.
@@ -194,14 +222,18 @@ class Measurement:
         As `normalise` returns it.
     interval : Interval or tuple of Interval, optional
         Uncertainty, ``(low, high)``; one pair a value where `value` is a sequence.
-    control : bool or str, optional
-        Evidence that the control that must fail did fail.
+    control : Value, optional
+        What the broken method gave, in the same unit; one value may stand for a sequence. (In a
+        chapter not yet converted: True, or a sentence of evidence.)
+    control_interval : Interval or tuple of Interval, optional
+        Uncertainty of `control`.
     """
 
     id: str
     value: Value
     interval: Interval | tuple[Interval, ...] | None = None
-    control: bool | str | None = None
+    control: Value | None = None
+    control_interval: Interval | tuple[Interval, ...] | None = None
 
     @classmethod
     def of(
@@ -210,54 +242,94 @@ class Measurement:
         value: object,
         interval: object = None,
         control: object = None,
+        control_interval: object = None,
         *,
-        digits: int = DIGITS,
+        labels: tuple[str, ...] = (),
+        digits: int = NOISE_FREE,
     ) -> Measurement:
         """Normalise and check what a notebook hands in.
+
+        Parameters
+        ----------
+        id : str
+        value, interval, control, control_interval : object
+            As `report` takes them.
+        labels : tuple of str
+            The claim's, where these may be mappings by label.
+        digits : int
+            Significant digits that floats keep.
 
         Raises
         ------
         LedgerError
             If a value is not accepted by `normalise`, an interval is not ``low ≤ value ≤ high``,
-            or the control is neither a bool nor a sentence.
+            a mapping does not have the claim's labels, or an interval of the control has no
+            control.
 
         Examples
         --------
         >>> Measurement.of("ch01.x", 2 / 3, interval=(0.6, 0.7)).interval
         (0.6, 0.7)
         """
-        found = normalise(value, digits=digits, where=f"{id}: value")
-        if getattr(control, "ndim", None) == 0 and hasattr(control, "item"):
-            control = control.item()
-        if not (control is None or isinstance(control, bool | str)):
-            raise LedgerError(f"{id}: control is {control!r}; expected True or the evidence")
-        if interval is None:
-            return cls(id, found, None, control)
-        if not isinstance(found, tuple):
-            return cls(id, found, _interval(id, found, interval, digits), control)
-        pairs = list(interval) if hasattr(interval, "__iter__") else []
-        if len(pairs) != len(found):
-            raise LedgerError(
-                f"{id}: interval {interval!r} needs one pair for each of {len(found)} values"
-            )
-        bounds = tuple(_interval(id, v, p, digits) for v, p in zip(found, pairs, strict=True))
-        return cls(id, found, bounds, control)
+        if control is None and control_interval is not None:
+            raise LedgerError(f"{id}: control_interval is {control_interval!r} without a control")
+        fields: list[Any] = []
+        for name, given, pair in (
+            ("value", value, interval),
+            ("control", control, control_interval),
+        ):
+            if name == "control" and given is None:
+                continue
+            given = _by_label(given, labels, f"{id}: {name}")
+            pair = _by_label(pair, labels, f"{id}: interval of {name}")
+            found = normalise(given, digits=digits, where=f"{id}: {name}")
+            fields += [found, _intervals(id, found, pair, digits)]
+        return cls(id, *fields)
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form, which holds no verdict."""
-        interval: Any = self.interval
-        return {
-            "id": self.id,
-            "value": encode(self.value),
-            "interval": encode(interval),
-            "control": self.control,
-        }
+        names = ("value", "interval", "control", "control_interval")
+        return {"id": self.id} | {name: encode(getattr(self, name)) for name in names}
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Measurement:
-        """Invert `to_json`."""
-        interval: Any = None if data["interval"] is None else decode(data["interval"])
-        return cls(data["id"], decode(data["value"]), interval, data["control"])
+    def from_json(cls, data: dict[str, Any], digits: int = NOISE_FREE) -> Measurement:
+        """Invert `to_json`; floats are rounded to `digits`.
+
+        Raises
+        ------
+        LedgerError
+            If the data are not what `to_json` writes: not finite, reversed, of another type.
+        """
+        if not isinstance(data, dict) or not isinstance(data.get("id"), str):
+            raise LedgerError(f"stored claim {data!r} has no id")
+        names = ("value", "interval", "control", "control_interval")
+        read = {name: None if data.get(name) is None else decode(data[name]) for name in names}
+        return cls.of(data["id"], *(read[name] for name in names), digits=digits)
+
+
+def _by_label(given: object, labels: tuple[str, ...], where: str) -> object:
+    """Return a mapping by label as a list in the order of the labels; anything else unchanged."""
+    if not isinstance(given, Mapping):
+        return given
+    if set(given) != set(labels):
+        wanted = ", ".join(labels) or "no mapping, for the claim declares no labels"
+        raise LedgerError(f"{where} has labels {', '.join(map(str, given))}; expected {wanted}")
+    return [given[label] for label in labels]
+
+
+def _intervals(
+    id: str, value: Value, interval: object, digits: int
+) -> Interval | tuple[Interval, ...] | None:
+    if interval is None:
+        return None
+    if not isinstance(value, tuple):
+        return _interval(id, value, interval, digits)
+    pairs = list(interval) if hasattr(interval, "__iter__") else []
+    if len(pairs) != len(value):
+        raise LedgerError(
+            f"{id}: interval {interval!r} needs one pair for each of {len(value)} values"
+        )
+    return tuple(_interval(id, v, p, digits) for v, p in zip(value, pairs, strict=True))
 
 
 def _interval(id: str, value: Scalar, interval: object, digits: int) -> Interval:

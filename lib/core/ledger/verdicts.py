@@ -2,53 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lib.core.ledger.claims import OUT_OF_REACH, Claim
 from lib.core.ledger.values import (
     Interval,
     LedgerError,
     Measurement,
+    Number,
     Scalar,
+    Value,
     exact,
     format_value,
     from_text,
 )
 
-__all__ = ["NOT_REPORTED", "VERDICTS", "describe", "verdict"]
+if TYPE_CHECKING:  # the loader of claims judges their nulls with this module
+    from lib.core.ledger.claims import Claim
+
+__all__ = [
+    "NOT_REPORTED",
+    "VERDICTS",
+    "allowance",
+    "describe",
+    "judge",
+    "objections",
+    "verdict",
+    "worst",
+]
 
 HOLDS = "holds"
 DIRECTION = "holds in direction"
+INCONCLUSIVE = "inconclusive"
 DIFFERS = "differs"
 CONTRADICTED = "contradicted"
 NOT_TESTABLE = "not testable here"
 
-VERDICTS = (HOLDS, DIRECTION, DIFFERS, CONTRADICTED, NOT_TESTABLE)
+VERDICTS = (HOLDS, DIRECTION, INCONCLUSIVE, DIFFERS, CONTRADICTED, NOT_TESTABLE)
 """All verdicts, best first."""
 
 NOT_REPORTED = "not reported"
 """What a page shows where no notebook has reported; it is no verdict, and the tests fail on it."""
 
+_SENTENCE = 40
+"""Letters from which a text is taken for a sentence and not for the name of an outcome."""
+
 
 def verdict(claim: Claim, measurement: Measurement | None) -> str | None:
     """Compare a measurement with its claim.
 
-    The tolerance decides, after floats have been rounded as they are stored, and in exact
-    arithmetic on their decimal digits; a bound counts as inside.
+    Everything is compared in exact arithmetic on decimal digits; a bound counts as inside.
 
     - ``exact``: equal → holds. Otherwise a number differs, a bool or a category is contradicted.
-    - ``abs``, ``rel``: distance at most the larger of ``abs`` and ``rel·|value|`` → holds;
-      otherwise it differs.
-    - ``sign: true`` beside one of these: outside, but on the claimed side of 0 → holds in
-      direction; on the other side → contradicted, unless an interval reaches 0.
+    - ``abs``, ``rel``: distance at most the larger of ``abs`` and ``rel·|value|`` → holds. Outside:
+      an interval that reaches into the tolerance → inconclusive; otherwise it differs.
+    - ``sign: true`` beside one of these: outside, the whole interval on the claimed side of 0 →
+      holds in direction; none of it → contradicted; a part → inconclusive. Where there is no
+      interval, only an exact value has a side; another one differs.
     - ``holds``, ``direction``: the lists a category may stand in; in neither → contradicted.
     - ``sign: negative | positive`` and ``at_least``, ``at_most``: the whole interval on the claimed
-      side → holds; only the point → holds in direction; only a part of the interval → differs;
-      nothing → contradicted. Without an interval the point is the interval. A point at exactly 0
-      has no sign, so there it differs.
+      side → holds; none of it → contradicted; a part → inconclusive. The point is the interval of
+      an exact value. 0 is neither negative nor positive.
 
-    A sequence gets the worst verdict among its elements.
+    A list gets the worst verdict among its elements.
 
     Parameters
     ----------
@@ -64,67 +81,140 @@ def verdict(claim: Claim, measurement: Measurement | None) -> str | None:
     Raises
     ------
     LedgerError
-        If the claim is out of reach and was reported all the same, if its control did not fail, or
-        if the value is not of the kind or length that the claim asks for.
+        If the claim is out of reach and was reported all the same, if the value is not of the kind
+        or length that the claim asks for, or if there are `objections`.
 
     Examples
     --------
+    >>> from lib.core.ledger.claims import Claim
     >>> claim = Claim("ch01.x", "paper", "Table 1", "A sum.", "number", "exact", 1.0, {"abs": 0.05})
     >>> [verdict(claim, Measurement.of("ch01.x", found)) for found in (1.05, 1.06)]
     ['holds', 'differs']
     """
-    if claim.basis == OUT_OF_REACH:
+    if not claim.runnable:
         if measurement is not None:
             raise LedgerError(f"{claim.id} is declared out of reach and must not be reported")
         return NOT_TESTABLE
     if measurement is None:
         return None
-    _check_control(claim, measurement)
-    several = isinstance(measurement.value, tuple)
-    found = measurement.value if isinstance(measurement.value, tuple) else (measurement.value,)
-    claimed: tuple[Scalar | None, ...]
-    claimed = claim.value if isinstance(claim.value, tuple) else (claim.value,)
-    if claim.value is None:
-        claimed *= len(found)
-    elif isinstance(claim.value, tuple) != several or len(claimed) != len(found):
-        wanted = f"{len(claimed)} values" if isinstance(claim.value, tuple) else "one value"
-        raise LedgerError(
-            f"{claim.id}: reported {format_value(measurement.value)}; expected {wanted}"
-        )
-    intervals: Any = measurement.interval if several else (measurement.interval,)
-    parts = (
-        _one(claim, expected, value, interval)
-        for expected, value, interval in zip(
-            claimed, found, intervals or (None,) * len(found), strict=True
-        )
+    if claim.length and not isinstance(measurement.value, tuple):
+        shown = format_value(measurement.value)
+        raise LedgerError(f"{claim.id}: reported {shown}; expected a list of {claim.length} values")
+    found = worst(judge(claim, measurement.value, measurement.interval))
+    if not claim.converted:
+        _check_old_control(claim, measurement.control)
+    else:
+        for _, problem in objections(claim, measurement):
+            raise LedgerError(f"{claim.id}: {problem}")
+    return found
+
+
+def worst(labels: Iterable[str]) -> str:
+    """Return the worst of several verdicts."""
+    return max(labels, key=VERDICTS.index)
+
+
+def judge(
+    claim: Claim,
+    value: Value,
+    interval: Interval | tuple[Interval, ...] | None = None,
+    *,
+    point: bool = False,
+) -> tuple[str, ...]:
+    """Return the verdict on each element of a value; one value stands for each of a list's.
+
+    Parameters
+    ----------
+    claim : Claim
+        Not out of reach.
+    value : Value
+        Measured, or what nothing or a broken method gives.
+    interval : Interval or tuple of Interval, optional
+    point : bool
+        Whether a value without interval has a side of 0 even where it is not exact.
+
+    Raises
+    ------
+    LedgerError
+        If an element is not of the kind that the claim asks for.
+    """
+    any_length = claim.length is None and claim.value is None
+    if isinstance(value, tuple) and not any_length and len(value) != claim.length:
+        wanted = f"{claim.length} values" if claim.length else "one value"
+        raise LedgerError(f"{claim.id}: reported {format_value(value)}; expected {wanted}")
+    count = claim.length or len(_elements(value))
+    expected = claim.value if isinstance(claim.value, tuple) else (claim.value,) * count
+    found = value if isinstance(value, tuple) else (value,) * count
+    pairs: Any = interval if interval and isinstance(interval[0], tuple) else (interval,) * count
+    point = point or claim.basis == "exact"
+    return tuple(
+        _one(claim, e, v, i, point) for e, v, i in zip(expected, found, pairs, strict=True)
     )
-    return max(parts, key=VERDICTS.index)
 
 
-def _check_control(claim: Claim, measurement: Measurement) -> None:
-    control = measurement.control
-    if control is False or (isinstance(control, str) and not control.strip()):
-        raise LedgerError(
-            f"{claim.id}: the control did not fail (control={control!r}), which voids the result: "
-            f"{claim.control or 'no control is declared'}"
+def objections(claim: Claim, measurement: Measurement) -> list[tuple[str, str]]:
+    """Return what the rules for a report say against one: name of the rule and what is wrong.
+
+    A direction or a bound about data or a simulation needs an interval. A declared control needs
+    the value that the broken method gave, and that value may not hold; where the verdict is only
+    "holds in direction", not in direction either.
+    """
+    found = []
+    if claim.needs_interval and measurement.interval is None:
+        problem = f"interval is missing; expected one, for this is a direction on {claim.basis}"
+        found.append(("direction without interval", problem))
+    control, declared = measurement.control, claim.control
+    rule = "no measured control"
+    if control is None:
+        if declared:
+            problem = f"control is missing; expected the value that this gives: {declared}"
+            found.append((rule, problem))
+        return found
+    if not declared:
+        problem = f"control is {format_value(control)}, but claims.yml does not say of what"
+        return [*found, (rule, problem)]
+    if any(isinstance(c, str) and len(c) > _SENTENCE for c in _elements(control)):
+        problem = f"control is {control!r}; expected a measured outcome, not a sentence"
+        return [*found, (rule, problem)]
+    try:
+        label = worst(judge(claim, control, measurement.control_interval, point=True))
+    except LedgerError as error:
+        return [*found, (rule, f"control is not a measurement of the claim: {error}")]
+    own = worst(judge(claim, measurement.value, measurement.interval))
+    if label == HOLDS or label == own == DIRECTION:
+        problem = (
+            f"the control did not fail, which voids the result: {declared} gave "
+            f"{format_value(control)}, whose verdict is: {label}"
         )
+        found.append((rule, problem))
+    return found
+
+
+def _check_old_control(claim: Claim, control: Value | None) -> None:
+    """Check the control of a chapter not yet converted: True, or a sentence of evidence."""
+    if control is False:
+        raise LedgerError(f"{claim.id}: the control did not fail, which voids the result")
     if claim.control and control is None:
-        raise LedgerError(
-            f"{claim.id}: the claim declares a control that must fail ({claim.control}); "
-            "report it with control=True or a sentence of evidence"
-        )
+        raise LedgerError(f"{claim.id}: the claim declares a control; expected it reported")
 
 
-def _one(claim: Claim, expected: Scalar | None, value: Scalar, interval: Interval | None) -> str:
+def _elements(value: Value) -> tuple[Scalar, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _one(
+    claim: Claim, expected: Scalar | None, value: Scalar, interval: Interval | None, point: bool
+) -> str:
     """Return the verdict on one scalar."""
-    if claim.form == "category" or (claim.form == "exact" and isinstance(expected, str)):
+    form, tolerance = claim.form, claim.tolerance
+    if form == "category" or (form == "exact" and isinstance(expected, str)):
         if not isinstance(value, str):
             raise LedgerError(f"{claim.id}: reported {value!r}; expected a category (text)")
-        if claim.form == "exact":
+        if form == "exact":
             return HOLDS if value == expected else CONTRADICTED
-        if value in claim.tolerance["holds"]:
+        if value in tolerance["holds"]:
             return HOLDS
-        return DIRECTION if value in claim.tolerance.get("direction", ()) else CONTRADICTED
+        return DIRECTION if value in tolerance.get("direction", ()) else CONTRADICTED
     if isinstance(expected, bool):
         if not isinstance(value, bool):
             raise LedgerError(f"{claim.id}: reported {value!r}; expected true or false")
@@ -132,50 +222,49 @@ def _one(claim: Claim, expected: Scalar | None, value: Scalar, interval: Interva
     value = from_text(value)
     if isinstance(value, bool | str):
         raise LedgerError(f"{claim.id}: reported {value!r}; expected a number")
-    point = exact(value)
-    low, high = (exact(interval[0]), exact(interval[1])) if interval else (point, point)
-    if claim.form == "sign":
-        return _sign(claim.tolerance["sign"] == "negative", point, low, high)
-    if claim.form == "bound":
-        return _bound(claim.tolerance, point, low, high)
+    low, high = (exact(end) for end in interval or (value, value))
+    if form == "sign":
+        return _side(tolerance["sign"] == "positive", low, high, HOLDS)
+    if form == "bound":
+        return _bound(tolerance, low, high)
     assert expected is not None  # the schema asks for a value with exact, abs and rel
     assert not isinstance(expected, str)
-    target = exact(expected)
-    allowed = max(
-        exact(claim.tolerance.get("abs", 0)), exact(claim.tolerance.get("rel", 0)) * abs(target)
-    )
-    if abs(point - target) <= allowed:
+    target, allowed = exact(expected), allowance(tolerance, expected)
+    if abs(exact(value) - target) <= allowed:
         return HOLDS
-    if "sign" not in claim.tolerance or point == 0:
-        return DIFFERS
-    if (point > 0) == (target > 0):
-        return DIRECTION
-    return CONTRADICTED if low > 0 or high < 0 else DIFFERS
+    if "sign" in tolerance and (interval or point):
+        return _side(target > 0, low, high, DIRECTION)
+    reaches = form == "distance" and low <= target + allowed and high >= target - allowed
+    return INCONCLUSIVE if reaches else DIFFERS
 
 
-def _sign(negative: bool, point: Fraction, low: Fraction, high: Fraction) -> str:
-    if negative:
-        point, low, high = -point, -high, -low
+def allowance(tolerance: dict[str, Any], expected: Number) -> Fraction:
+    """Return how far a number may lie from the expected one; 0 for other forms than a distance.
+
+    Examples
+    --------
+    >>> allowance({"abs": 0.05, "rel": 0.01}, 20)
+    Fraction(1, 5)
+    """
+    relative = exact(tolerance.get("rel", 0)) * abs(exact(expected))
+    return max(exact(tolerance.get("abs", 0)), relative)
+
+
+def _side(positive: bool, low: Fraction, high: Fraction, best: str) -> str:
+    """Return `best` where the whole interval lies on one side of 0, which belongs to neither."""
+    if not positive:
+        low, high = -high, -low
     if low > 0:
+        return best
+    return INCONCLUSIVE if high > 0 else CONTRADICTED
+
+
+def _bound(tolerance: dict[str, Any], low: Fraction, high: Fraction) -> str:
+    least = exact(tolerance["at_least"]) if "at_least" in tolerance else low
+    most = exact(tolerance["at_most"]) if "at_most" in tolerance else high
+    if least <= low and high <= most:
         return HOLDS
-    if point > 0:
-        return DIRECTION
-    return CONTRADICTED if high < 0 else DIFFERS
-
-
-def _bound(tolerance: dict[str, Any], point: Fraction, low: Fraction, high: Fraction) -> str:
-    least = exact(tolerance["at_least"]) if "at_least" in tolerance else None
-    most = exact(tolerance["at_most"]) if "at_most" in tolerance else None
-
-    def inside(number: Fraction) -> bool:
-        return (least is None or number >= least) and (most is None or number <= most)
-
-    if inside(low) and inside(high):
-        return HOLDS
-    if inside(point):
-        return DIRECTION
-    reaches = (least is None or high >= least) and (most is None or low <= most)
-    return DIFFERS if reaches else CONTRADICTED
+    return INCONCLUSIVE if high >= least and low <= most else CONTRADICTED
 
 
 def describe(claim: Claim) -> str:
@@ -183,6 +272,7 @@ def describe(claim: Claim) -> str:
 
     Examples
     --------
+    >>> from lib.core.ledger.claims import Claim
     >>> tolerance = {"abs": 0.05, "sign": True}
     >>> describe(Claim("ch01.x", "paper", "", "", "number", "exact", 1.0, tolerance))
     'within ±0.05; else the same sign'

@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from lib.core.ledger import MIME, NOT_REPORTED, VERDICTS, Measurement, load_chapter
-from lib.core.ledger.reporting import _card
+from lib.core.ledger.cards import card
 from lib.core.ledger.verdicts import verdict
 
 CLAIM: dict[str, Any] = {
@@ -43,7 +43,9 @@ CHAPTER: dict[str, Any] = {
     },
     "claims": [
         CLAIM,
-        CLAIM | {"id": "ch01.b", "by": "ours", "basis": "simulated", "value": 1, "control": "$y$"},
+        CLAIM
+        | {"id": "ch01.b", "by": "ours", "basis": "simulated", "value": 1, "control": "$y$"}
+        | {"null": {"value": 0, "why": "no toy"}},
         CLAIM | {"id": "ch01.c", "value": 2},
         CLAIM | {"id": "ch01.d", "basis": "out of reach", "reason": "No data.", "value": None},
     ],
@@ -74,8 +76,8 @@ def store(root: Path, name: str, *measurements: Measurement) -> None:
     cells = [nbformat.v4.new_markdown_cell(f"# {name}")]
     for i, found in enumerate(measurements, 1):
         claim = claims[found.id]
-        card = _card(claim, found, str(verdict(claim, found)))
-        data = {MIME: found.to_json(), "text/html": card, "text/plain": "card"}
+        full = card(claim, found, str(verdict(claim, found)))
+        data = {MIME: found.to_json(), "text/html": full, "text/plain": "card"}
         output = nbformat.v4.new_output("display_data", data=data)
         cells.append(nbformat.v4.new_code_cell("report()", execution_count=i, outputs=[output]))
     for i, cell in enumerate(cells):
@@ -96,7 +98,7 @@ def book(tmp_path: Path) -> Path:
         root,
         "01_one",
         Measurement.of("ch01.a", 1.5),
-        Measurement.of("ch01.b", 2, (1, 3), "it failed"),
+        Measurement.of("ch01.b", 2, (1, 3), 0),
     )
     return root
 
@@ -169,11 +171,11 @@ def test_pages(book: Path):
     ]
     assert counts == [
         ["Rows by", *VERDICTS, NOT_REPORTED, "all"],
-        ["1 Toys", "1", "·", "1", "·", "1", "1", "4"],
-        ["exact", "1", "·", "·", "·", "·", "1", "2"],
-        ["simulated", "·", "·", "1", "·", "·", "·", "1"],
-        ["out of reach", "·", "·", "·", "·", "1", "·", "1"],
-        ["All", "1", "·", "1", "·", "1", "1", "4"],
+        ["1 Toys", "1", "·", "·", "1", "·", "1", "1", "4"],
+        ["exact", "1", "·", "·", "·", "·", "·", "1", "2"],
+        ["simulated", "·", "·", "·", "1", "·", "·", "·", "1"],
+        ["out of reach", "·", "·", "·", "·", "·", "1", "·", "1"],
+        ["All", "1", "·", "·", "1", "·", "1", "1", "4"],
     ]
     form = ledger.select_one("form.ledger-filters")
     assert form.has_attr("hidden")
