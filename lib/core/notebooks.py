@@ -43,6 +43,7 @@ from lib.core.sources import code_digest, digest, import_closure, lock_digest, p
 __all__ = [
     "Notebook",
     "check",
+    "compute",
     "discover",
     "execute",
     "key_parts",
@@ -209,7 +210,9 @@ def key_parts(notebook: Notebook) -> dict[str, Any]:
             for _, file in sorted(import_closure(codes, root).items())
         },
         "lock": lock_digest(root),
-        "data": data.digests(notebook.chapter),
+        "data": data.digests(
+            name for name, one in data.registry().items() if notebook.chapter in one.used_by
+        ),
         "claims": digest(json.dumps(declared, sort_keys=True, default=str)),
     }
 
@@ -353,10 +356,11 @@ class ExecutionError(RuntimeError):
     """A cell raised; the message holds the cell and its traceback."""
 
 
-def _environment(root: Path) -> dict[str, str]:
+def _environment(root: Path, results: Path | None = None) -> dict[str, str]:
     """Return the environment of a kernel: fixed profile, one thread, this tree's `lib`."""
     return {
         **os.environ,
+        **({} if results is None else {"BOOK_RESULTS": str(results)}),
         "BOOK_PROFILE": "book",
         "BOOK_QUIET": "1",
         "JUPYTER_PREFER_ENV_PATH": "1",
@@ -410,8 +414,53 @@ def _tidy(content: Any) -> None:
         cell.outputs = outputs
 
 
-def execute(notebook: Notebook) -> float:
-    """Execute a notebook in its folder and store it, only if every cell succeeded.
+def compute(notebook: Notebook, *, results: Path | None = None) -> Any:
+    """Execute a notebook in its folder and return it with its outputs; nothing is stored.
+
+    Parameters
+    ----------
+    notebook : Notebook
+        Which.
+    results : Path, optional
+        Where its sweeps look for results and keep them; an empty folder has all computed anew.
+        By default those of before count.
+
+    Raises
+    ------
+    ExecutionError
+        If a cell raises or hangs.
+    """
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    made = notebook.read_source()
+    # The environment's own kernel, whatever a user has installed elsewhere under the same name.
+    specs = KernelSpecManager(kernel_dirs=[str(Path(sys.prefix) / "share" / "jupyter" / "kernels")])
+    client = NotebookClient(
+        made,
+        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs),
+        timeout=CELL_SECONDS,
+        record_timing=False,
+        resources={"metadata": {"path": str(notebook.source.parent)}},
+    )
+    try:
+        client.execute(env=_environment(notebook.root, results))
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        raise ExecutionError(f"{type(error).__name__}: {error}") from None
+    _tidy(made)
+    _set_alternative_text(made)
+    return made
+
+
+def execute(notebook: Notebook, *, results: Path | None = None) -> float:
+    """Execute a notebook and store it, only if every cell succeeded.
+
+    Parameters
+    ----------
+    notebook, results
+        As for `compute`.
 
     Returns
     -------
@@ -424,30 +473,10 @@ def execute(notebook: Notebook) -> float:
         If a cell raises or hangs, or something it depends on changed during the run. The stored
         notebook stays as it was.
     """
-    from jupyter_client.kernelspec import KernelSpecManager
-    from jupyter_client.manager import AsyncKernelManager
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-
     parts = key_parts(notebook)
-    made = notebook.read_source()
     start = time.monotonic()
-    # The environment's own kernel, whatever a user has installed elsewhere under the same name.
-    specs = KernelSpecManager(kernel_dirs=[str(Path(sys.prefix) / "share" / "jupyter" / "kernels")])
-    client = NotebookClient(
-        made,
-        km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs),
-        timeout=CELL_SECONDS,
-        record_timing=False,
-        resources={"metadata": {"path": str(notebook.source.parent)}},
-    )
-    try:
-        client.execute(env=_environment(notebook.root))
-    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-        raise ExecutionError(f"{type(error).__name__}: {error}") from None
+    made = compute(notebook, results=results)
     seconds = time.monotonic() - start
-    _tidy(made)
-    _set_alternative_text(made)
     if key_parts(notebook) != parts:
         raise ExecutionError("its source or something it imports changed during the run; run again")
     made.metadata = nbformat.from_dict(
@@ -465,7 +494,8 @@ def run(notebooks: list[Notebook], *, stale_only: bool = True, jobs: int = 2) ->
     notebooks : list of Notebook
         Which.
     stale_only : bool
-        Skip those whose key is fresh; their text is still brought up to the source.
+        Skip those whose key is fresh; their text is still brought up to the source. Otherwise
+        nothing that sweeps computed before is used.
     jobs : int
         Kernels at a time, at least 1.
 
@@ -489,8 +519,12 @@ def run(notebooks: list[Notebook], *, stale_only: bool = True, jobs: int = 2) ->
     if not todo:
         return 0
     failed = 0
-    with ProcessPoolExecutor(min(jobs, len(todo)), mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(execute, one): one for one in todo}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(min(jobs, len(todo)), mp_context=get_context("spawn")) as pool,
+    ):
+        results = None if stale_only else Path(folder)
+        futures = {pool.submit(execute, one, results=results): one for one in todo}
         for future in as_completed(futures):
             one = futures[future]
             try:
@@ -532,6 +566,7 @@ def _missing_data(notebook: Notebook) -> str | None:
 def prove(notebooks: list[Notebook], *, jobs: int = 2, cpu: str = "") -> int:
     """Run strict nbval over stored notebooks; return pytest's exit status, 0 when all is proved.
 
+    What sweeps computed before is not used; the notebooks of one proof share what they compute.
     A notebook whose data set cannot be had is left out, with the reason printed; one whose data
     are there but wrong fails. Cells that show trained numbers have a tolerance (`lib.core.proof`);
     `cpu` names the processor whose kernels are used (`proof.KERNELS`), this one's by default.
@@ -556,9 +591,8 @@ def prove(notebooks: list[Notebook], *, jobs: int = 2, cpu: str = "") -> int:
         command += ["--nbval-cell-timeout", str(CELL_SECONDS), "-p", "no:cacheprovider"]
         command += ["--numprocesses", str(min(jobs, len(chosen))), "--dist", "loadscope"]
         command += [f"--junitxml={report}", *[one.name for one in chosen]]
-        status = subprocess.run(
-            command, cwd=root, env=_environment(root) | other, check=False
-        ).returncode
+        environment = _environment(root, Path(folder) / "results") | other
+        status = subprocess.run(command, cwd=root, env=environment, check=False).returncode
         _print_slow(report)
     return status
 

@@ -9,13 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-__all__ = ["CACHE", "ROOT", "atomic", "write_atomic"]
+__all__ = ["CACHE", "RESULTS", "ROOT", "atomic", "write_atomic"]
 
 ROOT: Path = Path(__file__).resolve().parents[2]
 """The repository root, found from the place of this file."""
 
 CACHE: Path = Path(os.environ.get("BOOK_CACHE") or ROOT / ".cache").expanduser().resolve()
-"""Downloads and sweep results; ``BOOK_CACHE`` moves it."""
+"""Downloads, embeddings and sweep results; ``BOOK_CACHE`` moves it."""
+
+RESULTS: Path = Path(os.environ.get("BOOK_RESULTS") or CACHE / "sweeps").expanduser().resolve()
+"""What sweeps computed; a proof sets ``BOOK_RESULTS`` to an empty folder, so nothing is reused."""
 
 
 @contextmanager

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from lib.core.lazy import declared
 from lib.core.paths import ROOT
 
-__all__ = ["code_digest", "digest", "import_closure", "lock_digest", "parse"]
+__all__ = ["code_digest", "digest", "import_closure", "lock_digest", "parse", "texts"]
 
 
 def digest(text: str) -> str:
@@ -32,12 +34,43 @@ def parse(code: str) -> ast.Module:
 
 def code_digest(file: Path) -> str:
     """Return a digest of a Python file's syntax tree without docstrings, comments and layout."""
+    return _read(file).digest
+
+
+def texts(file: Path) -> frozenset[str]:
+    """Return the string constants of a Python file."""
+    return _read(file).texts
+
+
+class _Facts(NamedTuple):
+    digest: str
+    texts: frozenset[str]
+    imports: frozenset[tuple[int, str]]
+    """Level and name."""
+    lazy: dict[str, str]
+    """Modules of names that are imported when they are asked for (`lib.core.lazy`)."""
+
+
+def _read(file: Path) -> _Facts:
+    state = file.stat()
+    return _facts(file, (state.st_size, state.st_mtime_ns))
+
+
+@functools.cache
+def _facts(file: Path, stamp: tuple[int, int]) -> _Facts:
+    """Return what a file says; `stamp` (size, mtime) renews the cached answer."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
+    imports = frozenset(_imported(tree))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             # A text on its own, a docstring or one below an attribute, computes nothing.
             node.body = [one for one in node.body if not _is_text(one)]
-    return digest(ast.dump(tree))
+    constants = frozenset(
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    return _Facts(digest(ast.dump(tree)), constants, imports, declared(file))
 
 
 def _is_text(statement: ast.stmt) -> bool:
@@ -75,19 +108,23 @@ def _walk(tree: ast.AST) -> Iterator[ast.AST]:
             waiting.extend(ast.iter_child_nodes(node))
 
 
-def _imported(tree: ast.AST, package: str) -> Iterator[str]:
-    """Yield the dotted names that a module may import, function-level imports included."""
+def _imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield level and name of what may be imported, function-level imports included."""
     for node in _walk(tree):
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
+            yield from ((0, name.name) for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = package.split(".")
-                above = parts[: len(parts) - node.level + 1]
-                base = ".".join([*above, *([node.module] if node.module else [])])
-            # What is imported may itself be a module.
-            yield from (f"{base}.{name.name}" for name in node.names)
+            # What is imported may itself be a module; its parent is on the way.
+            base = f"{node.module}." if node.module else ""
+            yield from ((node.level, base + name.name) for name in node.names)
+
+
+def _absolute(level: int, name: str, package: str) -> str:
+    """Return the dotted name of an import made in `package`."""
+    if not level:
+        return name
+    parts = package.split(".")
+    return ".".join([*parts[: len(parts) - level + 1], name])
 
 
 def _lazily(name: str, root: Path) -> set[str]:
@@ -97,11 +134,13 @@ def _lazily(name: str, root: Path) -> set[str]:
     file = everything or _module_file(whole.rpartition(".")[0], root)
     if file is None or file.name != "__init__.py":
         return set()
-    homes = declared(file)
+    homes = _read(file).lazy
     return {home for key, home in homes.items() if everything or key == name.rpartition(".")[2]}
 
 
-def import_closure(codes: Iterable[str], root: Path = ROOT) -> dict[str, Path]:
+def import_closure(
+    codes: Iterable[str], root: Path = ROOT, skip: Collection[str] = ()
+) -> dict[str, Path]:
     """Return every `lib` module that the code imports, directly or not.
 
     Of what a package exports lazily (`lib.core.lazy`), the names that are asked for count; all of
@@ -114,6 +153,8 @@ def import_closure(codes: Iterable[str], root: Path = ROOT) -> dict[str, Path]:
         Python sources, such as the code cells of a notebook.
     root : Path
         The repository root.
+    skip : collection of str
+        Modules to leave out, with what only they import.
 
     Returns
     -------
@@ -126,7 +167,7 @@ def import_closure(codes: Iterable[str], root: Path = ROOT) -> dict[str, Path]:
     ['lib', 'lib.core', 'lib.core.profile']
     """
     found: dict[str, Path] = {}
-    waiting = [name for code in codes for name in _imported(parse(code), "")]
+    waiting = [name for code in codes for _, name in _imported(parse(code))]
     while waiting:
         name = waiting.pop()
         parts = name.split(".")
@@ -136,10 +177,9 @@ def import_closure(codes: Iterable[str], root: Path = ROOT) -> dict[str, Path]:
         for depth in range(1, len(parts) + 1):
             module = ".".join(parts[:depth])
             file = _module_file(module, root)
-            if file is None or module in found:
+            if file is None or module in found or module in skip:
                 continue
             found[module] = file
-            is_package = file.name == "__init__.py"
-            package = module if is_package else module.rpartition(".")[0]
-            waiting.extend(_imported(ast.parse(file.read_text(encoding="utf-8")), package))
+            package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+            waiting.extend(_absolute(level, name, package) for level, name in _read(file).imports)
     return found

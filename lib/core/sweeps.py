@@ -1,8 +1,9 @@
 """Sweeps: one function over many items, in processes here or on a Dask cluster, resumable.
 
 Every finished item is stored at once, under a digest of the code (the function's module and the
-`lib` modules that it imports), the lock, the seed and the item. An interrupted sweep goes on where
-it stopped, equal items are computed once, and a change of code computes anew.
+`lib` modules that it imports), the data sets that this code names, the lock, the profile, the seed
+and the item. An interrupted sweep goes on where it stopped, equal items are computed once, and a
+change of any of these computes anew. ``BOOK_RESULTS`` names another folder for what is stored.
 
 ``BOOK_SWEEP_BACKEND=dask`` and ``BOOK_DASK_SCHEDULER=tcp://host:8786`` send the same call to a
 cluster whose workers have this repository installed.
@@ -17,6 +18,7 @@ import os
 import pickle
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -27,8 +29,11 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
-from lib.core.paths import CACHE, write_atomic
-from lib.core.sources import code_digest, digest, import_closure, lock_digest
+from lib.core import data
+from lib.core.paths import RESULTS, write_atomic
+from lib.core.processes import end_with
+from lib.core.profile import profile
+from lib.core.sources import code_digest, digest, import_closure, lock_digest, texts
 
 __all__ = ["SweepError", "run"]
 
@@ -36,7 +41,11 @@ _MISSING = object()
 
 
 class SweepError(RuntimeError):
-    """The function raised on an item; the message names it and the cause holds the error."""
+    """An item failed; the message names it and the cause holds the error.
+
+    The function raised, its result does not pickle, or the process that computed it died: then the
+    message names every item that was being computed.
+    """
 
 
 def run(
@@ -59,7 +68,7 @@ def run(
     items : iterable
         What to apply it to; each must pickle, and its `repr` names it in errors.
     name : str
-        The folder of the results below ``CACHE/sweeps``; letters, digits, ``-`` and ``_``.
+        The folder of the results below ``RESULTS``; letters, digits, ``-`` and ``_``.
     backend : {"loky", "dask"} or distributed.Client, optional
         Processes of this machine, or a cluster. Default: ``BOOK_SWEEP_BACKEND``, else ``"loky"``.
     n_jobs : int, optional
@@ -80,7 +89,8 @@ def run(
     ValueError
         If an argument is not one of the above.
     SweepError
-        If the function raises. What had been finished before is stored.
+        If the function raises, a result does not pickle or a worker dies. What had been finished
+        before is stored.
 
     Examples
     --------
@@ -100,7 +110,7 @@ def run(
     items = list(items)
     code = _code(func) if cache else ""
     keys = [digest(f"{code}:{seed}:{joblib.hash(item, hash_name='sha1')}") for item in items]
-    folder = CACHE / "sweeps" / name
+    folder = RESULTS / name
     results: dict[str, Any] = {}
     todo: dict[str, Any] = {}
     for key, item in zip(keys, items, strict=True):
@@ -112,16 +122,16 @@ def run(
         else:
             results[key] = stored
     with _progress(name, len(todo) + len(results), len(results)) as bar:
-        for key, result in _compute(func, todo, backend, n_jobs, seed):
+        for key, payload in _compute(func, todo, backend, n_jobs, seed):
             if cache:
-                _store(folder / f"{key}.pkl", result)
-            results[key] = result
+                write_atomic(folder / f"{key}.pkl", hashlib.sha256(payload).digest() + payload)
+            results[key] = pickle.loads(payload)
             bar.update()
     return [results[key] for key in keys]
 
 
 def _code(func: Callable[..., Any]) -> str:
-    """Return a digest of what the function runs: its module, what that imports, and the lock."""
+    """Return a digest of what the function runs on: code, data sets it names, lock, profile."""
     try:
         file = Path(str(inspect.getsourcefile(func)))
         closure = import_closure([file.read_text(encoding="utf-8")])
@@ -130,8 +140,10 @@ def _code(func: Callable[..., Any]) -> str:
     # The file itself may sit inside lib, whose relative imports need its package.
     if func.__module__.split(".")[0] == "lib":
         closure |= import_closure([f"import {func.__module__}"])
-    parts = sorted({code_digest(one) for one in [file, *closure.values()]})
-    return digest(":".join([func.__module__, func.__qualname__, lock_digest(), *parts]))
+    files = {file, *closure.values()}
+    named = data.registry().keys() & set().union(*map(texts, files))
+    parts = sorted({code_digest(one) for one in files}) + sorted(data.digests(named).values())
+    return digest(":".join([func.__module__, func.__qualname__, profile(), lock_digest(), *parts]))
 
 
 def _compute(
@@ -141,24 +153,45 @@ def _compute(
     n_jobs: int | None,
     seed: int | None,
 ) -> Iterator[tuple[str, Any]]:
-    """Yield keys and results as they are finished."""
-    with _configured(backend, n_jobs, len(todo)):
+    """Yield keys and pickled results as they are finished."""
+    with tempfile.TemporaryDirectory() as desk, _configured(backend, n_jobs, len(todo)):
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        calls = (joblib.delayed(_call)(func, key, item, seed) for key, item in todo.items())
-        yield from parallel(calls)
+        calls = (joblib.delayed(_call)(func, key, item, seed, desk) for key, item in todo.items())
+        try:
+            yield from parallel(calls)
+        except SweepError:
+            raise
+        except Exception as error:  # what the pool or the cluster raises when a process dies
+            begun = [item for key, item in todo.items() if (Path(desk) / key).exists()]
+            items = " or ".join(f"{item!r:.200}" for item in begun or todo.values())
+            text = f"{func.__qualname__}: a worker died on item {items}"
+            raise SweepError(f"{text}: {type(error).__name__}: {error}") from error
 
 
-def _call(func: Callable[..., Any], key: str, item: Any, seed: int | None) -> tuple[str, Any]:
-    """Apply the function to one item; runs in a worker."""
+def _call(
+    func: Callable[..., Any], key: str, item: Any, seed: int | None, desk: str
+) -> tuple[str, bytes]:
+    """Apply the function to one item; runs in a worker.
+
+    The item lies on the desk, a folder, while it is computed: a process that is killed says
+    nothing. Workers of a cluster on other machines have no such folder.
+    """
+    slip = Path(desk) / key
+    if slip.parent.is_dir():
+        slip.touch()
     try:
-        if seed is None:
-            return key, func(item)
-        # The key covers seed and item, but also the code; the numbers must not move with that.
-        own = int(hashlib.sha256(joblib.hash(item, hash_name="sha1").encode()).hexdigest()[:16], 16)
-        return key, func(item, np.random.default_rng([seed, own]))
-    except Exception as error:
+        arguments = [item]
+        if seed is not None:
+            # The key covers seed and item, but also the code; the numbers must not move with that.
+            name = joblib.hash(item, hash_name="sha1").encode()
+            own = int(hashlib.sha256(name).hexdigest()[:16], 16)
+            arguments.append(np.random.default_rng([seed, own]))
+        payload = pickle.dumps(func(*arguments), protocol=pickle.HIGHEST_PROTOCOL)
+    except (Exception, SystemExit) as error:
         text = f"{func.__qualname__} failed on item {item!r:.200}: {type(error).__name__}: {error}"
         raise SweepError(text) from error
+    slip.unlink(missing_ok=True)
+    return key, payload
 
 
 @contextlib.contextmanager
@@ -168,7 +201,10 @@ def _configured(backend: str | Any | None, n_jobs: int | None, count: int) -> It
     if chosen == "loky":
         jobs = max(1, min(n_jobs or joblib.cpu_count(), count))
         # One thread a process: sums come out in one order whatever the machine.
-        options = {} if jobs == 1 else {"inner_max_num_threads": 1}
+        options: dict[str, Any] = {"inner_max_num_threads": 1}
+        options |= {"initializer": end_with, "initargs": (os.getpid(),)}
+        if jobs == 1:
+            options = {}
         try:
             with (
                 warnings.catch_warnings(),
@@ -208,11 +244,6 @@ def _progress(name: str, total: int, done: int) -> Any:
     in_notebook = type(sys.stderr).__module__.startswith("ipykernel")
     off = True if os.environ.get("BOOK_QUIET") else (False if in_notebook else None)
     return tqdm(desc=name, total=total, initial=done, disable=off, file=sys.stderr)
-
-
-def _store(file: Path, result: Any) -> None:
-    payload = pickle.dumps(result, protocol=pickle.HIGHEST_PROTOCOL)
-    write_atomic(file, hashlib.sha256(payload).digest() + payload)
 
 
 def _load(file: Path) -> Any:

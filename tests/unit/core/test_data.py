@@ -142,9 +142,38 @@ def test_unknown_names(toy: Path) -> None:
         data.package_file("toy")
 
 
-def test_digests_of_a_chapter(toy: Path) -> None:
-    assert data.digests("ch99_demo") == {"toy:toy/toy.csv": hashlib.sha256(CONTENT).hexdigest()}
-    assert data.digests("ch98_other") == {}
+def test_a_digest_of_each_set_over_its_files(
+    toy: Path, served: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (name, before) = data.digests(["toy"]).popitem()
+    assert name == "toy"
+    assert before == data.digests(["toy", "toy"])["toy"]
+    assert data.digests([]) == {}
+    data.REGISTRY.write_text(yaml.safe_dump({"toy": entry(served, sha256="0" * 64)}))
+    data.registry.cache_clear()
+    assert data.digests(["toy"])["toy"] != before
+    data.REGISTRY.write_text(yaml.safe_dump({"toy": entry(served, title="Another title")}))
+    data.registry.cache_clear()
+    assert data.digests(["toy"])["toy"] == before
+    with pytest.raises(DataError, match="no data set 'tox'"):
+        data.digests(["tox"])
+
+
+def test_the_sets_that_are_used_are_written_down(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    monkeypatch.setenv("BOOK_DATA_LOG", str(log))
+    in_mirror(toy, CONTENT)
+    data.path("toy")
+    data.fetch("toy")
+    data.registry()
+    assert log.read_text() == "toy\ntoy\n"
+    # One that cannot be had is asked for all the same: where it can, something else comes out.
+    (toy / "toy" / "toy.csv").write_bytes(b"wrong")
+    with pytest.raises(DigestError):
+        data.path("toy")
+    assert log.read_text() == "toy\n" * 3
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -225,8 +226,8 @@ def test_what_changes_no_output_leaves_it_fresh(
 def test_a_data_set_of_the_chapter_is_part_of_the_key(
     fresh: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "digests", lambda chapter: {f"{chapter}:x.csv": "0" * 64})
-    assert notebooks.key_problems(fresh) == ["ch99_demo:x.csv (data) is new"]
+    monkeypatch.setattr(data, "digests", lambda names: {"x": "0" * 64})
+    assert notebooks.key_problems(fresh) == ["x (data) is new"]
 
 
 @pytest.mark.parametrize(
@@ -347,6 +348,39 @@ def test_stripped_outputs_errors_and_counts_are_seen(fresh: Notebook) -> None:
 )
 def test_where_an_output_is_expected(code: str, speaks: bool) -> None:
     assert notebooks._speaks(code) is speaks
+
+
+def test_nothing_computed_before_serves_a_proof_or_a_run_of_all(
+    fresh: Notebook, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "lib" / "core", fresh.root / "lib" / "core")
+    shutil.copytree(ROOT / "data", fresh.root / "data")
+    (fresh.root / "lib" / "dice.py").write_text(
+        "import os\n\n\ndef throw(item):\n    return os.urandom(8).hex()\n"
+    )
+    code = "# %%\nfrom lib import dice\nfrom lib.core import sweeps\n\n"
+    fresh.source.write_text(f"{code}print(sweeps.run(dice.throw, [1], name='dice', n_jobs=1))\n")
+    again = fresh.source.with_name("02_again.py")
+    again.write_text(fresh.source.read_text())
+    both = notebooks.discover(root=fresh.root)
+    monkeypatch.setenv("BOOK_CACHE", str(fresh.root / "cache"))
+
+    def thrown() -> list[str]:
+        return [one.read_stored().cells[0].outputs[0].text for one in both]
+
+    # What is stale is executed on what was computed before: an interrupted run goes on.
+    assert notebooks.run(both, jobs=1) == 0
+    first = thrown()
+    assert first[0] == first[1]
+    both[0].stored.unlink()
+    assert notebooks.run(both, jobs=1) == 0
+    assert thrown() == first
+    # Not so a proof, nor a run of all; notebooks of one run share what they compute.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-c /dev/null")
+    assert notebooks.prove(both, jobs=1) != 0
+    assert capfd.readouterr().out.count("mismatch 'stdout'") == 2
+    assert notebooks.run(both, stale_only=False, jobs=1) == 0
+    assert thrown()[0] == thrown()[1] != first[0]
 
 
 def test_proof_fails_on_another_number(

@@ -19,15 +19,35 @@ def test_the_root_holds_the_house() -> None:
     assert CACHE.is_absolute()
 
 
-def test_the_cache_moves(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("variable", "name", "value"),
+    [
+        ("BOOK_CACHE", "CACHE", "{}/elsewhere"),
+        ("BOOK_CACHE", "RESULTS", "{}/elsewhere/sweeps"),
+        ("BOOK_RESULTS", "RESULTS", "{}/elsewhere"),
+    ],
+)
+def test_the_cache_and_the_results_move(
+    tmp_path: Path, variable: str, name: str, value: str
+) -> None:
     said = subprocess.run(
-        [sys.executable, "-c", "from lib.core.paths import CACHE; print(CACHE)"],
-        env={**os.environ, "BOOK_CACHE": str(tmp_path / "elsewhere")},
+        [sys.executable, "-c", f"from lib.core import paths; print(paths.{name})"],
+        env={**os.environ, variable: str(tmp_path / "elsewhere")},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert said.stdout.strip() == str(tmp_path / "elsewhere")
+    assert said.stdout.strip() == value.format(tmp_path)
+
+
+def test_results_alone_do_not_move_the_cache(tmp_path: Path) -> None:
+    command = "from lib.core import paths; print(paths.CACHE == paths.ROOT / '.cache')"
+    environment = {**os.environ, "BOOK_RESULTS": str(tmp_path)}
+    environment.pop("BOOK_CACHE", None)
+    done = subprocess.run(
+        [sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "True"
 
 
 def test_write_and_replace(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -14,9 +15,10 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import psutil
 import pytest
 
-from lib.core import sweeps
+from lib.core import data, sweeps
 from lib.core.paths import ROOT
 
 # The functions live in a module of their own, as those of lib do, so that workers can import it;
@@ -43,8 +45,33 @@ def square_or_die(item):
         os.kill(os.getpid(), signal.SIGKILL)
     return square(item)
 
+def exit_on_three(item):
+    if item == 3:
+        os._exit(7)
+    return square(item)
+
+def quit_on_three(item):
+    if item == 3:
+        raise SystemExit(7)
+    return square(item)
+
+def unpicklable(item):
+    return (lambda: item) if item == 3 else item
+
+def surprise(item):
+    return os.urandom(8).hex()
+
+def looked_up(item):
+    return square(item), "a-data-set"
+
 def draw(item, rng):
     return float(rng.random())
+
+def linger(item):
+    import time
+    with (TRACE / "calls").open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    time.sleep(600)
 
 def process(item):
     import time
@@ -60,7 +87,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
     monkeypatch.setenv("SWEEP_TRACE", str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(sweeps, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(sweeps, "RESULTS", tmp_path / "results")
     yield importlib.import_module(name)
     sys.modules.pop(name, None)
 
@@ -100,10 +127,98 @@ def test_a_failing_item_is_named_across_processes(work: ModuleType) -> None:
         sweeps.run(work.square_or_fail, [1, 2, 3, 4], name="a", n_jobs=2)
 
 
+@pytest.mark.parametrize("name", ["exit_on_three", "square_or_die"])
+def test_a_worker_that_dies_is_an_error_that_names_the_item(work: ModuleType, name: str) -> None:
+    with pytest.raises(sweeps.SweepError, match=rf"{name}: a worker died on item .*\b3\b"):
+        sweeps.run(getattr(work, name), [1, 2, 3], name="a", n_jobs=2)
+    # What was finished is stored, and the pool that broke is not used again.
+    assert sweeps.run(work.square, [1, 2, 3], name="b", n_jobs=2) == [1, 4, 9]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("unpicklable", "PicklingError|AttributeError"), ("quit_on_three", "SystemExit")],
+)
+def test_what_cannot_be_handed_over_is_an_error_that_names_the_item(
+    work: ModuleType, name: str, why: str, jobs: int
+) -> None:
+    for cache in (True, False):
+        with pytest.raises(sweeps.SweepError, match=rf"{name} failed on item 3: ({why})"):
+            sweeps.run(getattr(work, name), [1, 3], name="a", n_jobs=jobs, cache=cache)
+
+
+def test_an_empty_folder_of_results_computes_anew(work: ModuleType, tmp_path: Path) -> None:
+    script = (
+        f"import {work.__name__} as work; from lib.core import sweeps; "
+        "print(sweeps.run(work.surprise, [1], name='a', n_jobs=1))"
+    )
+
+    def said(folder: str) -> str:
+        environment = {**os.environ, "BOOK_RESULTS": str(tmp_path / folder)}
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        return done.stdout
+
+    first = said("one")
+    assert said("one") == first
+    assert said("two") != first
+    assert len(list((tmp_path / "one" / "a").glob("*.pkl"))) == 1
+
+
+def test_a_smoke_result_is_not_served_to_the_book(
+    work: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for profile in ("smoke", "book", "smoke"):
+        monkeypatch.setenv("BOOK_PROFILE", profile)
+        assert sweeps.run(work.square, [2], name="a", n_jobs=1) == [4]
+    assert calls(work) == [2, 2]
+
+
+def test_other_data_compute_again(work: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def register(**digits: str) -> None:
+        found = {
+            name: data.DataSet(
+                name, "t", "l", "c", False, (), (data.DataFile("f.csv", digit * 64, 1),)
+            )
+            for name, digit in digits.items()
+        }
+        monkeypatch.setattr(data, "registry", lambda: found)
+
+    # The module names a-data-set; it does not name another one.
+    for digits, count in (
+        ({"a-data-set": "0", "other": "0"}, 1),
+        ({"a-data-set": "0", "other": "1"}, 1),
+        ({"a-data-set": "1", "other": "1"}, 2),
+        ({"a-data-set": "0", "other": "1"}, 2),
+    ):
+        register(**digits)
+        assert sweeps.run(work.square, [2], name="a", n_jobs=1) == [4]
+        assert len(calls(work)) == count
+
+
+def test_workers_end_with_a_killed_sweep(work: ModuleType) -> None:
+    script = (
+        f"import {work.__name__} as work; from lib.core import sweeps; "
+        "sweeps.run(work.linger, range(100), name='a', n_jobs=2, cache=False)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script])
+    # Two workers at least have begun; each notes its number and then only waits.
+    while len(set(calls(work))) < 2:
+        assert parent.poll() is None
+        time.sleep(0.05)
+    family = psutil.Process(parent.pid).children(recursive=True)
+    assert set(calls(work)) <= {one.pid for one in family}
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert alive == [], "processes that outlive the sweep"
+
+
 def test_a_killed_sweep_resumes(work: ModuleType) -> None:
     script = (
         f"from pathlib import Path; import {work.__name__} as work; from lib.core import sweeps; "
-        f"sweeps.CACHE = Path({str(sweeps.CACHE)!r}); "
+        f"sweeps.RESULTS = Path({str(sweeps.RESULTS)!r}); "
         "print(sweeps.run(work.square_or_die, [1, 2, 3, 4], name='a', n_jobs=1))"
     )
     first = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
@@ -119,7 +234,7 @@ def test_a_killed_sweep_resumes(work: ModuleType) -> None:
 
 def test_a_damaged_result_is_computed_again(work: ModuleType) -> None:
     sweeps.run(work.square, [1, 2], name="a", n_jobs=1)
-    files = sorted((sweeps.CACHE / "sweeps" / "a").glob("*.pkl"))
+    files = sorted((sweeps.RESULTS / "a").glob("*.pkl"))
     assert len(files) == 2
     files[0].write_bytes(files[0].read_bytes()[:-1])
     files[1].write_bytes(b"")
