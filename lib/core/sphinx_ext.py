@@ -13,13 +13,8 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
-from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
-from sphinx.environment import BuildEnvironment
-from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
-from sphinx.util.nodes import make_refnode
 
 from lib.core.ledger.claims import (
     BASES,
@@ -32,69 +27,21 @@ from lib.core.ledger.claims import (
     load_contents,
 )
 from lib.core.ledger.reporting import anchor, badge_class
-from lib.core.ledger.rows import Row, collect, notebook_paths, tally
+from lib.core.ledger.rows import Row, collect, tally
 from lib.core.ledger.values import format_interval, format_value
 from lib.core.ledger.verdicts import NOT_REPORTED, VERDICTS, describe
 from lib.core.paths import ROOT
+from lib.core.sphinx_nodes import LedgerDirective, badge, box, index, link, outdated, resolve, small
 
 __all__ = ["setup"]
 
-logger = logging.getLogger(__name__)
-
 STATIC = ROOT / "book" / "_static"
 _WIDTHS = {"Claim": 40, "Rows by": 40, "Claimed": 24, "Paper": 24, "Expected": 24, "Measured": 24}
-_FILES = "ledger_files"  # the key, in a page's metadata, of the files it was made from
-
-
-def _sources(root: Path) -> list[str]:
-    """Return every file a page of the ledger depends on, from the source folder."""
-    found = [*root.glob("book/ch*/claims.yml"), *notebook_paths(root), root / "data/chapters.yml"]
-    return sorted(p.relative_to(root).as_posix() for p in found if p.is_file())
 
 
 def _slug(text: str) -> str:
     """Return a word usable as a style class."""
     return text.replace(" ", "-").replace("_", "-")
-
-
-def _badge(label: str, prefix: str = "") -> nodes.inline:
-    return nodes.inline("", prefix + label, classes=["verdict-badge", badge_class(label)])
-
-
-def _small(*children: nodes.Node | str, classes: tuple[str, ...] = ()) -> nodes.paragraph:
-    parts = [nodes.Text(c) if isinstance(c, str) else c for c in children]
-    return nodes.paragraph("", "", *parts, classes=["ledger-small", *classes])
-
-
-def _box(*children: nodes.Node, classes: list[str]) -> nodes.container:
-    # is_div: sphinx-design then leaves out the class "container", which Bootstrap styles.
-    return nodes.container("", *children, classes=classes, is_div=True)
-
-
-def _link(text: str, document: str, target: str = "") -> addnodes.pending_xref:
-    """Return a link to a page of the book, or to an anchor on it, resolved by `_resolve`."""
-    return addnodes.pending_xref(
-        "",
-        nodes.inline("", text),
-        refdomain="",
-        reftype="ledger",
-        reftarget=document,
-        ledger_anchor=target,
-        refexplicit=True,
-        refwarn=False,
-    )
-
-
-def _resolve(
-    app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, child: nodes.Element
-) -> nodes.Element | None:
-    """Turn a ledger link into a reference, or into plain text where the page is not in the book."""
-    if node["reftype"] != "ledger":
-        return None
-    document = node["reftarget"]
-    if document not in env.found_docs:
-        return child
-    return make_refnode(app.builder, node["refdoc"], document, node["ledger_anchor"], child)
 
 
 def _table(head: list[str], rows: list[nodes.row], classes: list[str]) -> nodes.table:
@@ -107,37 +54,11 @@ def _table(head: list[str], rows: list[nodes.row], classes: list[str]) -> nodes.
     return nodes.table("", group, classes=[*classes, "colwidths-auto"])
 
 
-class _LedgerDirective(SphinxDirective):  # type: ignore[misc]  # Sphinx is untyped here
-    """What the four directives share: where the data are, and how errors reach the build."""
-
-    has_content = False
-
-    @property
-    def root(self) -> Path:
-        return Path(self.env.srcdir)
-
-    def build(self) -> list[nodes.Node]:
-        raise NotImplementedError
-
-    def run(self) -> list[nodes.Node]:
-        files = _sources(self.root)
-        for file in files:
-            self.env.note_dependency(str(self.root / file))
-        # note_dependency cannot see a file that does not exist yet; `_outdated` compares the list.
-        self.env.metadata[self.env.docname][_FILES] = "\n".join(files)
-        try:
-            return self.build()
-        except LedgerError as error:
-            logger.warning("%s", error, location=self.get_location(), type="ledger")
-            return [nodes.paragraph("", f"The ledger cannot be read: {error}")]
-
-    def inline(self, text: str) -> list[nodes.Node]:
-        """Parse inline Markdown (or reStructuredText), mathematics included."""
-        parsed, messages = self.parse_inline(text, lineno=self.lineno)
-        return [*parsed, *messages]
+class _TableDirective(LedgerDirective):
+    """What the four directives of rows share."""
 
     def summary(self, rows: list[Row]) -> nodes.paragraph:
-        counts = [_badge(label, f"{n} ") for label, n in tally(rows).items()]
+        counts = [badge(label, f"{n} ") for label, n in tally(rows).items()]
         spaced = [node for badge in counts for node in (badge, nodes.Text(" "))]
         return nodes.paragraph("", "", *spaced, classes=["verdict-counts"])
 
@@ -145,11 +66,11 @@ class _LedgerDirective(SphinxDirective):  # type: ignore[misc]  # Sphinx is unty
         claim = row.claim
         facts = [claim.source, claim.kind]
         cell = nodes.entry("", nodes.paragraph("", "", *self.inline(claim.statement)))
-        cell += _small(" · ".join(facts) + " · ", nodes.literal("", claim.id))
+        cell += small(" · ".join(facts) + " · ", nodes.literal("", claim.id))
         if claim.reason:
-            cell += _small("Why not here: ", *self.inline(claim.reason))
+            cell += small("Why not here: ", *self.inline(claim.reason))
         elif claim.control:
-            cell += _small("Must fail: ", *self.inline(claim.control))
+            cell += small("Must fail: ", *self.inline(claim.control))
         return cell
 
     def measured_cell(self, row: Row) -> nodes.entry:
@@ -160,11 +81,11 @@ class _LedgerDirective(SphinxDirective):  # type: ignore[misc]  # Sphinx is unty
             return cell
         cell += nodes.paragraph("", format_value(row.measured) + unit)
         if row.interval:
-            cell += _small(format_interval(row.interval) + unit)
+            cell += small(format_interval(row.interval) + unit)
         document = row.notebook.removesuffix(".ipynb")
         number = Path(document).name.partition("_")[0]
         place = f"notebook {number}, cell {row.cell}"
-        cell += _small(_link(place, document, anchor(row.claim.id)))
+        cell += small(link(place, document, anchor(row.claim.id)))
         return cell
 
     def claimed_cell(self, row: Row) -> nodes.entry:
@@ -175,7 +96,7 @@ class _LedgerDirective(SphinxDirective):  # type: ignore[misc]  # Sphinx is unty
             cell += nodes.paragraph("", format_value(claim.value) + unit)
         tolerance = describe(claim)
         if tolerance:
-            cell += _small(f"holds if {tolerance}")
+            cell += small(f"holds if {tolerance}")
         if not cell.children:
             cell += nodes.paragraph("", "—")
         return cell
@@ -185,7 +106,7 @@ class _LedgerDirective(SphinxDirective):  # type: ignore[misc]  # Sphinx is unty
         line = nodes.row("", *lead, self.claim_cell(row), self.claimed_cell(row))
         line += self.measured_cell(row)
         line += nodes.entry("", nodes.paragraph("", claim.basis))
-        line += nodes.entry("", nodes.paragraph("", "", _badge(row.label)))
+        line += nodes.entry("", nodes.paragraph("", "", badge(row.label)))
         line["ids"] = [f"{prefix}-{claim.id}"]
         # What the filters of ledger.js look at.
         line["classes"] = [
@@ -197,7 +118,7 @@ class _LedgerDirective(SphinxDirective):  # type: ignore[misc]  # Sphinx is unty
         return line
 
 
-class Verdicts(_LedgerDirective):
+class Verdicts(_TableDirective):
     """``{verdicts} <slug>``: the table of one chapter; ``:by: paper`` or ``:by: ours``: a part."""
 
     required_arguments = 1
@@ -216,13 +137,13 @@ class Verdicts(_LedgerDirective):
         for row in rows:
             line = self.row(row, prefix, [])
             if by is None and row.claim.by == "ours":
-                line[0].insert(0, _small("ours", classes=("ledger-ours",)))
+                line[0].insert(0, small("ours", classes=("ledger-ours",)))
             body.append(line)
         table = _table(head, body, ["ledger-table", "ledger-chapter"])
         return [self.summary(rows), *_filtered(table, rows, suffix=f"-{by}" if by else "")]
 
 
-class Ledger(_LedgerDirective):
+class Ledger(_TableDirective):
     """``{ledger}``: all rows of all chapters, with counts and filters."""
 
     def build(self) -> list[nodes.Node]:
@@ -235,9 +156,9 @@ class Ledger(_LedgerDirective):
         for row in rows:
             by = "paper" if row.claim.by == "paper" else "ours"
             lead = nodes.entry(
-                "", nodes.paragraph("", "", _link(str(number[row.chapter]), _index(row.chapter)))
+                "", nodes.paragraph("", "", link(str(number[row.chapter]), index(row.chapter)))
             )
-            lead += _small(by)
+            lead += small(by)
             body.append(self.row(row, "row", [lead]))
         head = ["Chapter", "Claim", "Claimed", "Measured", "Run on", "Verdict"]
         return [
@@ -259,7 +180,7 @@ class Ledger(_LedgerDirective):
 
         body = [
             line(
-                _link(f"{c.number} {c.title}", _index(c.slug)),
+                link(f"{c.number} {c.title}", index(c.slug)),
                 [r for r in rows if r.chapter == c.slug],
             )
             for c in chapters
@@ -272,7 +193,7 @@ class Ledger(_LedgerDirective):
         return _table(["Rows by", *labels, "all"], body, ["ledger-counts"])
 
 
-class ChapterCards(_LedgerDirective):
+class ChapterCards(_TableDirective):
     """``{chapter-cards}``: a card for each chapter of the book, written or planned."""
 
     def build(self) -> list[nodes.Node]:
@@ -282,7 +203,7 @@ class ChapterCards(_LedgerDirective):
         if missing:
             raise LedgerError(f"data/chapters.yml does not list {', '.join(sorted(missing))}")
         cards = [self.card(entry, entry.slug in written) for entry in entries]
-        return [_box(*cards, classes=["chapter-cards"])]
+        return [box(*cards, classes=["chapter-cards"])]
 
     def card(self, entry: Entry, written: bool) -> nodes.container:
         title, question = entry.title, entry.question
@@ -295,13 +216,13 @@ class ChapterCards(_LedgerDirective):
                     f"{chapter.paper.arxiv} in claims.yml"
                 )
             state = self.summary(collect(root=self.root, chapter=entry.slug))
-            name: nodes.Node = _link(title, _index(entry.slug))
+            name: nodes.Node = link(title, index(entry.slug))
         else:
             planned = nodes.inline("", "planned", classes=["verdict-badge", "chapter-planned"])
             state = nodes.paragraph("", "", planned, classes=["verdict-counts"])
             name = nodes.Text(title)
-        return _box(
-            _small(f"Chapter {entry.number} · ", _arxiv(entry.arxiv)),
+        return box(
+            small(f"Chapter {entry.number} · ", _arxiv(entry.arxiv)),
             nodes.paragraph("", "", name, classes=["chapter-card-title"]),
             nodes.paragraph("", "", *self.inline(question)),
             state,
@@ -309,7 +230,7 @@ class ChapterCards(_LedgerDirective):
         )
 
 
-class PaperCard(_LedgerDirective):
+class PaperCard(_TableDirective):
     """``{paper-card} <slug>``: the paper's citation and the question, on top of a chapter."""
 
     required_arguments = 1
@@ -320,8 +241,8 @@ class PaperCard(_LedgerDirective):
         facts = [", ".join(paper.authors), paper.venue, paper.date, paper.licence]
         citation: list[nodes.Node] = [nodes.Text(" · ".join(filter(None, facts)) + " · ")]
         return [
-            _box(
-                _small("The paper"),
+            box(
+                small("The paper"),
                 nodes.paragraph("", paper.title, classes=["paper-card-title"]),
                 nodes.paragraph("", "", *citation, _arxiv(paper.arxiv, paper.version)),
                 nodes.paragraph(
@@ -330,10 +251,6 @@ class PaperCard(_LedgerDirective):
                 classes=["paper-card"],
             )
         ]
-
-
-def _index(slug: str) -> str:
-    return f"book/{slug}/index"
 
 
 def _arxiv(identifier: str, version: str = "") -> nodes.reference:
@@ -372,18 +289,10 @@ def _filtered(
     return [nodes.raw("", form, format="html"), table]
 
 
-def _outdated(
-    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
-) -> list[str]:
-    """Return the pages made from another set of files than there is now."""
-    files = "\n".join(_sources(Path(env.srcdir)))
-    return [doc for doc, data in env.metadata.items() if data.get(_FILES, files) != files]
-
-
 def _note_formulas(app: Sphinx, document: nodes.document) -> None:
-    """Have MathJax loaded where the only formulas of a page stand in claim cards."""
-    cards = (node.astext() for node in document.findall(nodes.raw))
-    if any('class="claim-card' in text and "\\(" in text for text in cards):
+    """Have MathJax loaded where the only formulas of a page stand in cards and captions."""
+    texts = (node.astext() for node in document.findall(nodes.raw))
+    if any("\\(" in t and ('class="claim-card' in t or "mathjax_process" in t) for t in texts):
         app.env.get_domain("math").data["has_equations"][app.env.docname] = True
 
 
@@ -402,10 +311,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger", Ledger)
     app.add_directive("chapter-cards", ChapterCards)
     app.add_directive("paper-card", PaperCard)
+    app.setup_extension("lib.core.sphinx_findings")
     app.connect("config-inited", _configure)
-    app.connect("env-get-outdated", _outdated)
+    app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", _note_formulas)
-    app.connect("missing-reference", _resolve)
+    app.connect("missing-reference", resolve)
     app.add_css_file("ledger.css")
     app.add_js_file("ledger.js", loading_method="defer")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
