@@ -4,7 +4,8 @@ A chapter declares its claims in ``book/<chapter>/claims.yml``, a notebook repor
 with `report`, and `verdict` compares the two. Nothing else makes a verdict, and none is read back:
 rows are made from the stored measurements, so a verdict follows the claim as it is declared now.
 
-Shell: ``python -m lib.core.ledger --json | --table | --check [--chapter SLUG]``.
+Shell: ``python -m lib.core.ledger --json | --table | --check [--chapter SLUG]`` and
+``--prove ID``.
 """
 
 import importlib

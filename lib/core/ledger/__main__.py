@@ -36,6 +36,20 @@ def _table(rows: list[Row]) -> str:
     return "\n".join(text)
 
 
+def _prove(id: str, root: Path | None) -> int:
+    # Executing a notebook takes imports that listing rows does without.
+    from lib.core.ledger.proving import prove
+    from lib.core.notebooks import ExecutionError
+
+    try:
+        text, same = prove(id, root=root)
+    except ExecutionError as error:
+        last = str(error).strip().splitlines()[-1]  # below the traceback
+        text, same = f"{id}: its notebook did not run: {last}", False
+    print(text)
+    return 0 if same else 1
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit status: 1 for problems, 0 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m lib.core.ledger", description=__doc__)
@@ -43,6 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     mode.add_argument("--json", action="store_true", help="all rows, and their counts, as JSON")
     mode.add_argument("--table", action="store_true", help="all rows as text")
     mode.add_argument("--check", action="store_true", help="problems; exit status 1 if any")
+    mode.add_argument(
+        "--prove", metavar="ID", help="compute one row anew; exit status 1 if it differs"
+    )
     parser.add_argument("--chapter", metavar="SLUG", help="only this chapter")
     parser.add_argument("--root", type=Path, help="repository root (default: this one)")
     options = parser.parse_args(arguments)
@@ -55,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
                     numbers = ", ".join(f"{n} {rule}" for rule, n in counts.items())
                     print(f"{slug}, not yet converted: {numbers or 'nothing left to convert'}")
             return 1 if problems else 0
+        if options.prove:
+            return _prove(options.prove, options.root)
         rows = collect(root=options.root, chapter=options.chapter)
     except LedgerError as error:
         print(error, file=sys.stderr)

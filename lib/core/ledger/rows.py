@@ -26,7 +26,16 @@ from lib.core.ledger.values import Interval, Measurement, Value, encode
 from lib.core.ledger.verdicts import NOT_REPORTED, VERDICTS, objections, verdict
 from lib.core.paths import ROOT
 
-__all__ = ["Row", "check", "collect", "notebook_paths", "tally", "tally_by", "warnings"]
+__all__ = [
+    "Row",
+    "check",
+    "collect",
+    "measurements",
+    "notebook_paths",
+    "tally",
+    "tally_by",
+    "warnings",
+]
 
 
 @dataclass(frozen=True)
@@ -141,18 +150,22 @@ def _reports(root: Path) -> Iterator[_Report]:
             cells = json.loads(text)["cells"]
         except (ValueError, KeyError, TypeError) as error:
             raise LedgerError(f"{name}: not a readable notebook: {error}") from None
-        for index, cell in enumerate(cells):
-            for output in cell.get("outputs", ()):
-                data = output.get("data", {}).get(MIME)
-                if data is None:
-                    continue
-                try:
-                    measurement = Measurement.from_json(data)
-                except (KeyError, TypeError, ValueError) as error:
-                    raise LedgerError(
-                        f"{name} cell {index}: stored claim {data!r} is not readable: {error}"
-                    ) from None
-                yield _Report(measurement, name, index)
+        yield from (_Report(found, name, index) for index, found in measurements(cells, name))
+
+
+def measurements(cells: Any, name: str) -> Iterator[tuple[int, Measurement]]:
+    """Yield cell and content of each claim stored in the cells of a notebook called `name`."""
+    for index, cell in enumerate(cells):
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {}).get(MIME)
+            if data is None:
+                continue
+            try:
+                yield index, Measurement.from_json(data)
+            except (KeyError, TypeError, ValueError) as error:
+                raise LedgerError(
+                    f"{name} cell {index}: stored claim {data!r} is not readable: {error}"
+                ) from None
 
 
 def _survey(root: Path | None, chapter: str | None) -> tuple[list[Row], list[str], list[str]]:

@@ -1336,3 +1336,115 @@ def test_cli_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+# ── one row computed anew ────────────────────────────────────────────────────────────────────
+
+TRAINED = {"trained": {"hits": {"abs": 0.05, "rel": 0, "why": "spread of five seeds"}}}
+
+
+@pytest.mark.parametrize(
+    ("fresh", "tags", "same", "shown"),
+    [
+        (B, [], True, "stored -0.4\n          fresh  -0.4"),
+        (Measurement.of("ch01.b", -0.41, (-0.5, -0.3), 0.01, (-0.1, 0.1)), [], False, "-0.41"),
+        (Measurement.of("ch01.b", -0.4, (-0.5, -0.31), 0.01, (-0.1, 0.1)), [], False, "-0.31]"),
+        (Measurement.of("ch01.b", -0.4, (-0.5, -0.3), 0.02, (-0.1, 0.1)), [], False, "0.02 [-0.1"),
+        # A trained cell has a tolerance for its numbers, none for its verdict.
+        (
+            Measurement.of("ch01.b", -0.41, (-0.52, -0.3), 0.03, (-0.1, 0.1)),
+            ["trained-hits"],
+            True,
+            "-0.41",
+        ),
+        (
+            Measurement.of("ch01.b", -0.46, (-0.5, -0.3), 0.01, (-0.1, 0.1)),
+            ["trained-hits"],
+            False,
+            "-0.46",
+        ),
+        (
+            Measurement.of("ch01.b", -0.4, (-0.5, -0.3), 0.01, (-0.1, 0.1)),
+            ["trained-hits"],
+            True,
+            "holds in direction",
+        ),
+    ],
+)
+def test_prove(
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fresh: Measurement,
+    tags: list[str],
+    same: bool,
+    shown: str,
+):
+    from lib.core.ledger import proving
+
+    write(root, chapter(CLAIMS, **TRAINED))
+    stored = store(root, "01_one", A, B)
+    before = stored.read_bytes()
+    folders: list[Path] = []
+
+    def compute(notebook: Any, *, results: Path) -> Any:
+        assert notebook.stored == stored
+        assert list(results.iterdir()) == []
+        folders.append(results)
+        content = nbformat.read(store(root, "99_fresh", A, fresh), as_version=4)
+        (root / "notebooks/ch01_toy/99_fresh.ipynb").unlink()
+        content.cells[2].metadata["tags"] = tags
+        return content
+
+    monkeypatch.setattr(proving, "compute", compute)
+    assert main(["--prove", "ch01.b", "--root", str(root)]) == (0 if same else 1)
+    out = capsys.readouterr().out
+    assert out.startswith("ch01.b in notebooks/ch01_toy/01_one.ipynb, cell 2\n")
+    assert shown in out
+    assert re.search(rf"\n{'the' if same else 'NOT the'} same; \d+ s\n$", out)
+    assert stored.read_bytes() == before
+    assert len(set(folders)) == 1
+    assert not folders[0].exists()
+
+
+def test_prove_a_trained_verdict_that_flips(root: Path, monkeypatch: pytest.MonkeyPatch):
+    from lib.core.ledger import proving
+
+    write(root, chapter(CLAIMS, **TRAINED))
+    store(root, "01_one", Measurement.of("ch01.b", -0.24, control=0))
+    content = nbformat.read(
+        store(root, "99_fresh", Measurement.of("ch01.b", -0.26, control=0)), as_version=4
+    )
+    (root / "notebooks/ch01_toy/99_fresh.ipynb").unlink()
+    content.cells[1].metadata["tags"] = ["trained-hits"]
+    monkeypatch.setattr(proving, "compute", lambda notebook, results: content)
+    text, same = proving.prove("ch01.b", root=root)
+    assert "verdict   stored holds\n          fresh  holds in direction\n" in text
+    assert "interval  stored none\n          fresh  none\n" in text
+    assert not same
+
+
+def test_prove_refuses(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from lib.core import notebooks
+    from lib.core.ledger import proving
+
+    store(root, "01_one", A)
+    for id, message in (
+        ("ch01.bb", "did you mean ch01.b"),
+        ("ch01.b", "ch01.b: not reported, so there is nothing"),
+        ("ch01.far", "ch01.far: not testable here, so"),
+    ):
+        assert main(["--prove", id, "--root", str(root)]) == 1
+        assert message in capsys.readouterr().err
+    monkeypatch.setattr(proving, "compute", lambda notebook, results: nbformat.v4.new_notebook())
+    assert main(["--prove", "ch01.a", "--root", str(root)]) == 1
+    assert "ch01.a: reported 0 times by the run of notebooks/ch01" in capsys.readouterr().err
+
+    def broken(notebook: Any, results: Path) -> Any:
+        raise notebooks.ExecutionError("a long traceback\nMissingDataError: no mirror\n")
+
+    monkeypatch.setattr(proving, "compute", broken)
+    assert main(["--prove", "ch01.a", "--root", str(root)]) == 1
+    assert capsys.readouterr().out.endswith("did not run: MissingDataError: no mirror\n")
