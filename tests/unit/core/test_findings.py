@@ -239,7 +239,7 @@ def test_findings_on_the_page(book: Path) -> None:
     put(
         book,
         one(figure={"notebook": "01_one", "id": "gain"}),
-        one(id="second", sentence='Nothing <script>alert(1)</script> & more.', budget=None),
+        one(id="second", sentence="Nothing <script>alert(1)</script> & more.", budget=None),
     )
     write(book, "book/ch01_toy/index.md", "# Toys\n\n```{findings} ch01_toy\n```\n")
     build(book)
@@ -265,7 +265,7 @@ def test_findings_on_the_page(book: Path) -> None:
     assert second.select_one(".finding-figure") is None
     # Words are words, whatever they look like.
     assert second.select("script") == []
-    assert 'Nothing <script>alert(1)</script> & more.' in second.text
+    assert "Nothing <script>alert(1)</script> & more." in second.text
 
 
 def test_an_interactive_figure_comes_whole(book: Path) -> None:
