@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lib.core import data
 from lib.core.paths import ROOT
 
 # One profile for all tests. How long an example takes says how busy the machine is, not whether the
@@ -21,6 +23,27 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("book")
+
+
+def _without_data() -> Generator[None, None, None]:
+    # A test or fixture asks for its data and lets the error pass. Here it becomes a skip with the
+    # reason, or remains a failure where data are required.
+    try:
+        return (yield)
+    except data.MissingDataError as error:
+        if data.required():
+            raise
+        pytest.skip(str(error))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None, None, None]:
+    return (yield from _without_data())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    return (yield from _without_data())
 
 
 @pytest.fixture(autouse=True)

@@ -35,6 +35,7 @@ __all__ = [
     "package_file",
     "path",
     "registry",
+    "required",
 ]
 
 REGISTRY: Path = ROOT / "data" / "registry.yml"
@@ -152,6 +153,11 @@ def _check_entry(source: Path, declared: DataSet, file: DataFile) -> None:
         raise DataError(f"{where}: url is {file.url!r}, expected an address pinned to `revision`")
     if declared.package is not None and not isinstance(declared.version, str):
         raise DataError(f"{where}: version is {declared.version!r}, expected a text such as '1.0'")
+
+
+def required() -> bool:
+    """Whether a data set that cannot be had is a failure (``BOOK_DATA=required``) or a skip."""
+    return os.environ.get("BOOK_DATA") == "required"
 
 
 def _get(name: str) -> DataSet:

@@ -4,13 +4,15 @@ The py:percent file is the source; the .ipynb beside it is made from it. A store
 key in its metadata: a digest over everything its outputs depend on, namely
 
 - its code cells (not its text: a reworded paragraph changes no output),
-- the syntax tree of every `lib` module in its import closure, without docstrings and comments,
-- ``requirements.lock``,
-- the digests of the data sets registered for its chapter, and
-- the claims of its chapter.
+- the syntax tree of every `lib` module in its import closure, without docstrings and comments, and
+  the other files of its packages,
+- the locked versions of the packages that this code reaches (`sources.pins`),
+- the registered digests of the data sets that it used when it was executed, and
+- what is judged of the claims that it reported; their words are the pages' affair.
 
-The parts are stored too, so that a stale notebook can say what moved. Modules imported by name at
-run time (importlib) are not seen.
+Which data and claims these are follows from the code, so they change only with another part. The
+parts are stored too, so that a stale notebook can say what moved. Modules imported by name at run
+time (importlib) are not seen, nor a package that another one uses only where it is there.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import hashlib
 import json
 import os
 import subprocess
@@ -26,6 +29,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -34,11 +38,11 @@ from typing import Any
 
 import jupytext
 import nbformat
-import yaml
 
 from lib.core import data, proof
+from lib.core.ledger import MIME, load_chapter
 from lib.core.paths import ROOT, write_atomic
-from lib.core.sources import code_digest, digest, import_closure, lock_digest, parse
+from lib.core.sources import code_digest, digest, import_closure, parse, pins, resources
 
 __all__ = [
     "Notebook",
@@ -191,30 +195,56 @@ def _code(content: Any) -> list[str]:
     return [cell.source.rstrip() for cell in content.cells if cell.cell_type == "code"]
 
 
-def key_parts(notebook: Notebook) -> dict[str, Any]:
+_PAGES_ONLY = frozenset({"lib.core.ledger.rows"})
+"""Modules that a notebook's closure reaches through what makes pages; no output shows them."""
+
+
+def key_parts(
+    notebook: Notebook, used: Iterable[str] | None = None, reported: Iterable[str] | None = None
+) -> dict[str, Any]:
     """Return the digests of everything that a notebook's outputs depend on.
+
+    Parameters
+    ----------
+    notebook : Notebook
+        Which.
+    used, reported : iterable of str, optional
+        The data sets that it used in its execution, and the ids of the claims that it reported; by
+        default all.
 
     Returns
     -------
     dict
-        ``source``, ``lock`` and ``claims``: a digest each; ``lib`` and ``data``: digests by name.
+        ``source``: a digest; ``lib``, ``data`` and ``claims``: digests by name; ``lock``: versions
+        by package.
     """
     root = notebook.root
     codes = _code(notebook.read_source())
-    claims = root / "book" / notebook.chapter / "claims.yml"
-    declared = yaml.safe_load(claims.read_text(encoding="utf-8")) if claims.is_file() else None
+    files = list(import_closure(codes, root, _PAGES_ONLY).values())
+    # A chapter not yet converted may read its other claims too.
+    judged = {
+        one.id: digest(json.dumps(one.judged(), sort_keys=True))
+        for one in load_chapter(notebook.chapter, root=root).claims
+        if reported is None or one.id in reported or not one.converted
+    }
+    known = data.registry().keys()
     return {
         "source": digest("\n\f\n".join(codes)),
-        "lib": {
-            file.relative_to(root).as_posix(): code_digest(file)
-            for _, file in sorted(import_closure(codes, root).items())
+        "lib": {one.relative_to(root).as_posix(): code_digest(one) for one in sorted(files)}
+        | {
+            one.relative_to(root).as_posix(): hashlib.sha256(one.read_bytes()).hexdigest()
+            for one in resources(files, root)
         },
-        "lock": lock_digest(root),
-        "data": data.digests(
-            name for name, one in data.registry().items() if notebook.chapter in one.used_by
-        ),
-        "claims": digest(json.dumps(declared, sort_keys=True, default=str)),
+        "lock": pins(codes, files, root),
+        "data": data.digests(known if used is None else known & set(used)),
+        "claims": judged,
     }
+
+
+def _reported(content: Any) -> list[str]:
+    """Return the ids of the claims that an executed notebook reports."""
+    outputs = (out for one in content.cells for out in one.get("outputs", ()))
+    return [out.data[MIME]["id"] for out in outputs if MIME in out.get("data", {})]
 
 
 def _key(parts: dict[str, Any]) -> str:
@@ -225,26 +255,24 @@ def key_problems(notebook: Notebook) -> list[str]:
     """Say which parts of the key moved since the notebook was executed; empty if it is fresh."""
     if not notebook.stored.is_file():
         return ["never executed"]
-    stored = notebook.read_stored().metadata.get("book") or {}
-    now = key_parts(notebook)
-    if stored.get("key") == _key(now) and stored.get("profile") == "book":
-        return []
+    content = notebook.read_stored()
+    stored = content.metadata.get("book") or {}
     before = stored.get("parts")
     if not isinstance(before, dict):
         return ["no key is stored"]
+    now = key_parts(notebook, before["data"], _reported(content))
+    if stored.get("key") == _key(now) and stored.get("profile") == "book":
+        return []
     moved = []
-    if before.get("source") != now["source"]:
+    if before["source"] != now["source"]:
         moved.append(f"{notebook.source.relative_to(notebook.root).as_posix()}: its code changed")
-    for part, suffix in (("lib", ""), ("data", " (data)")):
-        was, is_ = before.get(part, {}), now[part]
-        for name in sorted(was.keys() | is_.keys()):
+    kinds = {"lib": "", "lock": " (package)", "data": " (data)", "claims": " (claim)"}
+    for part, kind in kinds.items():
+        was, is_ = before[part], now[part]
+        for name in sorted({*was, *is_}):
             if was.get(name) != is_.get(name):
                 verb = "changed" if name in was and name in is_ else "is new"
-                moved.append(f"{name}{suffix} {verb if name in is_ else 'is not used any more'}")
-    if before.get("lock") != now["lock"]:
-        moved.append("requirements.lock changed")
-    if before.get("claims") != now["claims"]:
-        moved.append(f"book/{notebook.chapter}/claims.yml changed")
+                moved.append(f"{name}{kind} {verb if name in is_ else 'is not used any more'}")
     if stored.get("profile") != "book":
         moved.append(f"executed with profile {stored.get('profile')!r}, expected 'book'")
     return moved or ["the stored key does not belong to the stored parts"]
@@ -414,7 +442,9 @@ def _tidy(content: Any) -> None:
         cell.outputs = outputs
 
 
-def compute(notebook: Notebook, *, results: Path | None = None) -> Any:
+def compute(
+    notebook: Notebook, *, results: Path | None = None, data_log: Path | None = None
+) -> Any:
     """Execute a notebook in its folder and return it with its outputs; nothing is stored.
 
     Parameters
@@ -424,6 +454,8 @@ def compute(notebook: Notebook, *, results: Path | None = None) -> Any:
     results : Path, optional
         Where its sweeps look for results and keep them; an empty folder has all computed anew.
         By default those of before count.
+    data_log : Path, optional
+        A file to which the names of the data sets that it uses are added, one a line.
 
     Raises
     ------
@@ -446,7 +478,8 @@ def compute(notebook: Notebook, *, results: Path | None = None) -> Any:
         resources={"metadata": {"path": str(notebook.source.parent)}},
     )
     try:
-        client.execute(env=_environment(notebook.root, results))
+        log = {} if data_log is None else {"BOOK_DATA_LOG": str(data_log)}
+        client.execute(env=_environment(notebook.root, results) | log)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise ExecutionError(f"{type(error).__name__}: {error}") from None
     _tidy(made)
@@ -459,7 +492,9 @@ def execute(notebook: Notebook, *, results: Path | None = None) -> float:
 
     Parameters
     ----------
-    notebook, results
+    notebook : Notebook
+        Which.
+    results : Path, optional
         As for `compute`.
 
     Returns
@@ -473,12 +508,16 @@ def execute(notebook: Notebook, *, results: Path | None = None) -> float:
         If a cell raises or hangs, or something it depends on changed during the run. The stored
         notebook stays as it was.
     """
-    parts = key_parts(notebook)
+    before = key_parts(notebook)
     start = time.monotonic()
-    made = compute(notebook, results=results)
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "data"
+        made = compute(notebook, results=results, data_log=log)
+        used = log.read_text(encoding="utf-8").split() if log.exists() else []
     seconds = time.monotonic() - start
-    if key_parts(notebook) != parts:
+    if key_parts(notebook) != before:
         raise ExecutionError("its source or something it imports changed during the run; run again")
+    parts = key_parts(notebook, used, _reported(made))
     made.metadata = nbformat.from_dict(
         {**_METADATA, "book": {"key": _key(parts), "parts": parts, "profile": "book"}}
     )
@@ -542,46 +581,36 @@ def run(notebooks: list[Notebook], *, stale_only: bool = True, jobs: int = 2) ->
 # --- proof --------------------------------------------------------------------------------------
 
 
-def _missing_data(notebook: Notebook) -> str | None:
-    """Return why the data that a notebook's code names cannot be had, or None."""
-    codes = _code(notebook.read_source())
-    trees = [parse(code) for code in codes]
-    for module, file in import_closure(codes, notebook.root).items():
-        if module != "lib.core.data":
-            trees.append(ast.parse(file.read_text(encoding="utf-8")))
-    texts = {
-        node.value
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-    for name in sorted(texts & data.registry().keys()):
-        try:
-            data.fetch(name)
-        except data.MissingDataError as error:
-            return f"{name}: {error}"
-    return None
+def _fetch(notebook: Notebook) -> None:
+    """Have the data sets at hand that a stored notebook used."""
+    parts = notebook.read_stored().metadata.get("book", {}).get("parts", {})
+    for name in sorted(data.registry().keys() & set(parts.get("data", ()))):
+        data.fetch(name)
 
 
 def prove(notebooks: list[Notebook], *, jobs: int = 2, cpu: str = "") -> int:
     """Run strict nbval over stored notebooks; return pytest's exit status, 0 when all is proved.
 
     What sweeps computed before is not used; the notebooks of one proof share what they compute.
-    A notebook whose data set cannot be had is left out, with the reason printed; one whose data
-    are there but wrong fails. Cells that show trained numbers have a tolerance (`lib.core.proof`);
-    `cpu` names the processor whose kernels are used (`proof.KERNELS`), this one's by default.
+    A notebook whose data set cannot be had is left out, with the reason printed, and fails where
+    data are required (`data.required`); one whose data are there but wrong fails. Cells that show
+    trained numbers have a tolerance (`lib.core.proof`); `cpu` names the processor whose kernels are
+    used (`proof.KERNELS`), this one's by default.
     """
     other = proof.kernels(cpu)
-    chosen = []
+    chosen, failed = [], 0
     for one in notebooks:
-        reason = _missing_data(one)
-        if reason is None:
-            chosen.append(one)
+        try:
+            _fetch(one)
+        except data.DataError as error:
+            skip = isinstance(error, data.MissingDataError) and not data.required()
+            failed += not skip
+            print(f"{'SKIPPED' if skip else 'FAILED'} {one.name}: {error}", flush=True)
         else:
-            print(f"SKIPPED {one.name}: {reason}", flush=True)
+            chosen.append(one)
     if not chosen:
         print("no notebook to prove")
-        return 0 if notebooks else 1
+        return 0 if notebooks and not failed else 1
     root = chosen[0].root
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
@@ -594,7 +623,7 @@ def prove(notebooks: list[Notebook], *, jobs: int = 2, cpu: str = "") -> int:
         environment = _environment(root, Path(folder) / "results") | other
         status = subprocess.run(command, cwd=root, env=environment, check=False).returncode
         _print_slow(report)
-    return status
+    return status or min(failed, 1)
 
 
 def _print_slow(report: Path) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from lib.core.data import MissingDataError
 from lib.semantic_ids import peers
 from lib.semantic_ids.arms import SHAPE, recipe, sample
 from lib.semantic_ids.counts import NGramCounts
@@ -30,10 +29,7 @@ ENCODERS = {
 @pytest.fixture(scope="module")
 def data():
     torch.set_num_threads(1)
-    try:
-        return load("beauty_rqkmeans")
-    except MissingDataError as error:
-        pytest.skip(str(error))
+    return load("beauty_rqkmeans")
 
 
 def made(name):

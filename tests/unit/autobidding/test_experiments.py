@@ -39,15 +39,11 @@ from lib.autobidding.experiments import (
 from lib.autobidding.filtrations import Filtration
 from lib.autobidding.market import CalibrationError, Market
 from lib.autobidding.mechanism import outcome
-from lib.core.data import MissingDataError
 
 
 @pytest.fixture(scope="module")
 def hillstrom() -> pd.DataFrame:
-    try:
-        return read_hillstrom()
-    except MissingDataError as error:
-        pytest.skip(str(error))
+    return read_hillstrom()
 
 
 @pytest.fixture(scope="module")
@@ -57,10 +53,7 @@ def trial(hillstrom: pd.DataFrame) -> Trial:
 
 @pytest.fixture(scope="module")
 def movielens() -> Filtration:
-    try:
-        return movielens_filtration(genre_panel(read_movielens()))
-    except MissingDataError as error:
-        pytest.skip(str(error))
+    return movielens_filtration(genre_panel(read_movielens()))
 
 
 @pytest.fixture(scope="module")

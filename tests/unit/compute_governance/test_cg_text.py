@@ -36,11 +36,7 @@ def test_a_text_file_and_the_opt_in(tmp_path):
     corpus = read_corpus(file, 8)
     assert corpus.name == "small"
     assert len(corpus.train) + len(corpus.held_out) == len(tokens_of(file.read_text("utf-8")))
-    try:
-        plays = data.path("tinyshakespeare")
-    except data.MissingDataError as error:
-        pytest.skip(str(error))
-    assert len(read_corpus(plays).train) > 1_000_000
+    assert len(read_corpus(data.path("tinyshakespeare")).train) > 1_000_000
 
 
 def test_bad_input_is_refused(tmp_path):

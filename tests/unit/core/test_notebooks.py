@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
+import yaml
 
 from lib.core import data, notebooks
 from lib.core.notebooks import Notebook
@@ -44,6 +46,36 @@ PIXEL = (
 display({"image/png": PIXEL}, raw=True, metadata={"image/png": {"alt": "a pixel"}})
 """
 
+USES = """
+# %%
+# As lib.core says that a data set was used, and as report stores what was measured.
+with open(os.environ.get("BOOK_DATA_LOG", os.devnull), "a") as file:
+    file.write("hillstrom\\nhillstrom\\n")
+
+display({"application/vnd.tenpapers.claim+json": {"id": "ch99.one", "value": 1}}, raw=True)
+"""
+
+CLAIMS = """
+chapter: ch99_demo
+number: 99
+title: A title
+question: A question?
+paper: {title: T, authors: [A], arxiv: "2605.31036"}
+claims:
+- {id: ch99.one, by: paper, source: Table 1, statement: Some words., kind: number, basis: exact,
+   value: 1, tolerance: {exact: true}}
+- {id: ch99.two, by: ours, source: Table 2, statement: Other words., kind: number, basis: exact,
+   value: 2, tolerance: {exact: true}}
+"""
+
+LOCK = """
+# Reached: what late.py imports and what runs a notebook. Not reached: what other.py imports.
+numpy==2.0
+ipykernel==7.0
+traitlets==5.0
+networkx==3.0
+"""
+
 
 def plant(root: Path) -> Path:
     files = {
@@ -51,11 +83,15 @@ def plant(root: Path) -> Path:
         "lib/model.py": '"""Doubling."""\nfrom .deep import factor\n\n'
         "def double(x):\n    from lib import late\n    return factor * x + late.zero\n",
         "lib/deep.py": "factor = 2\n",
-        "lib/late.py": "zero = 0\n",
-        "lib/other.py": "unused = 1\n",
-        "requirements.lock": "a==1\nb==2\n",
-        "book/ch99_demo/claims.yml": "claims: []\n",
-        "notebooks/ch99_demo/01_first.py": SOURCE + FIGURE,
+        "lib/late.py": "zero = 0\n\n\ndef later():\n    import numpy\n",
+        "lib/other.py": "import networkx\nunused = 1\n",
+        "lib/shapes/one.ttl": "a b c .\n",
+        "lib/extra/__init__.py": "",
+        "lib/extra/two.ttl": "a b c .\n",
+        "lib/README.md": "What there is.\n",
+        "requirements.lock": LOCK,
+        "book/ch99_demo/claims.yml": CLAIMS,
+        "notebooks/ch99_demo/01_first.py": SOURCE + FIGURE + USES,
         "tests/notebooks/sanitize.cfg": "",
     }
     for name, text in files.items():
@@ -157,7 +193,7 @@ def test_execution_stores_outputs_key_and_nothing_that_moves(
     assert executed["first"] == executed["second"]
     stored = fresh.read_stored()
     counts = [one.execution_count for one in stored.cells if one.cell_type == "code"]
-    assert counts == [1, 2, 3, 4]
+    assert counts == [1, 2, 3, 4, 5]
     assert stored.cells[1].outputs[0].text == "6\n"
     assert stored.cells[3].outputs[0].data["text/plain"] == "('book', True)"
     assert "execution" not in json.dumps(stored.cells[1].metadata)
@@ -165,12 +201,18 @@ def test_execution_stores_outputs_key_and_nothing_that_moves(
     assert sorted(stored.metadata) == ["book", "jupytext", "kernelspec", "language_info"]
     assert "version" not in stored.metadata.language_info
     assert notebooks.check([fresh]) == []
-    assert sorted(stored.metadata.book.parts.lib) == [
+    parts = stored.metadata.book.parts
+    assert sorted(parts) == ["claims", "data", "lib", "lock", "source"]
+    assert sorted(parts.lib) == [
         "lib/__init__.py",
         "lib/deep.py",
         "lib/late.py",
         "lib/model.py",
+        "lib/shapes/one.ttl",
     ]
+    assert parts.lock == {"numpy": "2.0", "ipykernel": "7.0", "traitlets": "5.0"}
+    assert parts.data == data.digests(["hillstrom"])
+    assert list(parts.claims) == ["ch99.one"]
 
 
 def test_the_kernel_is_of_this_environment_and_this_tree(fresh: Notebook) -> None:
@@ -188,8 +230,14 @@ def test_the_kernel_is_of_this_environment_and_this_tree(fresh: Notebook) -> Non
     [
         ("lib/deep.py", "factor = 2", "factor = 3", "lib/deep.py changed"),
         ("lib/late.py", "zero = 0", "zero = 1", "lib/late.py changed"),
-        ("requirements.lock", "b==2", "b==3", "requirements.lock changed"),
-        ("book/ch99_demo/claims.yml", "[]", "[1]", "book/ch99_demo/claims.yml changed"),
+        ("lib/shapes/one.ttl", "c .", "d .", "lib/shapes/one.ttl changed"),
+        ("requirements.lock", "numpy==2.0", "numpy==2.1", "numpy (package) changed"),
+        ("requirements.lock", "ipykernel==7.0", "", "ipykernel (package) is not used any more"),
+        # Required by what is reached, though no code imports it.
+        ("requirements.lock", "traitlets==5.0", "traitlets==5.1", "traitlets (package) changed"),
+        ("requirements.lock", "numpy", "tornado==6\nnumpy", "tornado (package) is new"),
+        ("book/ch99_demo/claims.yml", "value: 1,", "value: 3,", "ch99.one (claim) changed"),
+        ("book/ch99_demo/claims.yml", "ch99.one", "ch99.uno", "ch99.one (claim) is not used"),
         ("notebooks/ch99_demo/01_first.py", "double(3)", "double(4)", "01_first.py: its code"),
         ("lib/model.py", "from .deep", "from . import other\nfrom .deep", "lib/other.py is new"),
     ],
@@ -209,8 +257,15 @@ def test_what_outputs_depend_on_makes_stale(
     [
         ("lib/model.py", '"""Doubling."""', '"""Twice as much."""\n# why not\n'),
         ("lib/other.py", "1", "2"),
-        ("requirements.lock", "a==1\nb==2", "# two pins\nb==2\na==1"),
-        ("book/ch99_demo/claims.yml", "claims", "# none yet\nclaims"),
+        ("lib/extra/two.ttl", "c .", "d ."),
+        ("lib/README.md", "What", "All"),
+        ("requirements.lock", "# Reached", "# These are reached"),
+        ("requirements.lock", "networkx==3.0", "networkx==3.1"),
+        ("requirements.lock", "numpy==2.0\nipykernel", "new==1.0\nipykernel==7.0\nNumPy==2.0\n#"),
+        ("book/ch99_demo/claims.yml", "claims:", "# words\nclaims:"),
+        ("book/ch99_demo/claims.yml", "Some words", "Better words"),
+        ("book/ch99_demo/claims.yml", "Table 1", "Table 3"),
+        ("book/ch99_demo/claims.yml", "value: 2,", "value: 3,"),
         ("notebooks/ch99_demo/01_first.py", "A title", "Another title"),
     ],
 )
@@ -223,11 +278,33 @@ def test_what_changes_no_output_leaves_it_fresh(
     assert notebooks.key_problems(fresh) == []
 
 
-def test_a_data_set_of_the_chapter_is_part_of_the_key(
+def test_a_data_set_that_was_used_is_part_of_the_key(
     fresh: Notebook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "digests", lambda names: {"x": "0" * 64})
-    assert notebooks.key_problems(fresh) == ["x (data) is new"]
+    known = dict(data.registry())
+    monkeypatch.setattr(data, "registry", lambda: known)
+    assert notebooks.key_problems(fresh) == []
+    known["smollm2"] = known["movielens"]
+    assert notebooks.key_problems(fresh) == []
+    known["hillstrom"] = known["movielens"]
+    assert notebooks.key_problems(fresh) == ["hillstrom (data) changed"]
+    del known["hillstrom"]
+    assert notebooks.key_problems(fresh) == ["hillstrom (data) is not used any more"]
+
+
+def test_a_change_during_the_run_is_no_fresh_notebook(
+    fresh: Notebook, executed: dict[str, str]
+) -> None:
+    before = fresh.stored.read_bytes()
+    claims = fresh.root / "book" / "ch99_demo" / "claims.yml"
+    fresh.source.write_text(
+        "# %%\nfrom pathlib import Path\n\n"
+        f"file = Path({str(claims)!r})\n"
+        "file.write_text(file.read_text().replace('value: 2', 'value: 5'))\n"
+    )
+    with pytest.raises(notebooks.ExecutionError, match="changed during the run"):
+        notebooks.execute(fresh)
+    assert fresh.stored.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -255,7 +332,7 @@ def test_edited_source_is_not_paired(fresh: Notebook) -> None:
     fresh.source.write_text(text.replace(' tags=["nbval-ignore-output"]', ""))
     assert "tags differs" in notebooks.pairing_problems(fresh)[0]
     fresh.source.write_text(text + "\n# %%\n1\n")
-    assert notebooks.pairing_problems(fresh)[0] == "the source has 6 cells, the notebook 5"
+    assert notebooks.pairing_problems(fresh)[0] == "the source has 7 cells, the notebook 6"
 
 
 def test_pair_keeps_outputs_and_leaves_changed_code_stale(fresh: Notebook) -> None:
@@ -350,11 +427,44 @@ def test_where_an_output_is_expected(code: str, speaks: bool) -> None:
     assert notebooks._speaks(code) is speaks
 
 
+@pytest.fixture
+def mirrored(fresh: Notebook, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Register one small file as the data set that the notebook used; return it in the mirror."""
+    file = fresh.root / "mirror" / "hillstrom.csv"
+    file.parent.mkdir()
+    file.write_bytes(b"a,b\n1,2\n")
+    entry = {
+        "title": "Toy",
+        "licence": "none",
+        "redistributable": False,
+        "citation": "Nobody",
+        "used_by": ["ch99_demo"],
+        "repository": "nobody/toy",
+        "revision": "abc",
+        "files": [
+            {
+                "mirror": file.name,
+                "url": "http://127.0.0.1:9/abc/hillstrom.csv",
+                "bytes": 8,
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            }
+        ],
+    }
+    registry = fresh.root / "registry.yml"
+    registry.write_text(yaml.safe_dump({"hillstrom": entry}))
+    monkeypatch.setattr(data, "REGISTRY", registry)
+    monkeypatch.setattr(data, "CACHE", fresh.root / "cache")
+    monkeypatch.setenv("BOOK_DATA_MIRROR", str(file.parent))
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-c /dev/null")
+    monkeypatch.delenv("BOOK_DATA", raising=False)
+    data.registry.cache_clear()
+    yield file
+    data.registry.cache_clear()
+
+
 def test_nothing_computed_before_serves_a_proof_or_a_run_of_all(
     fresh: Notebook, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copytree(ROOT / "lib" / "core", fresh.root / "lib" / "core")
-    shutil.copytree(ROOT / "data", fresh.root / "data")
     (fresh.root / "lib" / "dice.py").write_text(
         "import os\n\n\ndef throw(item):\n    return os.urandom(8).hex()\n"
     )
@@ -384,26 +494,47 @@ def test_nothing_computed_before_serves_a_proof_or_a_run_of_all(
 
 
 def test_proof_fails_on_another_number(
-    fresh: Notebook, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    fresh: Notebook,
+    mirrored: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("PYTEST_ADDOPTS", "-c /dev/null")
     assert notebooks.prove([fresh], jobs=1) == 0
-    assert "4 passed" in capfd.readouterr().out
+    assert "5 passed" in capfd.readouterr().out
     (fresh.root / "lib" / "deep.py").write_text("factor = 4\n")
     assert notebooks.prove([fresh], jobs=1) != 0
     assert "mismatch" in capfd.readouterr().out
 
 
-def test_proof_skips_with_the_reason_when_data_are_missing(
-    fresh: Notebook, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_proof_with_missing_data_skips_with_the_reason_or_fails_where_they_are_required(
+    fresh: Notebook,
+    mirrored: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def missing(name: str) -> None:
-        raise data.MissingDataError(f"{name} is nowhere")
+    assert notebooks.prove([fresh], jobs=1) == 0
+    assert "5 passed" in capfd.readouterr().out
+    mirrored.unlink()
+    assert notebooks.prove([fresh], jobs=1) == 0
+    assert f"SKIPPED {fresh.name}: hillstrom.csv is neither in" in capfd.readouterr().out
+    monkeypatch.setenv("BOOK_DATA", "required")
+    assert notebooks.prove([fresh], jobs=1) == 1
+    assert f"FAILED {fresh.name}: hillstrom.csv is neither in" in capfd.readouterr().out
 
-    monkeypatch.setattr(data, "fetch", missing)
-    fresh.source.write_text('# %%\nprint("hillstrom")\n')
-    assert notebooks.prove([fresh]) == 0
-    assert "SKIPPED notebooks/ch99_demo/01_first.ipynb: hillstrom" in capsys.readouterr().out
+
+def test_one_flipped_byte_in_the_mirror_fails_the_proof(
+    fresh: Notebook, mirrored: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    other = Notebook(fresh.source.with_name("02_other.py"))
+    other.source.write_text("# %%\nprint(1)\n")
+    notebooks.execute(other)
+    content = bytearray(mirrored.read_bytes())
+    content[4] ^= 1
+    mirrored.write_bytes(content)
+    # What does not use the set is proved all the same, and the status is that of a failure.
+    assert notebooks.prove([fresh, other], jobs=1) == 1
+    said = capfd.readouterr().out
+    assert f"FAILED {fresh.name}: {mirrored}: the sha256 is not the registered one" in said
+    assert "1 passed" in said
 
 
 def test_command_line() -> None:

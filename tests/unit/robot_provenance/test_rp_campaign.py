@@ -10,7 +10,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.core import data
 from lib.robot_provenance import authors as authors_files
 from lib.robot_provenance import campaign
 from lib.robot_provenance.campaign import Box, CampaignError, Pose, Repair, Scenario
@@ -242,10 +241,7 @@ def test_logical_scenarios(tmp_path):
 
 @pytest.fixture(scope="module")
 def authors():
-    try:
-        return authors_files.authors_campaign()
-    except data.MissingDataError as error:
-        pytest.skip(str(error))
+    return authors_files.authors_campaign()
 
 
 def test_the_authors_campaign_resolves_as_counted(authors):
@@ -288,10 +284,7 @@ def test_three_repairs_mend_the_authors_campaign(authors):
 
 
 def test_the_authors_logical_scenarios():
-    try:
-        found = authors_files.authors_logical()
-    except data.MissingDataError as error:
-        pytest.skip(str(error))
+    found = authors_files.authors_logical()
     counts = [s.environment for s in found]
     assert sorted(counts.count(e) for e in set(counts)) == [9, 15, 15, 15, 15]
     assert all(s.absolute_path for s in found)
