@@ -9,24 +9,19 @@ from pathlib import Path
 
 from lib.core.ledger.claims import LedgerError
 from lib.core.ledger.rows import Row, check, collect, tally_by, warnings
-from lib.core.ledger.values import format_interval, format_value
+from lib.core.ledger.values import format_measured, format_value
 
 
 def _table(rows: list[Row]) -> str:
-    lines = [
-        (
-            row.label,
-            row.claim.id,
-            row.claim.basis,
-            format_value(row.claim.value),
-            " ".join(filter(None, [format_value(row.measured), format_interval(row.interval)])),
+    lines = [("verdict", "id", "basis", "claimed", "measured")]
+    for row in rows:
+        found = format_measured(row.measured, row.interval)
+        lines.append(
+            (row.label, row.claim.id, row.claim.basis, format_value(row.claim.value), found)
         )
-        for row in rows
-    ]
-    head = ("verdict", "id", "basis", "claimed", "measured")
     # Long lists of values would push every other column off the screen; --json has them whole.
-    cut = [tuple(c if len(c) <= 44 else c[:43] + "…" for c in line) for line in [head, *lines]]
-    widths = [max(len(line[i]) for line in cut) for i in range(len(head))]
+    cut = [tuple(c if len(c) <= 44 else c[:43] + "…" for c in line) for line in lines]
+    widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
     text = [
         "  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in cut
     ]

@@ -32,7 +32,6 @@ __all__ = [
     "Trained",
     "UnknownClaimError",
     "chapter_slugs",
-    "encode_tolerance",
     "find_claim",
     "load_all",
     "load_chapter",
@@ -202,19 +201,11 @@ class Claim:
             "value": encode(self.value),
             "labels": list(self.labels),
             "unit": self.unit,
-            "tolerance": encode_tolerance(self.tolerance),
+            "tolerance": {key: encode(value) for key, value in self.tolerance.items()},
             "null": encode(self.null.value) if self.null else None,
             "control": bool(self.control),
             "control_of": self.control_of,
         }
-
-
-def encode_tolerance(tolerance: dict[str, Any]) -> dict[str, Any]:
-    """Return a tolerance as JSON data."""
-    return {
-        key: value if isinstance(value, list | str) else encode(value)
-        for key, value in tolerance.items()
-    }
 
 
 @dataclass(frozen=True)

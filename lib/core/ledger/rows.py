@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from lib.core.ledger.claims import (
     Claim,
     LedgerError,
     chapter_slugs,
-    encode_tolerance,
     load_all,
     load_chapter,
     shortcomings,
@@ -88,50 +88,28 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON data, exact fractions kept beside their decimals."""
-        claim, value = self.claim, encode(self.claim.value)
-        measured = {"value": None, "interval": None, "control": None, "control_interval": None}
-        if self.measurement:
-            measured = self.measurement.to_json()
+        claim, value, null = self.claim, encode(self.claim.value), self.claim.null
+        found: dict[str, Any] = self.measurement.to_json() if self.measurement else {}
+        needed = ("id", "by", "source", "statement", "kind", "basis")
+        optional = ("reason", "unit", "control", "control_of", "measured_before")
         return {
             "chapter": self.chapter,
-            "id": claim.id,
-            "by": claim.by,
-            "source": claim.source,
-            "statement": claim.statement,
-            "kind": claim.kind,
-            "basis": claim.basis,
-            "reason": claim.reason or None,
+            **{name: getattr(claim, name) for name in needed},
+            **{name: getattr(claim, name) or None for name in optional},
             "labels": list(claim.labels) or None,
             "paper_value": value if claim.by == "paper" else None,
             "expected_value": value if claim.by == "ours" else None,
-            "measured_before": claim.measured_before or None,
-            "measured_value": measured["value"],
-            "interval": measured["interval"],
-            "unit": claim.unit or None,
-            "tolerance": encode_tolerance(claim.tolerance),
-            "null": {"value": encode(claim.null.value), "why": claim.null.why}
-            if claim.null
-            else None,
+            "tolerance": {key: encode(value) for key, value in claim.tolerance.items()},
+            "null": {"value": encode(null.value), "why": null.why} if null else None,
+            "measured_value": found.get("value"),
+            "interval": found.get("interval"),
+            "control_value": found.get("control"),
+            "control_interval": found.get("control_interval"),
             "verdict": self.verdict,
-            "control": claim.control or None,
-            "control_of": claim.control_of or None,
-            "control_value": measured["control"],
-            "control_interval": measured["control_interval"],
             "notebook": self.notebook or None,
             "cell": self.cell,
             "url": self.url or None,
         }
-
-
-@dataclass(frozen=True)
-class _Report:
-    measurement: Measurement
-    notebook: str
-    cell: int
-
-    @property
-    def place(self) -> str:
-        return f"{self.notebook} cell {self.cell}"
 
 
 def notebook_paths(root: Path | None = None) -> list[Path]:
@@ -140,7 +118,8 @@ def notebook_paths(root: Path | None = None) -> list[Path]:
     return sorted(p for p in found if not p.parent.name.startswith("."))
 
 
-def _reports(root: Path) -> Iterator[_Report]:
+def _reports(root: Path) -> Iterator[tuple[str, int, Measurement]]:
+    """Yield notebook, cell and content of each stored claim."""
     for path in notebook_paths(root):
         name = path.relative_to(root).as_posix()
         text = path.read_text(encoding="utf-8")
@@ -150,7 +129,7 @@ def _reports(root: Path) -> Iterator[_Report]:
             cells = json.loads(text)["cells"]
         except (ValueError, KeyError, TypeError) as error:
             raise LedgerError(f"{name}: not a readable notebook: {error}") from None
-        yield from (_Report(found, name, index) for index, found in measurements(cells, name))
+        yield from ((name, index, found) for index, found in measurements(cells, name))
 
 
 def measurements(cells: Any, name: str) -> Iterator[tuple[int, Measurement]]:
@@ -174,38 +153,28 @@ def _survey(root: Path | None, chapter: str | None) -> tuple[list[Row], list[str
     chapters = load_all(root=root)
     if chapter is not None:
         load_chapter(chapter, root=root)  # an unknown slug is an error that names the known ones
-    owner = {c.id: ch.slug for ch in chapters for c in ch.claims}
-    stored: dict[str, list[_Report]] = {}
-    for found in _reports(root):
-        stored.setdefault(found.measurement.id, []).append(found)
-    errors = [
-        f"{id}: reported in {r.place}, but no chapter declares it"
-        for id, reports in stored.items()
-        if id not in owner
-        for r in reports
-    ]
-    rows, unreported = [], []
-    for ch in chapters:
-        if chapter not in (None, ch.slug):
+    stored: dict[str, list[tuple[str, int, Measurement]]] = {}
+    for report in _reports(root):
+        stored.setdefault(report[-1].id, []).append(report)
+    rows, errors, unreported = [], [], []
+    for slug, claim in [(ch.slug, claim) for ch in chapters for claim in ch.claims]:
+        reports = stored.pop(claim.id, [])
+        if chapter not in (None, slug):
             continue
-        for claim in ch.claims:
-            reports = stored.get(claim.id, [])
-            if len(reports) > 1:
-                places = " and ".join(r.place for r in reports)
-                errors.append(f"{claim.id}: reported {len(reports)} times, in {places}")
-            first = reports[0] if reports else None
-            try:
-                label = verdict(claim, first.measurement if first else None)
-            except LedgerError as error:
-                errors.append(f"{first.place if first else ch.slug}: {error}")
-                continue
-            if label is None:
-                unreported.append(f"{claim.id}: no notebook reports it")
-            rows.append(
-                Row(ch.slug, claim, first.measurement, label, first.notebook, first.cell)
-                if first
-                else Row(ch.slug, claim, None, label)
-            )
+        if len(reports) > 1:
+            places = " and ".join(f"{name} cell {cell}" for name, cell, _ in reports)
+            errors.append(f"{claim.id}: reported {len(reports)} times, in {places}")
+        name, cell, found = reports[0] if reports else ("", None, None)
+        try:
+            label = verdict(claim, found)
+        except LedgerError as error:
+            errors.append(f"{name} cell {cell}: {error}")
+            continue
+        if label is None:
+            unreported.append(f"{claim.id}: no notebook reports it")
+        rows.append(Row(slug, claim, found, label, name, cell))
+    for name, cell, found in itertools.chain(*stored.values()):
+        errors.append(f"{found.id}: reported in {name} cell {cell}, but no chapter declares it")
     return rows, errors, unreported
 
 

@@ -131,7 +131,7 @@ def from_text(value: Scalar) -> Scalar:
     return value
 
 
-def encode(value: Value | None) -> Any:
+def encode(value: Any) -> Any:
     """Return the JSON form: a fraction becomes ``{"fraction": "a/b", "float": rounded}``."""
     if isinstance(value, tuple):
         return [encode(v) for v in value]
@@ -188,7 +188,7 @@ def format_interval(interval: Interval | tuple[Interval, ...] | None) -> str:
 
 
 def format_measured(
-    value: Value,
+    value: Value | None,
     interval: Interval | tuple[Interval, ...] | None = None,
     labels: tuple[str, ...] = (),
 ) -> str:
