@@ -2,7 +2,8 @@
 
 All four read ``book/*/claims.yml`` and the outputs stored in ``notebooks/``, below the Sphinx
 source folder, and run nothing. A page with one of them is read again when any of these files
-changes, comes or goes.
+changes, comes or goes. A claim's card on a notebook's page is made here too, from the stored
+measurement and the claim as it stands in its file: its words may change and no notebook is run.
 """
 
 from __future__ import annotations
@@ -13,28 +14,41 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from myst_nb.core.render import load_mime_renders
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.util import logging
 
+from lib.core.ledger.cards import card, pairs
 from lib.core.ledger.claims import (
     BASES,
     Chapter,
     Entry,
     LedgerError,
     chapter_slugs,
+    find_claim,
     load_all,
     load_chapter,
     load_contents,
 )
-from lib.core.ledger.reporting import anchor, badge_class
-from lib.core.ledger.rows import Row, collect, tally
-from lib.core.ledger.values import format_interval, format_value
-from lib.core.ledger.verdicts import NOT_REPORTED, VERDICTS, describe
+from lib.core.ledger.reporting import MIME, anchor, badge_class
+from lib.core.ledger.rows import Row, collect, tally, tally_by
+from lib.core.ledger.values import (
+    Measurement,
+    Value,
+    format_interval,
+    format_measured,
+    format_value,
+)
+from lib.core.ledger.verdicts import NOT_REPORTED, VERDICTS, describe, verdict
 from lib.core.paths import ROOT
 from lib.core.sphinx_nodes import LedgerDirective, badge, box, index, link, outdated, resolve, small
 
 __all__ = ["setup"]
 
+logger = logging.getLogger(__name__)
+
+WHOSE = {"paper": "the paper’s", "ours": "ours"}
 STATIC = ROOT / "book" / "_static"
 _WIDTHS = {"Claim": 40, "Rows by": 40, "Claimed": 24, "Paper": 24, "Expected": 24, "Measured": 24}
 
@@ -54,34 +68,65 @@ def _table(head: list[str], rows: list[nodes.row], classes: list[str]) -> nodes.
     return nodes.table("", group, classes=[*classes, "colwidths-auto"])
 
 
+def _many(value: Value | None) -> str:
+    return f"{len(value)} values, listed" if isinstance(value, tuple) else "—"
+
+
 class _TableDirective(LedgerDirective):
     """What the four directives of rows share."""
 
-    def summary(self, rows: list[Row]) -> nodes.paragraph:
-        counts = [badge(label, f"{n} ") for label, n in tally(rows).items()]
-        spaced = [node for badge in counts for node in (badge, nodes.Text(" "))]
-        return nodes.paragraph("", "", *spaced, classes=["verdict-counts"])
+    def summary(self, rows: list[Row]) -> list[nodes.Node]:
+        """Return the counts of verdicts, a line for the paper's rows and a line for ours."""
+        lines: list[nodes.Node] = []
+        for by, counts in tally_by(rows).items():
+            if counts:
+                name = f"{WHOSE[by].capitalize()} {sum(counts.values())}: "
+                badges = [badge(label, f"{n} ") for label, n in counts.items()]
+                spaced = [node for one in badges for node in (one, nodes.Text(" "))]
+                whose = nodes.inline("", name, classes=["verdict-whose"])
+                lines.append(nodes.paragraph("", "", whose, *spaced, classes=["verdict-counts"]))
+        return lines
 
     def claim_cell(self, row: Row) -> nodes.entry:
         claim = row.claim
         facts = [claim.source, claim.kind]
         cell = nodes.entry("", nodes.paragraph("", "", *self.inline(claim.statement)))
         cell += small(" · ".join(facts) + " · ", nodes.literal("", claim.id))
-        if claim.reason:
-            cell += small("Why not here: ", *self.inline(claim.reason))
-        elif claim.control:
-            cell += small("Must fail: ", *self.inline(claim.control))
+        for name, text in (
+            ("Why not here", claim.reason),
+            ("Must fail", claim.control),
+            ("Measured before it was declared", claim.measured_before),
+        ):
+            if text:
+                cell += small(f"{name}: ", *self.inline(text))
+        if claim.control_of:
+            cell += small("Its control is that of ", nodes.literal("", claim.control_of))
+        lines = pairs(claim, row.measurement) if row.measurement else []
+        if lines:
+            head, *body = lines
+            rows = [
+                nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in line))
+                for line in body
+            ]
+            cell += _table(list(head), rows, ["claim-pairs"])
         return cell
 
     def measured_cell(self, row: Row) -> nodes.entry:
         unit = f" {row.claim.unit}" if row.claim.unit else ""
+        found = row.measurement
         cell = nodes.entry()
-        if row.measurement is None:
+        if found is None:
             cell += nodes.paragraph("", "—" if row.verdict else NOT_REPORTED)
             return cell
-        cell += nodes.paragraph("", format_value(row.measured) + unit)
-        if row.interval:
-            cell += small(format_interval(row.interval) + unit)
+        if pairs(row.claim, found):
+            cell += nodes.paragraph("", _many(found.value))
+        else:
+            cell += nodes.paragraph("", format_value(found.value) + unit)
+            if found.interval:
+                cell += small(format_interval(found.interval) + unit)
+            if found.control is not None and row.claim.converted:
+                control = format_measured(found.control, found.control_interval)
+                cell += small(f"control: {control}{unit}")
         document = row.notebook.removesuffix(".ipynb")
         number = Path(document).name.partition("_")[0]
         place = f"notebook {number}, cell {row.cell}"
@@ -91,12 +136,17 @@ class _TableDirective(LedgerDirective):
     def claimed_cell(self, row: Row) -> nodes.entry:
         claim = row.claim
         cell = nodes.entry()
-        if claim.value is not None:
-            unit = f" {claim.unit}" if claim.unit else ""
+        unit = f" {claim.unit}" if claim.unit else ""
+        if row.measurement and pairs(claim, row.measurement):
+            cell += nodes.paragraph("", _many(claim.value))
+        elif claim.value is not None:
             cell += nodes.paragraph("", format_value(claim.value) + unit)
         tolerance = describe(claim)
         if tolerance:
             cell += small(f"holds if {tolerance}")
+        if claim.null:
+            nothing = f"nothing gives {format_value(claim.null.value)}{unit}: "
+            cell += small(nothing, *self.inline(claim.null.why))
         if not cell.children:
             cell += nodes.paragraph("", "—")
         return cell
@@ -140,7 +190,7 @@ class Verdicts(_TableDirective):
                 line[0].insert(0, small("ours", classes=("ledger-ours",)))
             body.append(line)
         table = _table(head, body, ["ledger-table", "ledger-chapter"])
-        return [self.summary(rows), *_filtered(table, rows, suffix=f"-{by}" if by else "")]
+        return [*self.summary(rows), *_filtered(table, rows, suffix=f"-{by}" if by else "")]
 
 
 class Ledger(_TableDirective):
@@ -154,42 +204,38 @@ class Ledger(_TableDirective):
         number = {c.slug: c.number for c in chapters}
         body = []
         for row in rows:
-            by = "paper" if row.claim.by == "paper" else "ours"
             lead = nodes.entry(
                 "", nodes.paragraph("", "", link(str(number[row.chapter]), index(row.chapter)))
             )
-            lead += small(by)
+            lead += small(row.claim.by)
             body.append(self.row(row, "row", [lead]))
         head = ["Chapter", "Claim", "Claimed", "Measured", "Run on", "Verdict"]
         return [
-            self.summary(rows),
+            *self.summary(rows),
             self.counts(rows, chapters),
             *_filtered(_table(head, body, ["ledger-table", "ledger-all"]), rows, chapters),
         ]
 
     def counts(self, rows: list[Row], chapters: tuple[Chapter, ...]) -> nodes.table:
-        """Return one table of counts: a line a chapter, then a line a basis, then all."""
+        """Return one table of counts: the paper's rows and ours of each chapter, basis, and all."""
         labels = [v for v in (*VERDICTS, NOT_REPORTED) if v != NOT_REPORTED or v in tally(rows)]
-
-        def line(name: nodes.Node, part: list[Row], *classes: str) -> nodes.row:
-            found = tally(part)
-            cells = [str(found.get(label, 0) or "·") for label in labels] + [str(len(part))]
-            entries = [nodes.entry("", nodes.paragraph("", cell)) for cell in cells]
-            first = nodes.entry("", nodes.paragraph("", "", name))
-            return nodes.row("", first, *entries, classes=list(classes))
-
-        body = [
-            line(
-                link(f"{c.number} {c.title}", index(c.slug)),
-                [r for r in rows if r.chapter == c.slug],
-            )
+        parts = [
+            (link(f"{c.number} {c.title}", index(c.slug)), [r for r in rows if r.chapter == c.slug])
             for c in chapters
         ]
-        for basis in BASES:
-            part = [r for r in rows if r.claim.basis == basis]
-            if part:
-                body.append(line(nodes.emphasis("", basis), part, "ledger-basis"))
-        body.append(line(nodes.strong("", "All"), rows, "ledger-total"))
+        parts += [
+            (nodes.emphasis("", basis), [r for r in rows if r.claim.basis == basis])
+            for basis in BASES
+        ]
+        body = []
+        for name, part in [*parts, (nodes.strong("", "All"), rows)]:
+            for by, found in tally_by(part).items():
+                if not found:
+                    continue
+                first = nodes.entry("", nodes.paragraph("", "", name.deepcopy()), small(WHOSE[by]))
+                counts = [found.get(label, 0) or "·" for label in labels] + [sum(found.values())]
+                cells = [nodes.entry("", nodes.paragraph("", str(count))) for count in counts]
+                body.append(nodes.row("", first, *cells, classes=[f"by-{by}"]))
         return _table(["Rows by", *labels, "all"], body, ["ledger-counts"])
 
 
@@ -219,13 +265,13 @@ class ChapterCards(_TableDirective):
             name: nodes.Node = link(title, index(entry.slug))
         else:
             planned = nodes.inline("", "planned", classes=["verdict-badge", "chapter-planned"])
-            state = nodes.paragraph("", "", planned, classes=["verdict-counts"])
+            state = [nodes.paragraph("", "", planned, classes=["verdict-counts"])]
             name = nodes.Text(title)
         return box(
             small(f"Chapter {entry.number} · ", _arxiv(entry.arxiv)),
             nodes.paragraph("", "", name, classes=["chapter-card-title"]),
             nodes.paragraph("", "", *self.inline(question)),
-            state,
+            box(*state, classes=["chapter-card-state"]),
             classes=["chapter-card", "chapter-written" if written else "chapter-waiting"],
         )
 
@@ -289,6 +335,30 @@ def _filtered(
     return [nodes.raw("", form, format="html"), table]
 
 
+class ClaimCard:
+    """How myst-nb shows a stored claim: see `myst_nb.core.render.MimeRenderPlugin`."""
+
+    mime_priority_overrides = (("html", MIME, 1),)
+
+    @staticmethod
+    def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Element] | None:
+        """Return the card of a claim; None for other outputs."""
+        if data.mime_type != MIME:
+            return None
+        env = renderer.renderer.sphinx_env
+        root = Path(env.srcdir)
+        try:
+            found = Measurement.from_json(data.content)
+            claim = find_claim(found.id, root=root)
+            text = card(claim, found, verdict(claim, found) or NOT_REPORTED)
+        except LedgerError as error:
+            logger.warning("%s", error, location=(env.docname, data.line), type="ledger")
+            return []
+        for file in root.glob(f"book/{found.id.partition('.')[0]}_*/claims.yml"):
+            env.note_dependency(str(file))
+        return [nodes.raw("", text, format="html", classes=["output", "text_html"])]
+
+
 def _note_formulas(app: Sphinx, document: nodes.document) -> None:
     """Have MathJax loaded where the only formulas of a page stand in cards and captions."""
     texts = (node.astext() for node in document.findall(nodes.raw))
@@ -300,9 +370,10 @@ def _configure(app: Sphinx, config: Config) -> None:
     folders = [(Path(app.confdir) / entry).resolve() for entry in config.html_static_path]
     if STATIC not in folders:
         config.html_static_path.append(str(STATIC))
-    # The claim's machine-readable form is stored for the ledger, not for the page.
-    if "mystnb.unknown_mime_type" not in config.suppress_warnings:
-        config.suppress_warnings.append("mystnb.unknown_mime_type")
+    # An entry point would serve every book of this environment, and only after an installation.
+    renderers = load_mime_renders()
+    if ClaimCard not in renderers:
+        renderers.append(ClaimCard)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

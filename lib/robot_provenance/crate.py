@@ -583,12 +583,14 @@ def _book_records(root: Path) -> tuple[Records, dict[str, bytes]]:
             book.informed.append(Communication(one, "main"))
     if not executed:
         raise CrateError(f"{root}: no executed notebook")
-    rows = [row.to_json() for row in ledger.collect(root=root)]
-    text = json.dumps(rows, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    rows = ledger.collect(root=root)
+    counts = ledger.tally_by(rows)
+    collected = {"counts": counts, "rows": [row.to_json() for row in rows]}
+    text = json.dumps(collected, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     verdicts = book.file("ledger.json", "Ledger", text.encode())
-    one = book.activity(
-        "LedgerCollection", f"{len(rows)} verdicts", [*executed, registry], [verdicts], [library]
-    )
+    paper, ours = (sum(counts[by].values()) for by in ("paper", "ours"))
+    label = f"{paper} verdicts on claims of papers, {ours} on our own"
+    one = book.activity("LedgerCollection", label, [*executed, registry], [verdicts], [library])
     book.informed.append(Communication(one, "main"))
     main = book.activity("BookBuild", "the book's notebooks", [order, lock, registry], [], [])
     book.associations.append(Association(main, python, order))

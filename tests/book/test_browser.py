@@ -256,8 +256,9 @@ def test_the_verdicts_are_seen(
     browser.look(size, "light")
     browser.open(f"{site}/{doc}.html")
     badges = browser.js(
-        "return [...document.querySelectorAll('table.ledger-chapter tbody tr')].map((row) => {"
-        " const b = row.querySelector('td:last-child .verdict-badge').getBoundingClientRect();"
+        "return [...document.querySelectorAll('table.ledger-chapter > tbody > tr')].map((row) => {"
+        " const badge = row.querySelector(':scope > td:last-child .verdict-badge');"
+        " const b = badge.getBoundingClientRect();"
         " return b.width > 20 && b.height > 10 && b.left >= 0 && b.right <= window.innerWidth })"
     )
     assert badges
@@ -268,7 +269,7 @@ def test_the_ledger_can_be_filtered(browser: Browser, site: str) -> None:
     browser.look(DESKTOP, "light")
     browser.open(f"{site}/book/ledger.html")
     count = (
-        "return [...document.querySelectorAll('table.ledger-all tbody tr')]"
+        "return [...document.querySelectorAll('table.ledger-all > tbody > tr')]"
         ".filter((row) => row.getClientRects().length).length"
     )
     everything = browser.js(count)

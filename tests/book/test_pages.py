@@ -199,7 +199,7 @@ def test_the_ledger_shows_every_claim_and_its_verdict(pages: Pages) -> None:
 def test_every_written_chapter_opens_with_its_verdicts(pages: Pages) -> None:
     for chapter in ledger.load_all():
         page = pages[f"book/{chapter.slug}/index.html"]
-        shown = page.select("table.ledger-chapter tbody tr")
+        shown = page.select("table.ledger-chapter > tbody > tr")
         assert len(shown) == len(chapter.claims), chapter.slug
 
 

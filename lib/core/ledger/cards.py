@@ -9,8 +9,41 @@ from typing import Any
 from lib.core.ledger.claims import Claim
 from lib.core.ledger.reporting import anchor, badge_class, facts
 from lib.core.ledger.values import Measurement, format_measured
+from lib.core.ledger.verdicts import judge
 
-__all__ = ["card", "markdown"]
+__all__ = ["card", "markdown", "pairs"]
+
+
+def pairs(claim: Claim, measurement: Measurement) -> list[tuple[str, ...]]:
+    """Return a list's values side by side, a line for each element below a head.
+
+    Returns
+    -------
+    list of tuple of str
+        Head and lines: label (else the number), the paper's or the expected value, ours with its
+        interval, the control's, and the verdict where it is not the same for all. Empty for a
+        claim about one value.
+    """
+    value = measurement.value
+    if not isinstance(value, tuple) or len(value) < 2:
+        return []
+    count, unit = len(value), f" ({claim.unit})" if claim.unit else ""
+
+    def each(found: Any, interval: Any = None) -> list[str]:
+        values = found if isinstance(found, tuple) else (found,) * count
+        ends = interval if interval and isinstance(interval[0], tuple) else (interval,) * count
+        return [format_measured(v, i) for v, i in zip(values, ends, strict=True)]
+
+    columns = {"": list(claim.labels) or [str(i + 1) for i in range(count)]}
+    if claim.value is not None:
+        columns[claim.by if claim.by == "paper" else "expected"] = each(claim.value)
+    columns[f"measured{unit}"] = each(value, measurement.interval)
+    if measurement.control is not None and claim.converted:
+        columns["control"] = each(measurement.control, measurement.control_interval)
+    labels = judge(claim, value, measurement.interval)
+    if len(set(labels)) > 1:
+        columns["verdict"] = list(labels)
+    return [tuple(columns), *zip(*columns.values(), strict=True)]
 
 
 def card(claim: Claim, measurement: Measurement, label: str) -> str:
@@ -25,11 +58,12 @@ def card(claim: Claim, measurement: Measurement, label: str) -> str:
     """
     unit = f" {claim.unit}" if claim.unit else ""
     measured, *rest = [(name, html.escape(text)) for name, text in facts(claim, measurement)]
-    lines = [measured]
+    lines, table = [measured], pairs(claim, measurement)
     if claim.value is not None:
         name = "paper" if claim.by == "paper" else "expected"
-        labels = claim.labels if isinstance(claim.value, tuple) else ()
-        lines.append((name, html.escape(format_measured(claim.value, None, labels) + unit)))
+        lines.append((name, html.escape(format_measured(claim.value) + unit)))
+    if table:
+        lines, rest = [], [fact for fact in rest if fact[0] == "holds if"]
     lines += rest
     if claim.null:
         shown = html.escape(format_measured(claim.null.value) + unit)
@@ -43,13 +77,30 @@ def card(claim: Claim, measurement: Measurement, label: str) -> str:
             lines.append((name, markdown(text)))
     lines.append(("run on", html.escape(claim.basis)))
     style, id = badge_class(label), html.escape(claim.id)
+    whose = "the paper’s claim" if claim.by == "paper" else "a claim of ours"
     facts_html = "".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in lines)
     return (
         f'<div class="claim-card {style}" id="{anchor(id)}">'
         f'<p class="claim-head"><strong class="verdict-badge {style}">{html.escape(label)}</strong>'
-        f' <code>{id}</code> <span class="claim-source">{html.escape(claim.source)}</span></p>'
-        f'<p class="claim-statement">{markdown(claim.statement)}</p>'
+        f' <code>{id}</code> <span class="claim-by">{whose}</span> '
+        f'<span class="claim-source">{html.escape(claim.source)}</span></p>'
+        f'<p class="claim-statement">{markdown(claim.statement)}</p>{_table(table)}'
         f'<dl class="claim-facts">{facts_html}</dl></div>'
+    )
+
+
+def _table(lines: list[tuple[str, ...]]) -> str:
+    if not lines:
+        return ""
+    head, *body = [[html.escape(cell) for cell in line] for line in lines]
+    shown = "".join(f'<th scope="col">{cell}</th>' for cell in head[1:])
+    rows = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>'
+        for first, *rest in body
+    )
+    return (
+        f'<table class="claim-pairs"><thead><tr><td></td>{shown}</tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
     )
 
 

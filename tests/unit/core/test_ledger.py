@@ -35,7 +35,7 @@ from lib.core.ledger import (
     verdict,
 )
 from lib.core.ledger.__main__ import main
-from lib.core.ledger.cards import card
+from lib.core.ledger.cards import card, pairs
 from lib.core.ledger.claims import Null, find_claim, shortcomings, unconverted
 from lib.core.ledger.values import (
     decode,
@@ -446,9 +446,9 @@ def test_refused_intervals(interval: Any, message: str):
 
 
 def test_intervals_of_a_sequence():
-    for pairs in ([(0, 3)], 3, [(0, 3)] * 3):
+    for given in ([(0, 3)], 3, [(0, 3)] * 3):
         with pytest.raises(LedgerError, match=r"ch01\.x: interval .* one pair for each of 2"):
-            Measurement.of("ch01.x", [1, 2], pairs)
+            Measurement.of("ch01.x", [1, 2], given)
     with pytest.raises(LedgerError, match="does not hold the value 2"):
         Measurement.of("ch01.x", [1, 2], [(0, 3), (0, 1)])
     with pytest.raises(LedgerError, match="needs numbers, found True"):
@@ -1239,16 +1239,27 @@ def test_the_full_card(tmp_path: Path):
     found = Measurement.of("ch01.a", [0.1, 0.2], [(0, 0.1), (0.2, 0.3)], 0, (-1, 1))
     facts = re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", card(first, found, H))
     assert facts == [
-        ("measured", "a: 0.1 [0, 0.1]; b: 0.2 [0.2, 0.3] EUR"),
-        ("paper", "a: 0.1; b: 0.2 EUR"),
-        ("control", "0 [-1, 1] EUR"),
         ("holds if", "within ±0.01; else the same sign"),
         ("nothing gives", "0 EUR: no effect"),
         ("must fail", "a model that is not calibrated"),
         ("run on", "real data"),
     ]
     facts = re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", card(other, found, F))
-    assert ("expected", "a: 1; b: 2 EUR") in facts
+    assert pairs(first, found) == [
+        ("", "paper", "measured (EUR)", "control"),
+        ("a", "0.1", "0.1 [0, 0.1]", "0 [-1, 1]"),
+        ("b", "0.2", "0.2 [0.2, 0.3]", "0 [-1, 1]"),
+    ]
+    # The verdict stands beside an element only where it is not the same for all.
+    assert pairs(other, Measurement.of("ch01.b", [1, 3]))[0] == (
+        *("", "expected", "measured (EUR)", "verdict"),
+    )
+    shown = re.findall(
+        "<t[hd][^>]*>(.*?)</t[hd]>", card(other, Measurement.of("ch01.b", [1, 3]), F)
+    )
+    assert shown[4:] == ["a", "1", "1", "holds", "b", "2", "3", "differs"]
+    assert "the paper’s claim" in card(first, found, H)
+    assert "a claim of ours" in card(other, found, F)
     assert facts[-3:-1] == [("control of", "ch01.a"), ("measured before", "a trial run")]
     assert 'class="claim-card verdict-differs" id="claim-ch01.b"' in card(other, found, F)
 

@@ -49,16 +49,18 @@ def test_pages(book: Path):
         ledger.find(id="row-ch01.b")["class"]
     )
     counts = [
-        [cell.text.strip() for cell in tr.select("td, th")]
+        [" ".join(cell.text.split()) for cell in tr.select("td, th")]
         for tr in ledger.select("table.ledger-counts tr")
     ]
     assert counts == [
         ["Rows by", *VERDICTS, NOT_REPORTED, "all"],
-        ["1 Toys", "1", "·", "·", "1", "·", "1", "1", "4"],
-        ["exact", "1", "·", "·", "·", "·", "·", "1", "2"],
-        ["simulated", "·", "·", "·", "1", "·", "·", "·", "1"],
-        ["out of reach", "·", "·", "·", "·", "·", "1", "·", "1"],
-        ["All", "1", "·", "·", "1", "·", "1", "1", "4"],
+        ["1 Toys the paper’s", "1", "·", "·", "·", "·", "1", "1", "3"],
+        ["1 Toys ours", "·", "·", "·", "1", "·", "·", "·", "1"],
+        ["exact the paper’s", "1", "·", "·", "·", "·", "·", "1", "2"],
+        ["simulated ours", "·", "·", "·", "1", "·", "·", "·", "1"],
+        ["out of reach the paper’s", "·", "·", "·", "·", "·", "1", "·", "1"],
+        ["All the paper’s", "1", "·", "·", "·", "·", "1", "1", "3"],
+        ["All ours", "·", "·", "·", "1", "·", "·", "·", "1"],
     ]
     form = ledger.select_one("form.ledger-filters")
     assert form.has_attr("hidden")
@@ -69,8 +71,11 @@ def test_pages(book: Path):
     front = page(book, "index.html")
     written, planned = front.select(".chapter-card")
     assert written.select_one("a.internal")["href"] == "book/ch01_toy/index.html"
-    badges = [b.text for b in written.select(".verdict-badge")]
-    assert badges == ["1 holds", "1 differs", "1 not testable here", "1 not reported"]
+    lines = [" ".join(line.text.split()) for line in written.select(".verdict-counts")]
+    assert lines == [
+        "The paper’s 3: 1 holds 1 not testable here 1 not reported",
+        "Ours 1: 1 differs",
+    ]
     assert "planned" in planned.text
     assert planned.select_one("a.internal") is None
 
@@ -78,7 +83,8 @@ def test_pages(book: Path):
 def test_rebuild_follows_the_files(book: Path):
     assert len(build(book)) == 4
     assert build(book) == []
-    ledger_pages = ["book/ch01_toy/index", "book/ledger", "index"]
+    # The notebook's page too: its cards are made from the claims.
+    ledger_pages = ["book/ch01_toy/index", "book/ledger", "index", "notebooks/ch01_toy/01_one"]
 
     path = book / "book/ch01_toy/claims.yml"
     path.write_text(yaml.safe_dump(CHAPTER | {"title": "Better toys"}))
@@ -141,3 +147,108 @@ def test_machine_readable_form_stays_in_the_notebook(book: Path):
     build(book)
     html = (book / "_build/html/notebooks/ch01_toy/01_one.html").read_text(encoding="utf-8")
     assert json.dumps({"id": "ch01.a"})[1:-1] not in html
+
+
+def test_the_card_is_made_from_the_claim_as_it_stands(book: Path):
+    build(book)
+    name = "notebooks/ch01_toy/01_one.html"
+    card = page(book, name).find(id="claim-ch01.b")
+    assert "as it was stored" not in page(book, name).text
+    assert card.select_one(".claim-by").text == "a claim of ours"
+    assert card.select_one(".claim-statement").text == "Revenue \\(r_1\\) rises."
+    facts = {div.dt.text: div.dd.text for div in card.select(".claim-facts > div")}
+    assert facts == {
+        "measured": "2 [1, 3]",
+        "expected": "1",
+        "control": "0",
+        "holds if": "equal",
+        "nothing gives": "0: no toy",
+        "must fail": "\\(y\\)",
+        "run on": "simulated",
+    }
+
+    # Other words, or another tolerance, and no notebook is run.
+    claims = [CHAPTER["claims"][0], CHAPTER["claims"][1] | {"statement": "Other words."}]
+    claims[1] = claims[1] | {
+        "tolerance": {"abs": 0.5, "sign": True},
+        "null": {"value": -1, "why": "w"},
+    }
+    path = book / "book/ch01_toy/claims.yml"
+    path.write_text(yaml.safe_dump(CHAPTER | {"claims": claims}))
+    later = path.stat().st_mtime + 10
+    os.utime(path, (later, later))
+    assert "notebooks/ch01_toy/01_one" in build(book)
+    card = page(book, name).find(id="claim-ch01.b")
+    assert card.select_one(".claim-statement").text == "Other words."
+    assert card.select_one(".verdict-badge").text == "holds in direction"
+
+
+def test_cards_of_a_chapter_not_yet_converted(book: Path):
+    write(book, "data/unconverted.yml", "[ch01_toy]")
+    evidence = "<b>it</b> failed & so on, at some length, as it had to be"
+    store(book, "01_one", Measurement.of("ch01.b", 2, (1, 3)), control=evidence)
+    build(book)
+    card = page(book, "notebooks/ch01_toy/01_one.html").find(id="claim-ch01.b")
+    assert f"control{evidence}" in card.select_one(".claim-facts").text
+    assert "control:" not in page(book, "book/ledger.html").find(id="row-ch01.b").text
+
+
+HOSTILE = '<script>alert("x")</script> & \'it\'\nnext <img src=x onerror="y">'
+
+
+def test_no_words_of_a_claim_become_markup(book: Path):
+    words = dict.fromkeys(("statement", "source", "control", "measured_before", "unit"), HOSTILE)
+    words |= {"null": {"value": [0, 0], "why": HOSTILE}, "labels": [HOSTILE, "b"]}
+    words |= {"basis": "real data", "value": [1, 1], "tolerance": {"abs": 0.5}}
+    claims = [CHAPTER["claims"][0] | words, CHAPTER["claims"][3] | {"reason": HOSTILE}]
+    claims.append(claims[0] | {"id": "ch01.b", "by": "ours"})
+    changed = {"title": HOSTILE, "question": HOSTILE, "claims": claims}
+    changed["paper"] = CHAPTER["paper"] | {"title": HOSTILE, "authors": [HOSTILE]}
+    write(book, "book/ch01_toy/claims.yml", yaml.safe_dump(CHAPTER | changed))
+    contents = [CONTENTS[0], CONTENTS[1] | {"question": HOSTILE, "title": HOSTILE}]
+    write(book, "data/chapters.yml", yaml.safe_dump(contents))
+    shown = [
+        Measurement.of(id, [1, 5], [(0, 2), (4, 6)], [0, 9], labels=(HOSTILE, "b"))
+        for id in ("ch01.a", "ch01.b")
+    ]
+    store(book, "01_one", *shown)
+    text = "{measured}`ch01.a` {row}`ch01.a`"
+    write(book, "book/ch01_toy/index.md", PAGES["book/ch01_toy/index.md"] + f"\n{text}\n")
+    build(book)
+    for name in ("index", "book/ch01_toy/index", "book/ledger", "notebooks/ch01_toy/01_one"):
+        found = page(book, f"{name}.html")
+        inside = found.select_one("div.body")
+        assert inside.find_all("script") == [], name
+        assert inside.find_all("img") == [], name
+        assert inside.find_all(onerror=True) == [], name
+        assert "<script>alert(" in inside.text, name
+        assert "<img src=x" in inside.text, name
+
+
+def test_a_list_is_paired_label_by_label(book: Path):
+    vector = CHAPTER["claims"][1] | {"labels": ["left", "right"], "value": [1, 2], "unit": "%"}
+    vector |= {"tolerance": {"abs": 0.5}, "measured_before": "a trial run"}
+    claims = [CHAPTER["claims"][0], vector]
+    write(book, "book/ch01_toy/claims.yml", yaml.safe_dump(CHAPTER | {"claims": claims}))
+    labels = ("left", "right")
+    found = Measurement.of("ch01.b", [1, 3], [(0, 2), (2, 4)], 0, (-1, 1), labels=labels)
+    store(book, "01_one", Measurement.of("ch01.a", 1.5), found)
+    build(book)
+    expected = [
+        ["", "expected", "measured (%)", "control", "verdict"],
+        ["left", "1", "1 [0, 2]", "0 [-1, 1]", "holds"],
+        ["right", "2", "3 [2, 4]", "0 [-1, 1]", "inconclusive"],
+    ]
+    row = page(book, "book/ledger.html").find(id="row-ch01.b")
+    assert "Measured before it was declared: a trial run" in row.text
+    card = page(book, "notebooks/ch01_toy/01_one.html").find(id="claim-ch01.b")
+    for place in (row, card):
+        table = place.select_one("table.claim-pairs")
+        lines = [[cell.text.strip() for cell in tr.select("td, th")] for tr in table.select("tr")]
+        assert lines == expected
+    # The worst verdict has a badge and a filter of its own.
+    ledger = page(book, "book/ledger.html")
+    assert row.select("td .verdict-badge.verdict-inconclusive")
+    assert ledger.select_one('form option[value="verdict-inconclusive"]').text == "inconclusive"
+    single = page(book, "book/ledger.html").find(id="row-ch01.a")
+    assert single.select("table") == []

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import zipfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,11 @@ def test_the_books_crate_is_valid_and_the_same_twice(tmp_path: Path) -> None:
     assert {"requirements.lock", "data/registry.yml", "ledger.json"} <= names
     assert any(name.startswith("figures/") for name in names)
     assert any(name.endswith(".ipynb") for name in names)
-    assert ledger
+    counts = {"paper": Counter(), "ours": Counter()}
+    for row in ledger["rows"]:
+        counts[row["by"]][row["verdict"] or "not reported"] += 1
+    assert ledger["counts"] == counts
+    assert all(sum(part.values()) for part in counts.values())
     # No time was noted when a stored notebook was executed, so none is claimed.
     actions = [node for node in document["@graph"] if node["@type"] == "CreateAction"]
     assert actions
