@@ -446,9 +446,9 @@ def test_refused_intervals(interval: Any, message: str):
 
 
 def test_intervals_of_a_sequence():
-    for given in ([(0, 3)], 3, [(0, 3)] * 3):
+    for bounds in ([(0, 3)], 3, [(0, 3)] * 3):
         with pytest.raises(LedgerError, match=r"ch01\.x: interval .* one pair for each of 2"):
-            Measurement.of("ch01.x", [1, 2], given)
+            Measurement.of("ch01.x", [1, 2], bounds)
     with pytest.raises(LedgerError, match="does not hold the value 2"):
         Measurement.of("ch01.x", [1, 2], [(0, 3), (0, 1)])
     with pytest.raises(LedgerError, match="needs numbers, found True"):
