@@ -147,7 +147,7 @@ class ColabCells(SphinxDirective):  # type: ignore[misc]
         root = Path(self.env.srcdir)
         self.env.note_dependency(str(root / "pyproject.toml"))
         tabs = "\n".join(
-            f"````{{tab-item}} {one.number}\n```ipython3\n"
+            f"````{{tab-item}} Chapter {one.number}\n```ipython3\n"
             f"{colab_cell(one.slug.partition('_')[2], root)}\n```\n````"
             for one in load_contents(root=root)
             if (root / "notebooks" / one.slug).is_dir()

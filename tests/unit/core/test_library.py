@@ -30,12 +30,8 @@ PACKAGES = sorted(
     path.parent.name for path in ROOT.glob("lib/*/__init__.py") if path.parent.name != "core"
 )
 
-# Modules of lib.core that make the book; who uses a package needs none of them.
-TOOLS = frozenset(
-    f"lib.core.{path.stem}"
-    for pattern in ("notebooks", "scaffold", "site", "sphinx_*", "sources")
-    for path in ROOT.glob(f"lib/core/{pattern}.py")
-)
+# What lib.core offers to packages and notebooks; its other modules make the book.
+LIBRARY = ("check", "data", "figures", "ledger", "profile", "sweeps")
 
 # What an import does not show. Behind each, who needs it.
 UNSEEN = {
@@ -75,8 +71,7 @@ def distributions() -> dict[str, set[str]]:
 
 def needs(codes: list[str]) -> set[str]:
     """Return the distributions that code needs: what it and its closure import and read."""
-    closure = import_closure(codes).items()
-    files = (file for module, file in closure if module not in TOOLS)
+    files = import_closure(codes).values()
     return set().union(*(named(code) for code in codes), *(of_file(file) for file in files))
 
 
@@ -117,8 +112,7 @@ def modules(package: str) -> list[str]:
 @functools.cache
 def base() -> frozenset[str]:
     """Return what lib.core needs as a library; a Dask cluster is a group of its own."""
-    library = [line for line in modules("core") if line.removeprefix("import ") not in TOOLS]
-    return frozenset(needs(library) - {"distributed"})
+    return frozenset(needs([f"import lib.core.{name}" for name in LIBRARY]) - {"distributed"})
 
 
 def test_what_is_always_installed_is_what_core_needs() -> None:
