@@ -372,6 +372,7 @@ def main(arguments: list[str] | None = None) -> int:
                 place, kind = _locate(declared, file, download=options.fetch)
                 print(f"  {kind}, verified: {place}")
             except MissingDataError as error:
+                wrong += options.fetch  # asked for, and not to be had
                 print(f"  not here: {error}")
             except DigestError as error:
                 wrong += 1

@@ -87,7 +87,7 @@ ledger.report("ch02.theory.causal", causal, control=not caught)
 # for this file: SASRec and the generative baseline of the repository that the data come from. All
 # 12,101 items are ranked, or searched with the trie.
 
-# %%
+# %% tags=["trained-targets-table"]
 run_everything()  # one sweep for the whole page, so that no core waits
 ranks, shuffled, flat_long, untrained = run_targets()
 KS = (5, 10, 20)
@@ -108,7 +108,7 @@ table(
     [f"hit rate at {k} (%)" for k in KS],
 )
 
-# %%
+# %% tags=["trained-targets"]
 chance = 100 * KS[1] / data.n_items
 worst = {name: 100 * row[1].value for name, row in controls.items()}
 print(f"chance at {KS[1]}: {chance:.2f} %")
@@ -133,7 +133,7 @@ report(
 # runs and not computed here. The model below took some eleven passes over the data; how its accuracy
 # rose:
 
-# %%
+# %% tags=["trained-targets-curve"]
 rising = [found.mean(axis=0) for found in flat_long.curve.values()]
 rising.append(flat_long.hits.mean(axis=0))
 steps = [*flat_long.curve, len(flat_long.losses)]

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from lib.core.paths import ROOT
+from lib.core.proof import KERNELS
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.MULTILINE))
@@ -74,6 +75,13 @@ def test_the_workflows_call_the_same_targets() -> None:
 
     assert {"make book", "make test"} <= set(re.findall(r"make \w+", commands("ci")))
     assert "make book" in commands("pages")
+    weekly = read(".github/workflows/weekly.yml")
+    assert weekly["jobs"]["proof"]["strategy"]["matrix"]["cpu"] == ["", *sorted(KERNELS)]
+    assert "make prove CPU=${{ matrix.cpu }}" in commands("weekly")
+    assert "lib.core.data --fetch" in commands("weekly")
+    plain = weekly["jobs"]["set-up"]  # as a newcomer has it: one registry and no cache
+    assert "env" not in plain
+    assert not any("cache" in str(step) for step in plain["steps"])
     assert "make book" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 

@@ -226,3 +226,13 @@ def test_the_list(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     in_mirror(toy, b"x" * len(CONTENT))
     assert data.main([]) == 1
     assert "WRONG" in capsys.readouterr().out
+
+
+def test_what_is_asked_for_and_not_to_be_had_is_a_failure(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data.REGISTRY.write_text(yaml.safe_dump({"toy": entry("http://127.0.0.1:9")}))
+    data.registry.cache_clear()
+    assert data.main([]) == 0
+    assert data.main(["--fetch"]) == 1
+    assert "not here" in capsys.readouterr().out
