@@ -18,6 +18,8 @@
 # Data: Amazon Industrial, 3,686 items with titles and three codes each. Rows of the training batches
 # are of the paper's three kinds: text and codes interleaved, one pair in either order, codes only.
 # The titles of 200 items are never shown with their codes. One seed; intervals are over users.
+# Everything is in double precision: from random weights, training in single precision ends in other
+# percentages on another processor.
 
 # %%
 import pandas as pd
