@@ -39,7 +39,7 @@ from typing import Any
 import jupytext
 import nbformat
 
-from lib.core import data, proof
+from lib.core import data, processes, proof
 from lib.core.ledger import MIME, load_chapter
 from lib.core.paths import ROOT, write_atomic
 from lib.core.sources import code_digest, digest, import_closure, parse, pins, resources
@@ -561,7 +561,9 @@ def run(notebooks: list[Notebook], *, stale_only: bool = True, jobs: int = 2) ->
     failed = 0
     with (
         tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(min(jobs, len(todo)), mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(
+            min(jobs, len(todo)), get_context("spawn"), processes.end_with, (os.getpid(),)
+        ) as pool,
     ):
         results = None if stale_only else Path(folder)
         futures = {pool.submit(execute, one, results=results): one for one in todo}
@@ -616,7 +618,7 @@ def prove(notebooks: list[Notebook], *, jobs: int = 2, cpu: str = "") -> int:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--nbval"]
-        command += ["-p", proof.__name__]
+        command += ["-p", proof.__name__, "-p", processes.__name__]
         command += ["--nbval-current-env", "--nbval-sanitize-with", str(root / SANITIZE)]
         command += ["--nbval-cell-timeout", str(CELL_SECONDS), "-p", "no:cacheprovider"]
         command += ["--numprocesses", str(min(jobs, len(chosen))), "--dist", "loadscope"]
@@ -672,6 +674,8 @@ def main(arguments: list[str] | None = None) -> int:
             which.add_argument("--stale", action="store_true", help="only stale ones (the default)")
             which.add_argument("--all", action="store_true", help="all of them")
     options = parser.parse_args(arguments)
+    if "MAKELEVEL" in os.environ:  # make is the parent; a shell may go and leave its work behind
+        processes.end_with(os.getppid())
     try:
         notebooks = discover(options.chapter)
     except ValueError as error:

@@ -1,4 +1,8 @@
-"""Processes that end with the one that started them, however that one ends."""
+"""Processes that end with the one that started them, however that one ends.
+
+An orphan would go on computing, and store a notebook minutes after its run was given up. Kernels
+look after their parent themselves (ipykernel polls it each second).
+"""
 
 from __future__ import annotations
 

@@ -82,7 +82,54 @@ def test_the_workflows_call_the_same_targets() -> None:
     plain = weekly["jobs"]["set-up"]  # as a newcomer has it: one registry and no cache
     assert "env" not in plain
     assert not any("cache" in str(step) for step in plain["steps"])
-    assert "make book" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    here = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "make book" in here
+    # One script looks at what was built, and both want data and browser.
+    for text in (here, commands("ci")):
+        assert re.search(r"^\.ci/pages$", text, re.MULTILINE)
+    (job,) = read(".github/workflows/ci.yml")["jobs"].values()
+    assert (job["env"]["BOOK_DATA"], job["env"]["BOOK_BROWSER"]) == ("required", "required")
+    assert 'export BOOK_DATA="${BOOK_DATA-required}"' in here
+
+
+def test_a_missing_page_or_a_changed_file_stops_ci(tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=n", "-c", "user.email=e")
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    def stopped_by() -> str:
+        done = subprocess.run(
+            [tmp_path / ".ci" / "pages"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode == 0) == (done.stderr == "")
+        return done.stderr
+
+    files = {
+        ".ci/pages": (ROOT / ".ci" / "pages").read_text(encoding="utf-8"),
+        ".gitignore": "/_build/\n",
+        "book/ch99_demo/claims.yml": "claims: []\n",
+        "tracked": "as committed\n",
+    }
+    built = ["index.html", "book/intro.html", "book/ledger.html", "book/ch99_demo/index.html"]
+    built.append("downloads/ten-papers-executable.crate.zip")
+    for name, text in {**files, **{f"_build/html/{one}": "here" for one in built}}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / ".ci" / "pages").chmod(0o755)
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "all")
+    assert stopped_by() == ""
+    for one in built:
+        file = tmp_path / "_build" / "html" / one
+        file.write_text("", encoding="utf-8")  # empty is missing
+        assert f"missing page: {one}" in stopped_by()
+        file.write_text("here", encoding="utf-8")
+    (tmp_path / "tracked").write_text("changed\n", encoding="utf-8")
+    assert " M tracked" in stopped_by()
+    (tmp_path / "tracked").write_text("as committed\n", encoding="utf-8")
+    (tmp_path / "unknown.ipynb").touch()
+    assert "?? unknown.ipynb" in stopped_by()
 
 
 @pytest.mark.parametrize("name", ["erratum", "chapter"])

@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 import yaml
 
@@ -535,6 +537,79 @@ def test_one_flipped_byte_in_the_mirror_fails_the_proof(
     said = capfd.readouterr().out
     assert f"FAILED {fresh.name}: {mirrored}: the sha256 is not the registered one" in said
     assert "1 passed" in said
+
+
+WAITS = """# %%
+import os
+import time
+from pathlib import Path
+
+from lib.core import sweeps
+from lib import late
+
+Path("kernel").write_text(str(os.getpid()))
+print(sweeps.run(late.wait, [1, 2], name="waits", n_jobs=2, cache=False))
+"""
+
+LATE = """
+import time
+from pathlib import Path
+
+def wait(item):
+    Path(f"worker{item}").write_text("here")
+    while not Path("go").exists():
+        time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "kill"),
+    [
+        ("run", "make"),
+        ("run", "python"),
+        ("run", "end make"),
+        ("prove", "make"),
+        ("prove", "python"),
+    ],
+)
+def test_a_killed_run_leaves_no_process_and_writes_nothing(
+    fresh: Notebook, command: str, kill: str
+) -> None:
+    fresh.source.write_text(WAITS)
+    (fresh.root / "lib" / "late.py").write_text(LATE)
+    if command == "prove":
+        content = fresh.read_source()
+        fresh.write(content)
+    before = fresh.stored.read_bytes()
+    (fresh.root / "script.py").write_text(
+        "from pathlib import Path\nfrom lib.core import notebooks\n\n"
+        "if __name__ == '__main__':\n"
+        "    found = notebooks.discover(root=Path.cwd())\n"
+        "    notebooks.discover = lambda chapter: found\n"
+        f"    notebooks.main([{command!r}])\n"
+    )
+    (fresh.root / "Makefile").write_text(f"it:\n\t@{sys.executable} script.py\n")
+    environment = {**os.environ, "PYTHONPATH": str(fresh.root), "PYTEST_ADDOPTS": "-c /dev/null"}
+    make = subprocess.Popen(["make", "it"], cwd=fresh.root, env=environment, start_new_session=True)
+    folder = fresh.source.parent
+    # Nothing is timed: the kernel and its two workers are there once their files are.
+    while not all((folder / name).exists() for name in ("kernel", "worker1", "worker2")):
+        assert make.poll() is None
+        time.sleep(0.05)
+    family = psutil.Process(make.pid).children(recursive=True)
+    assert int((folder / "kernel").read_text()) in {one.pid for one in family}
+    python = next(one for one in family if one.ppid() == make.pid)
+    if kill == "end make":
+        make.terminate()
+    else:
+        (python if kill == "python" else make).kill()
+    make.wait()
+    try:
+        _, alive = psutil.wait_procs(family, timeout=120)
+        assert [one.cmdline() for one in alive] == []
+    finally:
+        (folder / "go").touch()  # an orphan goes on, finishes and writes
+    assert fresh.stored.read_bytes() == before
 
 
 def test_command_line() -> None:
