@@ -1,0 +1,367 @@
+"""How many one-line faults do a package's unit tests notice?  ``make mutate PKG=core N=60``.
+
+1. All mutants of the package are listed (``mutants.py``), and a seeded sample is drawn.
+2. The package's unit tests run once on a copy of the tree in which every module has got a line
+   that does nothing: this measures which test reaches which line, and a test that fails there
+   (a stored key that has become stale) takes no part.
+3. Each mutant is put into a copy of the tree, and the tests that reach its line run there until
+   the first fails. Two at a time, each in a process of its own that is forked from one that has
+   imported everything but `lib`.
+
+A time limit counts processor time, so that a busy machine kills nobody; the wall clock is only a
+net below. Every result is stored at once: the same command goes on after an interruption, and
+starts over where the package or its tests have changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+from mutants import Mutant, mutants, sample
+
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".cache" / "mutation"
+RESULTS = Path(__file__).with_name("results.json")
+EQUIVALENTS = Path(__file__).with_name("equivalents.yml")
+SEED = 2026
+CONTEXT = multiprocessing.get_context("forkserver")
+STATES = ("killed", "timeout", "equivalent", "survived", "not reached")
+
+
+def unit_tests(package: str, root: Path = ROOT) -> Path:
+    return root / "tests" / "unit" / package
+
+
+def state_of(package: str) -> str:
+    """Return a digest of the package and its tests."""
+    parts = [ROOT / "tests" / "conftest.py"]
+    for folder in (ROOT / "lib" / package, unit_tests(package)):
+        parts += sorted(one for one in folder.rglob("*") if one.is_file() and one.suffix != ".pyc")
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(f"{part.relative_to(ROOT)}\0".encode() + part.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def equivalents() -> dict[str, str]:
+    """Return the reason by mutant, as listed by hand."""
+    listed = yaml.safe_load(EQUIVALENTS.read_text(encoding="utf-8")) or []
+    return {one["mutant"]: one["reason"] for one in listed}
+
+
+def copy_tree(target: Path) -> Path:
+    """Copy what git knows or would take; tests that ask git find a repository."""
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listing.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    (target / ".venv").symlink_to(Path(sys.prefix))
+    for command in (["init", "-q"], ["add", "-A", "--", ":!.venv"]):
+        subprocess.run(["git", *command], cwd=target, check=True, capture_output=True)
+    return target
+
+
+class Reach:
+    """Pytest plugin of the first run: which lines each test reaches, how long it takes."""
+
+    def __init__(self, tree: Path, package: str) -> None:
+        import coverage
+
+        self.tree = tree
+        self.coverage = coverage.Coverage(
+            data_file=None, config_file=False, source=[str(tree / "lib" / package)]
+        )
+        self.seconds: dict[str, float] = {}
+        self.failed: set[str] = set()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.coverage.switch_context(nodeid)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+        if report.failed or report.skipped:
+            self.failed.add(report.nodeid)
+
+    def result(self) -> dict[str, Any]:
+        """Return the tests by file and line; a line run on import is reached by all of a file."""
+        data = self.coverage.get_data()
+        lines: dict[str, dict[str, list[str]]] = {}
+        for file in data.measured_files():
+            data.set_query_contexts(None)
+            by_line = data.contexts_by_lineno(file)
+            all_of_them = sorted({test for tests in by_line.values() for test in tests if test})
+            lines[str(Path(file).relative_to(self.tree))] = {
+                str(line): all_of_them if "" in tests else sorted(tests)
+                for line, tests in by_line.items()
+            }
+        return {
+            "lines": lines,
+            "seconds": self.seconds,
+            "dropped": sorted(self.failed),
+            "preload": _preload(self.tree),
+        }
+
+
+def _preload(tree: Path) -> list[str]:
+    """Return what the tests import from elsewhere: what the trials' first process imports."""
+    return sorted(
+        name
+        for name, module in sys.modules.items()
+        if (file := getattr(module, "__file__", None))
+        and not file.startswith((str(tree), str(ROOT / "tests"), str(ROOT / "lib")))
+        and not name.startswith("__")
+    )
+
+
+class Only:
+    """Pytest plugin of a trial: only these tests, the fastest first."""
+
+    def __init__(self, seconds: dict[str, float]) -> None:
+        self.seconds = seconds
+
+    def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
+        chosen = [item for item in items if item.nodeid in self.seconds]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = sorted(chosen, key=lambda item: self.seconds[item.nodeid])
+
+
+def enter(tree: Path, log: Path, cpu_s: float | None) -> None:
+    """Make this process one that works in `tree` alone, and can be ended with all it starts."""
+    os.setsid()
+    os.chdir(tree)
+    os.environ.update(
+        PYTHONPATH=str(tree), PYTHONDONTWRITEBYTECODE="1", CI="true", BOOK_QUIET="1",
+        BOOK_CACHE=str(tree / ".cache"),
+    )  # fmt: skip
+    sys.dont_write_bytecode = True
+    sys.path[:] = [str(tree), *(one for one in sys.path if one not in ("", str(ROOT)))]
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    if cpu_s is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s) + 1, int(cpu_s) + 11))
+
+
+OPTIONS = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=short"]
+
+
+def first_run(tree: Path, package: str, log: Path, target: Path) -> None:
+    enter(tree, log, None)
+    import pytest
+
+    plugin = Reach(tree, package)
+    plugin.coverage.start()
+    pytest.main([*OPTIONS, str(unit_tests(package, tree))], plugins=[plugin])
+    plugin.coverage.stop()
+    target.write_text(json.dumps(plugin.result()), encoding="utf-8")
+
+
+def trial(tree: Path, log: Path, cpu_s: float, files: list[str], seconds: dict[str, float]) -> None:
+    enter(tree, log, cpu_s)
+    import pytest
+
+    code = pytest.main([*OPTIONS, "-x", *files], plugins=[Only(seconds)])
+    sys.stdout.flush()
+    os._exit(int(code))
+
+
+def run_process(target: Any, arguments: tuple[Any, ...], wall_s: float) -> int | None:
+    """Run a function in a forked process; None where it was ended by its time limits."""
+    process = CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    process.join(wall_s)
+    late = process.is_alive()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        assert process.pid is not None
+        os.killpg(process.pid, signal.SIGKILL)  # and whatever it has started
+    process.join()
+    return (
+        None if late or process.exitcode in (-signal.SIGXCPU, -signal.SIGKILL) else process.exitcode
+    )
+
+
+class Campaign:
+    """One package: its first run, its sample, and the results so far."""
+
+    def __init__(self, package: str, work: Path) -> None:
+        self.package, self.work = package, work
+        self.file = CACHE / f"{package}.json"
+        self.state = state_of(package)
+        stored = json.loads(self.file.read_text()) if self.file.is_file() else {}
+        self.data = stored if stored.get("state") == self.state else {"state": self.state}
+        self.results: dict[str, str] = self.data.setdefault("results", {})
+        self.all = mutants(ROOT / "lib" / package, ROOT)
+        self.lock = threading.Lock()
+
+    def store(self) -> None:
+        with self.lock:
+            CACHE.mkdir(parents=True, exist_ok=True)
+            part = self.file.with_suffix(".part")
+            part.write_text(json.dumps(self.data), encoding="utf-8")
+            part.replace(self.file)
+
+    def reach(self) -> dict[str, Any]:
+        if "reach" not in self.data:
+            tree = copy_tree(self.work / "first")
+            for module in (tree / "lib" / self.package).rglob("*.py"):
+                module.write_text(module.read_text("utf-8") + "\n_touched = None\n", "utf-8")
+            log, target = CACHE / f"{self.package}.log", self.work / "reach.json"
+            CACHE.mkdir(parents=True, exist_ok=True)
+            run_process(first_run, (tree, self.package, log, target), 7200)
+            if not target.is_file():
+                raise SystemExit(f"the first run of the tests did not end; see {log}")
+            self.data["reach"] = json.loads(target.read_text())
+            self.store()
+        reach: dict[str, Any] = self.data["reach"]
+        return reach
+
+    def tests_for(self, one: Mutant) -> dict[str, float]:
+        """Return seconds by test, for the tests that reach the mutant's line."""
+        reach = self.reach()
+        reached = reach["lines"].get(one.file, {}).get(str(one.line), [])
+        dropped = set(reach["dropped"])
+        return {test: reach["seconds"][test] for test in reached if test and test not in dropped}
+
+    def attempt(self, one: Mutant, tree: Path, log: Path) -> str:
+        seconds = self.tests_for(one)
+        if not seconds:
+            return "not reached"
+        source = (ROOT / one.file).read_bytes()
+        (tree / one.file).write_bytes(one.apply(source))
+        # Coverage slows the first run down, so three times its time is generous.
+        cpu_s = 30 + 3 * sum(seconds.values())
+        files = sorted({test.split("::")[0] for test in seconds})
+        try:
+            code = run_process(trial, (tree, log, cpu_s, files, seconds), 60 + 5 * cpu_s)
+        finally:
+            (tree / one.file).write_bytes(source)
+        if code == 5:
+            raise SystemExit(f"no test was found for {one.name}; see {log}")
+        return "timeout" if code is None else "survived" if code == 0 else "killed"
+
+    def run(self, chosen: list[Mutant], jobs: int, budget_s: float) -> None:
+        trees = [copy_tree(self.work / f"tree{number}") for number in range(jobs)]
+        todo = [one for one in chosen if one.name not in self.results]
+        started, count = time.monotonic(), len(chosen) - len(todo)
+
+        def work(one: Mutant) -> None:
+            nonlocal count
+            if time.monotonic() - started > budget_s:
+                return
+            with self.lock:
+                tree = trees.pop()
+            found = self.attempt(one, tree, tree.with_suffix(".log"))
+            with self.lock:
+                trees.append(tree)
+                self.results[one.name] = found
+                count += 1
+                print(f"{count}/{len(chosen)} {found:11} {one.name}", flush=True)
+            self.store()
+
+        with ThreadPoolExecutor(jobs) as pool:
+            for _ in pool.map(work, todo):
+                pass
+
+
+def summary(campaign: Campaign, chosen: list[Mutant]) -> dict[str, Any]:
+    reasons = equivalents()
+    found = {one.name: campaign.results.get(one.name) for one in chosen}
+    for name, state in found.items():
+        if state in ("survived", "not reached") and name in reasons:
+            found[name] = "equivalent"
+    done = [state for state in found.values() if state]
+    return {
+        "mutants": len(campaign.all),
+        "tried": len(done),
+        **{state: done.count(state) for state in STATES},
+        "tests": len(campaign.reach()["seconds"]) - len(campaign.reach()["dropped"]),
+        "left": sorted(
+            name for name, state in found.items() if state in ("survived", "not reached")
+        ),
+    }
+
+
+def caught(row: dict[str, Any]) -> float:
+    """Return the share of mutants that were noticed, or that nobody could notice."""
+    return (row["tried"] - row["survived"] - row["not reached"]) / row["tried"]
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the Markdown table of the method page."""
+    heads = ["package", "mutants", "tried", *STATES, "killed or equivalent"]
+    lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
+    for package, row in sorted(results.items()):
+        numbers = [row["mutants"], row["tried"], *(row[state] for state in STATES)]
+        cells = [f"`{package}`", *(f"{one:,}" for one in numbers), f"{100 * caught(row):.0f} %"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def show(one: Mutant, campaign: Campaign) -> str:
+    """Try one mutant and return what the tests said."""
+    tree = copy_tree(campaign.work / "tree")
+    found = campaign.attempt(one, tree, tree.with_suffix(".log"))
+    output = tree.with_suffix(".log").read_text() if found != "not reached" else ""
+    return f"{output}\n{found}: {one.name} (line {one.line})"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("package", nargs="?", help="such as core; without it, only the table")
+    parser.add_argument("-n", type=int, default=60, help="how many mutants to draw")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", metavar="TEXT", help="try the one mutant whose name holds TEXT")
+    parser.add_argument("--budget", type=float, default=float("inf"), help="seconds; then stop")
+    options = parser.parse_args()
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    if options.package is None:
+        print(table(results))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+        campaign = Campaign(options.package, Path(folder))
+        if options.only:
+            fitting = [one for one in campaign.all if options.only in one.name]
+            if len(fitting) != 1:
+                names = "\n".join(one.name for one in fitting)
+                raise SystemExit(f"{len(fitting)} mutants fit {options.only!r}\n{names}")
+            campaign.reach()
+            print(show(fitting[0], campaign))
+            return 0
+        CONTEXT.set_forkserver_preload(["pytest", "coverage"])
+        campaign.reach()
+        if campaign.data["reach"]["dropped"]:
+            print("take no part:", *campaign.data["reach"]["dropped"], sep="\n  ")
+        chosen = sample(campaign.all, options.n, SEED)
+        campaign.run(chosen, options.jobs, options.budget)
+        row = results[options.package] = summary(campaign, chosen)
+    RESULTS.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    print(*(f"left: {name}" for name in row["left"]), sep="\n")
+    print(table({options.package: row}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
