@@ -43,7 +43,6 @@ CACHE = ROOT / ".cache" / "mutation"
 RESULTS = Path(__file__).with_name("results.json")
 EQUIVALENTS = Path(__file__).with_name("equivalents.yml")
 SEED = 2026
-CONTEXT = multiprocessing.get_context("forkserver")
 STATES = ("killed", "timeout", "equivalent", "survived", "not reached")
 
 
@@ -188,9 +187,9 @@ def trial(tree: Path, log: Path, cpu_s: float, files: list[str], seconds: dict[s
     os._exit(int(code))
 
 
-def run_process(target: Any, arguments: tuple[Any, ...], wall_s: float) -> int | None:
-    """Run a function in a forked process; None where it was ended by its time limits."""
-    process = CONTEXT.Process(target=target, args=arguments)
+def run_process(method: str, target: Any, arguments: tuple[Any, ...], wall_s: float) -> int | None:
+    """Run a function in a process of its own; None where it was ended by its time limits."""
+    process = multiprocessing.get_context(method).Process(target=target, args=arguments)
     process.start()
     process.join(wall_s)
     late = process.is_alive()
@@ -230,7 +229,7 @@ class Campaign:
                 module.write_text(module.read_text("utf-8") + "\n_touched = None\n", "utf-8")
             log, target = CACHE / f"{self.package}.log", self.work / "reach.json"
             CACHE.mkdir(parents=True, exist_ok=True)
-            run_process(first_run, (tree, self.package, log, target), 7200)
+            run_process("spawn", first_run, (tree, self.package, log, target), 7200)
             if not target.is_file():
                 raise SystemExit(f"the first run of the tests did not end; see {log}")
             self.data["reach"] = json.loads(target.read_text())
@@ -255,7 +254,9 @@ class Campaign:
         cpu_s = 30 + 3 * sum(seconds.values())
         files = sorted({test.split("::")[0] for test in seconds})
         try:
-            code = run_process(trial, (tree, log, cpu_s, files, seconds), 60 + 5 * cpu_s)
+            code = run_process(
+                "forkserver", trial, (tree, log, cpu_s, files, seconds), 60 + 5 * cpu_s
+            )
         finally:
             (tree / one.file).write_bytes(source)
         if code == 5:
@@ -351,7 +352,7 @@ def main() -> int:
             campaign.reach()
             print(show(fitting[0], campaign))
             return 0
-        CONTEXT.set_forkserver_preload(campaign.reach()["preload"])
+        multiprocessing.set_forkserver_preload(campaign.reach()["preload"])
         if campaign.data["reach"]["dropped"]:
             print("take no part:", *campaign.data["reach"]["dropped"], sep="\n  ")
         chosen = sample(campaign.all, options.n, options.seed)
