@@ -16,7 +16,7 @@ from __future__ import annotations
 import difflib
 import numbers
 import operator
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Hashable, Iterable, Mapping, Sized
 from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack
 
 import numpy as np
@@ -222,6 +222,8 @@ def unique(name: str, value: Iterable[T]) -> tuple[T, ...]:
     """
     first: dict[T, int] = {}
     for index, one in enumerate(value):
+        if not isinstance(one, Hashable):
+            raise _wrong(name, (index,), one, "a value that can be compared with the others")
         if first.setdefault(one, index) != index:
             raise _wrong(name, (index,), one, f"each value once ({name}[{first[one]}] is the same)")
     return tuple(first)
@@ -242,7 +244,9 @@ def known(name: str, value: object, options: Iterable[T]) -> T:
         if type(option) is type(value) and option == value:
             return option
     names = [str(option) for option in there]
-    shown = ", ".join(names[:20]) + (f" … ({len(names)} in all)" if len(names) > 20 else "")
+    shown = ", ".join(names[:20] or ["(no options)"]) + (
+        f" … ({len(names)} in all)" if len(names) > 20 else ""
+    )
     close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
     advice = f"; did you mean {close[0]!r}?" if close else ""
     raise _wrong(name, (), value, f"one of: {shown}{advice}")

@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from lib.core import check
 from lib.core.paths import CACHE, ROOT
 
 __all__ = [
@@ -162,8 +163,10 @@ def required() -> bool:
 
 def _get(name: str) -> DataSet:
     known = registry()
-    if name not in known:
-        raise DataError(f"no data set {name!r} in {REGISTRY}; there are: {', '.join(known)}")
+    try:
+        check.known("data set", name, known)
+    except ValueError as error:
+        raise DataError(f"{REGISTRY}: {error}") from None
     log = os.environ.get("BOOK_DATA_LOG")
     if log:  # whoever executes a notebook learns which sets it uses, whatever process asks
         with Path(log).open("a", encoding="utf-8") as file:

@@ -22,6 +22,8 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lib.core import check
+
 __all__ = [
     "DPI",
     "GROUND",
@@ -90,15 +92,14 @@ def colors(n: int) -> list[str]:
     Raises
     ------
     ValueError
-        If `n` is below 1.
+        If `n` is not a whole number of at least 1.
 
     Examples
     --------
     >>> colors(2)
     ['#005a9c', '#c04a00']
     """
-    if n < 1:
-        raise ValueError(f"n is {n}, expected at least 1")
+    n = check.integer("n", n, at_least=1)
     if n <= len(_CYCLE):
         return list(_CYCLE.values())[:n]
     # The light end of cividis would vanish on the ground; stop at 70 %.
@@ -151,12 +152,6 @@ def _caption(caption: str) -> str:
     return f'<p class="figure-caption mathjax_process">{html.escape(caption, quote=False)}</p>'
 
 
-def _require(alt: str, caption: str) -> None:
-    for name, text in (("alt", alt), ("caption", caption)):
-        if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{name} is {text!r}, expected a sentence")
-
-
 def _small(picture: io.BytesIO) -> bytes:
     """Return a PNG with a palette of 256 colours: a third of the size, no difference to the eye."""
     target = io.BytesIO()
@@ -188,7 +183,8 @@ def show(fig: Figure, *, alt: str, caption: str) -> None:
     ValueError
         If either text is empty.
     """
-    _require(alt, caption)
+    check.text("alt", alt)
+    check.text("caption", caption)
     buffer = io.BytesIO()
     # No Software entry: it names the matplotlib version and would move the bytes.
     fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
@@ -251,7 +247,8 @@ def show_chart(chart: Any, *, alt: str, caption: str) -> None:
     ValueError
         If either text is empty.
     """
-    _require(alt, caption)
+    check.text("alt", alt)
+    check.text("caption", caption)
     spec = chart.to_dict()
     spec.setdefault("description", alt)
     text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

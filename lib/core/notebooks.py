@@ -40,6 +40,7 @@ import jupytext
 import nbformat
 
 from lib.core import data, processes, proof
+from lib.core.check import integer
 from lib.core.ledger import MIME, load_chapter
 from lib.core.paths import ROOT, write_atomic
 from lib.core.sources import code_digest, digest, import_closure, parse, pins, resources
@@ -544,8 +545,7 @@ def run(notebooks: list[Notebook], *, stale_only: bool = True, jobs: int = 2) ->
     ValueError
         If `jobs` is below 1.
     """
-    if jobs < 1:
-        raise ValueError(f"jobs is {jobs}, expected at least 1")
+    jobs = integer("jobs", jobs, at_least=1)
     todo = []
     for one in notebooks:
         moved = key_problems(one)
@@ -600,7 +600,7 @@ def prove(notebooks: list[Notebook], *, jobs: int = 2, cpu: str = "") -> int:
     trained numbers have a tolerance (`lib.core.proof`); `cpu` names the processor whose kernels are
     used (`proof.KERNELS`), this one's by default.
     """
-    other = proof.kernels(cpu)
+    other, jobs = proof.kernels(cpu), integer("jobs", jobs, at_least=1)
     chosen, failed = [], 0
     for one in notebooks:
         try:

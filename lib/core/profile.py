@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Literal, TypeVar, cast, get_args
 
+from lib.core import check
+
 __all__ = ["Profile", "pick", "profile"]
 
 Profile = Literal["smoke", "book", "full"]
@@ -20,10 +22,7 @@ def profile() -> Profile:
         If ``BOOK_PROFILE`` is set to anything else.
     """
     name = os.environ.get("BOOK_PROFILE") or "book"
-    if name not in get_args(Profile):
-        names = ", ".join(get_args(Profile))
-        raise ValueError(f"BOOK_PROFILE is {name!r}; expected one of {names}")
-    return cast("Profile", name)
+    return cast("Profile", check.known("BOOK_PROFILE", name, get_args(Profile)))
 
 
 def pick(*, smoke: T, book: T, full: T) -> T:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.core import check
 from lib.core.ledger import LedgerError, load_chapter
 from lib.core.ledger.claims import Trained
 
@@ -67,8 +68,7 @@ def kernels(cpu: str) -> dict[str, str]:
     """
     if not cpu:
         return {}
-    if cpu not in KERNELS:
-        raise ValueError(f"cpu is {cpu!r}, expected one of {', '.join(KERNELS)}")
+    cpu = check.known("cpu", cpu, KERNELS)
     # NumPy warns of features that it does not know or has not, so ask it which are in use.
     config: Any = np.show_config(mode="dicts")
     keep = {"X86_V3"} if cpu == "avx2" else set()

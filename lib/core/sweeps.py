@@ -29,7 +29,7 @@ import numpy as np
 from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
-from lib.core import data
+from lib.core import check, data
 from lib.core.paths import RESULTS, write_atomic
 from lib.core.processes import end_with
 from lib.core.profile import profile
@@ -98,12 +98,12 @@ def run(
     >>> run(math.factorial, [3, 2, 3], name="demo", n_jobs=1, cache=False)
     [6, 2, 6]
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", check.text("name", name)):
         raise ValueError(f"name is {name!r}, expected letters, digits, - and _")
-    if n_jobs is not None and n_jobs < 1:
-        raise ValueError(f"n_jobs is {n_jobs}, expected at least 1")
-    if seed is not None and seed < 0:
-        raise ValueError(f"seed is {seed}, expected a nonnegative integer")
+    if n_jobs is not None:
+        n_jobs = check.integer("n_jobs", n_jobs, at_least=1)
+    if seed is not None:
+        seed = check.integer("seed", seed, at_least=0)
     qualified = getattr(func, "__qualname__", "<")
     if "<" in qualified or getattr(func, "__module__", None) in (None, "__main__"):
         raise ValueError(f"{func!r} cannot be imported by a worker; define it in a module of lib")

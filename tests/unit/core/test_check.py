@@ -217,7 +217,13 @@ def test_unique():
     )
 
 
+def test_unique_of_what_cannot_be_compared():
+    wanted = "a value that can be compared with the others"
+    refuses(f"ids[1] is [2], expected {wanted}", check.unique, "ids", [1, [2]])
+
+
 def test_known():
+    refuses("k is 'a', expected one of: (no options)", check.known, "k", "a", ())
     assert check.known("k", 2, (1, 2, 3)) == 2
     assert check.known("k", "a", {"a": 1}) == "a"
     refuses(

@@ -134,7 +134,10 @@ def test_damaged_and_truncated_files_are_refused(toy: Path, tmp_path: Path, plac
 
 
 def test_unknown_names(toy: Path) -> None:
-    with pytest.raises(DataError, match=r"no data set 'tox'.*there are: toy"):
+    with pytest.raises(
+        DataError,
+        match=r"registry.yml: data set is 'tox', expected one of: toy; did you mean 'toy'\?",
+    ):
         data.path("tox")
     with pytest.raises(DataError, match=r"0 files match 'b\.csv', expected one of: toy/toy\.csv"):
         data.path("toy", "b.csv")

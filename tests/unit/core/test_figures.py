@@ -154,9 +154,9 @@ def test_a_chart_is_deterministic_and_carries_its_data_safely(shown: list[Any]) 
 @pytest.mark.parametrize(("alt_text", "caption"), [("", "c"), ("a", " ")])
 def test_texts_are_required(alt_text: str, caption: str, shown: list[Any]) -> None:
     fig = plt.figure()
-    with pytest.raises(ValueError, match="expected a sentence"):
+    with pytest.raises(ValueError, match="expected a text that is not blank"):
         figures.show(fig, alt=alt_text, caption=caption)
-    with pytest.raises(ValueError, match="expected a sentence"):
+    with pytest.raises(ValueError, match="expected a text that is not blank"):
         figures.show_chart(chart(), alt=alt_text, caption=caption)
     plt.close(fig)
     assert shown == []

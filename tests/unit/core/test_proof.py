@@ -256,5 +256,5 @@ def test_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert proof.kernels("sse")["NPY_DISABLE_CPU_FEATURES"] == "X86_V3 X86_V4"
     config["SIMD Extensions"] = {"baseline": []}
     assert proof.kernels("sse") == proof.KERNELS["sse"]
-    with pytest.raises(ValueError, match="cpu is 'avx3', expected one of avx2, sse"):
+    with pytest.raises(ValueError, match="cpu is 'avx3', expected one of: avx2, sse"):
         proof.kernels("avx3")
