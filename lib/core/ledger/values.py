@@ -280,10 +280,11 @@ class Measurement:
         ):
             if name == "control" and given is None:
                 continue
+            where = f"{id}: {'interval' if name == 'value' else 'control_interval'}"
             given = _by_label(given, labels, f"{id}: {name}")
-            pair = _by_label(pair, labels, f"{id}: interval of {name}")
+            pair = _by_label(pair, labels, where)
             found = normalise(given, digits=digits, where=f"{id}: {name}")
-            fields += [found, _intervals(id, found, pair, digits)]
+            fields += [found, _intervals(where, found, pair, digits)]
         return cls(id, *fields)
 
     def to_json(self) -> dict[str, Any]:
@@ -318,30 +319,28 @@ def _by_label(given: object, labels: tuple[str, ...], where: str) -> object:
 
 
 def _intervals(
-    id: str, value: Value, interval: object, digits: int
+    where: str, value: Value, interval: object, digits: int
 ) -> Interval | tuple[Interval, ...] | None:
     if interval is None:
         return None
     if not isinstance(value, tuple):
-        return _interval(id, value, interval, digits)
+        return _interval(where, value, interval, digits)
     pairs = list(interval) if hasattr(interval, "__iter__") else []
     if len(pairs) != len(value):
-        raise LedgerError(
-            f"{id}: interval {interval!r} needs one pair for each of {len(value)} values"
-        )
-    return tuple(_interval(id, v, p, digits) for v, p in zip(value, pairs, strict=True))
+        raise LedgerError(f"{where} {interval!r} needs one pair for each of {len(value)} values")
+    return tuple(_interval(where, v, p, digits) for v, p in zip(value, pairs, strict=True))
 
 
-def _interval(id: str, value: Scalar, interval: object, digits: int) -> Interval:
-    ends = normalise(interval, digits=digits, where=f"{id}: interval")
+def _interval(where: str, value: Scalar, interval: object, digits: int) -> Interval:
+    ends = normalise(interval, digits=digits, where=where)
     if not isinstance(ends, tuple) or len(ends) != 2:
-        raise LedgerError(f"{id}: interval is {interval!r}; expected (low, high)")
+        raise LedgerError(f"{where} is {interval!r}; expected (low, high)")
     low, high = ends
     for number in (value, low, high):
         if isinstance(number, bool | str):
-            raise LedgerError(f"{id}: an interval needs numbers, found {number!r}")
+            raise LedgerError(f"{where} needs numbers, found {number!r}")
     # Compared as rounded floats: rounding keeps the order, but not between a float and a fraction.
     first, middle, last = (float(f"{float(n):.{digits}g}") for n in (low, value, high))
     if not first <= middle <= last:
-        raise LedgerError(f"{id}: interval ({low}, {high}) does not hold the value {value}")
+        raise LedgerError(f"{where} ({low}, {high}) does not hold the value {value}")
     return low, high  # type: ignore[return-value]

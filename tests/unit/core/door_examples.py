@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import smallbook
+import yaml
 
-from lib.core import ledger
 from lib.core.paths import ROOT
 
 Right = dict[tuple[str, str, str], Callable[[Any], bool]]
@@ -35,11 +36,20 @@ def _folder() -> Path:
 
 
 def _report() -> dict[str, Any]:
-    """Return a right report on the first claim of chapter 1 that is one number."""
-    claims = ledger.load_chapter("ch01_autobidding").claims
-    claim = next(one for one in claims if isinstance(one.value, float) and one.form == "distance")
-    value = float(claim.value)
-    return {"id": claim.id, "value": value, "interval": (value, value), "control": value + 1e6}
+    """Return a right report in a book of one chapter that follows today's rules."""
+    root = Path(tempfile.mkdtemp(prefix="doors-"))
+    claim = smallbook.CHAPTER["claims"][1] | {"tolerance": {"abs": 0.1}}
+    chapter = smallbook.CHAPTER | {"claims": [claim]}
+    smallbook.write(root, "book/ch01_toy/claims.yml", yaml.safe_dump(chapter))
+    smallbook.write(root, "data/chapters.yml", yaml.safe_dump(smallbook.CONTENTS))
+    return {
+        "id": claim["id"],
+        "value": 1.0,
+        "interval": (0.95, 1.05),
+        "control": 0.5,
+        "control_interval": (0.45, 0.55),
+        "root": root,
+    }
 
 
 def _check(**arguments: Any) -> Callable[[], dict[str, Any]]:

@@ -39,6 +39,10 @@ SHELL = ("main", "setup", "pytest_configure")
 """Called by a shell, Sphinx or pytest, which check what they hand over."""
 
 
+PARTS = ("_", "sphinx_")
+"""Begins of modules that are not for users: what only neighbours or Sphinx call."""
+
+
 class NoExampleError(LookupError):
     """The type hints do not say how to call a door."""
 
@@ -58,7 +62,7 @@ def doors(package: str) -> dict[str, Door]:
             found[f"{package}.{name}"] = one
     if not hasattr(module, "__all__"):
         for inner in pkgutil.iter_modules(getattr(module, "__path__", ())):
-            if not inner.name.startswith("_"):
+            if not inner.name.startswith(PARTS):
                 found |= doors(f"{package}.{inner.name}")
     return found
 

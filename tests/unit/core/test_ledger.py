@@ -480,7 +480,7 @@ def test_mappings_by_label():
     for wrong in ({"a": 1}, {"a": 1, "c": 2}, {"a": 1, "b": 2, "c": 3}):
         with pytest.raises(LedgerError, match=r"ch01\.x: value has labels a.*; expected a, b"):
             Measurement.of("ch01.x", wrong, labels=("a", "b"))
-    with pytest.raises(LedgerError, match="interval of value has labels a; expected a, b"):
+    with pytest.raises(LedgerError, match="interval has labels a; expected a, b"):
         Measurement.of("ch01.x", [1, 2], {"a": (0, 3)}, labels=("a", "b"))
     with pytest.raises(LedgerError, match="control has labels 1; expected a, b"):
         Measurement.of("ch01.x", [1, 2], None, {1: 3}, labels=("a", "b"))
