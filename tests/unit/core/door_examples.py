@@ -75,7 +75,6 @@ EXAMPLES: dict[str, Callable[[], dict[str, Any]]] = {
     "core.data.path": lambda: {"name": "movielens"},
     "core.figures.show": lambda: {"fig": None, "alt": "A line.", "caption": "A line."},
     "core.figures.show_chart": lambda: {"chart": None, "alt": "A line.", "caption": "A line."},
-    "core.lazy.declared": lambda: {"file": None},
     "core.lazy.exports": lambda: {"package": None, "file": None},
     "core.ledger.load_chapter": lambda: {"slug": "ch01_autobidding"},
     "core.ledger.report": _report,
@@ -91,7 +90,6 @@ EXAMPLES: dict[str, Callable[[], dict[str, Any]]] = {
     "core.notebooks.pairing_problems": lambda: {"notebook": None},
     "core.notebooks.prove": lambda: {"notebooks": []},
     "core.notebooks.run": lambda: {"notebooks": []},
-    "core.paths.atomic": lambda: {"target": None},
     "core.paths.write_atomic": lambda: {"target": _folder() / "a.txt", "content": "text"},
     # It ends the process it runs in, and gets the number of a process that there is.
     "core.processes.end_with": lambda: {"parent": None},
@@ -106,11 +104,11 @@ EXAMPLES: dict[str, Callable[[], dict[str, Any]]] = {
         "arxiv": "2606.00001",
         "root": _folder(),
     },
-    "core.sources.code_digest": lambda: {"file": None},
     "core.sources.digest": lambda: {"text": "text"},
     "core.sources.import_closure": lambda: {"codes": ["import os"]},
+    "core.sources.pins": lambda: {"codes": ["import numpy"], "files": []},
+    "core.sources.resources": lambda: {"files": []},
     "core.sources.parse": lambda: {"code": "x = 1"},
-    "core.sources.texts": lambda: {"file": None},
     "core.sweeps.run": lambda: {
         "func": double,
         "items": ["a", "b"],
@@ -149,6 +147,9 @@ RIGHT: Right = {
         found == hashlib.sha256(b"").hexdigest()
     ),
     ("core.sources.import_closure", "codes", "empty"): lambda found: found == {},
+    ("core.sources.pins", "codes", "empty"): lambda found: found == {},
+    ("core.sources.pins", "files", "empty"): lambda found: "numpy" in found,
+    ("core.sources.resources", "files", "empty"): lambda found: found == [],
     ("core.sources.parse", "code", "empty"): lambda found: found.body == [],
     ("core.sweeps.run", "items", "empty"): lambda found: found == [],
     # The name is ours, and the value is right.

@@ -21,15 +21,18 @@ import typing
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from numpy.random import Generator
 
 Door = Callable[..., Any]
 Example = Callable[[], dict[str, Any]]
 
+ROOT = Path(__file__).parents[3]
 NAN, INF = float("nan"), float("inf")
 EMPTY = ("empty", "[]", "()", "{}", "(0,)")
 CLEAR = (ValueError, TypeError, LookupError, RuntimeError)
@@ -124,7 +127,7 @@ def _hints(door: Door) -> dict[str, Any]:
 
 
 def _by_hint(name: str, hint: Any) -> Any:
-    simple = {int: 3, float: 0.5, bool: True, np.random.Generator: np.random.default_rng(0)}
+    simple = {int: 3, float: 0.5, bool: True, Path: ROOT, Generator: np.random.default_rng(0)}
     with contextlib.suppress(TypeError):  # a hint that cannot be looked up
         if hint in simple:
             return simple[hint]
@@ -237,7 +240,7 @@ def survey(
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(importlib.import_module("pathlib").Path(__file__).parents[3]))
+    sys.path.insert(0, str(ROOT))
     from door_examples import EXAMPLES, RIGHT
 
     for chosen in sys.argv[1:]:
