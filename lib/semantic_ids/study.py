@@ -270,6 +270,11 @@ class Study:
         first = self.users.mean(self.field(arm, name, level))
         return self.users.estimate(first - self.users.mean(self.field(over, base or "hits", level)))
 
+    def by_seed(self, arm: str, over: str, level: int) -> Floats:
+        """Return a difference of two arms at a level for each seed."""
+        first, second = (self.field(one, "hits", level).mean(axis=1) for one in (arm, over))
+        return np.asarray(first - second)
+
     def early(self, arm: str, over: str, level: int, quarter: int, final: bool = False) -> Estimate:
         """Return the difference after so many quarters; `final` takes the other arm at its end."""
 

@@ -103,7 +103,7 @@ text = pd.DataFrame(
 )
 text.round(1)
 
-# %%
+# %% tags=["trained-lm"]
 hidden = Resample(1, len(arms["flat"].text_loss))
 losses = {
     name: hidden.mean(arms[name].text_loss)
@@ -117,8 +117,10 @@ kept = hidden.estimate(losses["flat, random initialisation"] - losses["flat"])
 permuted = hidden.estimate(
     losses["flat, random initialisation"] - losses["flat, weights permuted"]
 )
-print(f"random minus permuted: {permuted.value:.1f} nats a word")
 report("ch02.llm.pretrained", kept, control=permuted.value < kept.value)
+
+# %%
+print(f"random minus permuted: {permuted.value:.1f} nats a word")
 by_draw = [
     hidden.resampled(lambda w, arm=arm: bleu(arms[arm].bleu_counts, w))
     for arm in ("PrefixMem", "flat")

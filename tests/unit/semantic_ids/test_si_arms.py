@@ -127,6 +127,9 @@ def test_a_study_compares_by_user_and_seed():
     flat, ours = (found.field(arm, "hits", 3) for arm in ("flat", "PrefixMem"))
     assert gain.value == pytest.approx(ours.mean() - flat.mean())
     assert gain.low <= gain.value <= gain.high
+    assert found.by_seed("PrefixMem", "flat", 3) == pytest.approx(
+        [ours[0].mean() - flat[0].mean(), ours[1].mean() - flat[1].mean()]
+    )
     early = found.early("PrefixMem", "flat", 3, 1)
     by_hand = [
         one.curve[15][:, 2].mean() for arm in ("PrefixMem", "flat") for one in found.results[arm]

@@ -186,3 +186,17 @@ def test_bad_values_are_refused(values, where, match):
 
 def test_an_estimate_is_printed_in_per_cent():
     assert Estimate(-0.004, -0.01, 0.002).percent() == "-0.4 (-1.0 to 0.2)"
+
+
+@pytest.mark.parametrize("runs", [[1.0], 1.0, [[1.0, 2.0]]])
+def test_a_spread_wants_two_runs(runs):
+    with pytest.raises(ValueError, match="n at least 2"):
+        Estimate(0.0, -1.0, 1.0).widened(runs)
+
+
+def test_a_spread_widens_each_side_by_itself():
+    found = Estimate(1.0, 0.0, 3.0).widened([0.0, 2.0])
+    more = 2**0.5 * 12.7062  # t with one degree of freedom
+    assert found.value == 1.0
+    assert found.low == pytest.approx(1 - np.hypot(1, more), rel=1e-5)
+    assert found.high == pytest.approx(1 + np.hypot(2, more), rel=1e-5)
