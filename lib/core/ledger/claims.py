@@ -505,6 +505,9 @@ def shortcomings(claim: Claim) -> list[tuple[str, str]]:
     elif (label := worst(judge(claim, claim.null.value, point=True))) in (HOLDS, DIRECTION):
         problem = f"the tolerance is met by what nothing would give ({claim.null.why}): {label}"
         found.append(("null meets the tolerance", problem))
+    if claim.kind == "direction" and claim.basis != "exact" and not claim.needs_interval:
+        problem = "a direction on data is judged by sign or a bound, for it needs an interval"
+        found.append(("direction without interval", problem))
     if claim.needs_control and not (claim.control or claim.control_of):
         found.append(("no control", "control is missing; say what is broken on purpose"))
     return found

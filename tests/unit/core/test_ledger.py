@@ -796,6 +796,32 @@ def test_where_a_control_is_needed(tmp_path: Path, value: Any, tolerance: Any, n
         assert load_chapter("ch01_toy", root=root).claims[0].control == ""
 
 
+@pytest.mark.parametrize(
+    ("value", "tolerance", "hidden"),
+    [
+        ("event > control", {"holds": ["event > control"]}, True),
+        (True, {"exact": True}, True),
+        (0.5, {"abs": 0.1}, True),
+        (0.5, {"abs": 0.1, "sign": True}, False),
+        (None, {"sign": "positive"}, False),
+        (None, {"at_least": 0.1}, False),
+    ],
+)
+def test_a_direction_may_not_hide_in_a_word(
+    tmp_path: Path, value: Any, tolerance: Any, hidden: bool
+):
+    null = {"value": {str: "no effect", bool: False}.get(type(value), 0), "why": "no effect"}
+    stated = GOOD | {"kind": "direction", "value": value, "tolerance": tolerance, "null": null}
+    write(tmp_path, chapter([stated]))  # an exact one may
+    assert load_chapter("ch01_toy", root=tmp_path).claims[0].kind == "direction"
+    write(tmp_path, chapter([stated | {"basis": "real data"}]))
+    if hidden:
+        with pytest.raises(LedgerError, match="a direction on data is judged by sign or a bound"):
+            load_chapter("ch01_toy", root=tmp_path)
+    else:
+        assert load_chapter("ch01_toy", root=tmp_path).claims[0].needs_interval
+
+
 def test_one_control_for_two_claims(tmp_path: Path):
     second = GOOD | {"id": "ch01.b", "control": None, "control_of": "ch01.a"}
     root = write(tmp_path, chapter([GOOD, second]))
@@ -1014,6 +1040,9 @@ def test_unreadable_notebooks(root: Path):
     path = store(root, "01_one", A)
     path.write_text(path.read_text().replace('"value": true', '"valeur": true'))
     with pytest.raises(LedgerError, match="cell 1: stored claim"):
+        collect(root=root)
+    path.write_text(path.read_text().replace('"valeur": true', '"value": NaN'))
+    with pytest.raises(LedgerError, match=r"01_one\.ipynb cell 1: stored claim .* value is nan"):
         collect(root=root)
     path.write_text("{" + MIME)
     with pytest.raises(LedgerError, match="not a readable notebook"):
