@@ -25,7 +25,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export PYTHONHASHSEED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test env notebooks chapter reproduce prove html crate release bench serve lint lock new-chapter clean distclean
+.PHONY: help book test env notebooks chapter reproduce prove html crate release bench serve mutate lint lock new-chapter clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,10 @@ test: html lint ## everything: checks, unit and property tests, notebooks proved
 	@$(BIN)/python -m pytest -q -n $(JOBS) --doctest-modules lib
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadscope tests
 	@$(BIN)/python -m lib.core.notebooks prove --jobs $(JOBS)
+
+mutate: env ## how many one-line faults a package's unit tests notice: make mutate PKG=core N=60
+	@test -n "$(PKG)" || { echo "say which: make mutate PKG=core N=60" >&2; exit 2; }
+	@$(BIN)/python tests/mutation/run.py $(PKG) -n $(or $(N),60) --jobs $(JOBS)
 
 lint: env ## ruff, mypy, floors
 	@$(BIN)/ruff check --quiet .
