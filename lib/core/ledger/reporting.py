@@ -85,7 +85,7 @@ def report(
         of the tolerance, an interval or a control is missing, the control did not fail, or the
         claim is declared out of reach.
     """
-    if not isinstance(digits, int) or not 1 <= digits <= NOISE_FREE:
+    if type(digits) is not int or not 1 <= digits <= NOISE_FREE:
         raise LedgerError(f"{id}: digits is {digits!r}; expected an integer from 1 to {NOISE_FREE}")
     claim = find_claim(id, root=root)
     given = (value, interval, control, control_interval)

@@ -1078,7 +1078,7 @@ def test_report_refuses(root: Path):
         report("ch01.b", float("nan"), root=root)
     with pytest.raises(LedgerError, match="did not fail"):
         report("ch01.a", True, control=True, root=root)
-    for digits in (0, 13, 2.5, "6", -1):
+    for digits in (0, 13, 2.5, "6", -1, True):
         with pytest.raises(LedgerError, match=r"digits is .* expected an integer from 1 to 12"):
             report("ch01.b", -0.4, control=0, digits=digits, root=root)
 
