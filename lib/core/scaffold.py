@@ -1,4 +1,4 @@
-"""The skeleton of a new chapter: ``python -m lib.core.scaffold 05 collapse_warning 2606.00329``.
+"""The skeleton of a new chapter: ``python -m lib.core.scaffold 03 persuasion 2605.31275``.
 
 Number, slug and arXiv identifier must be those of ``data/chapters.yml``. Nothing that exists is
 overwritten, and either all of the skeleton is made or nothing. It builds and passes lint as it is;
@@ -147,7 +147,7 @@ _TOC = """\
 def _entry(number: str, package: str, arxiv: str, root: Path) -> Entry:
     """Return the chapter of the contents that the arguments name."""
     if not number.isdigit():
-        raise ScaffoldError(f"number is {number!r}, expected digits such as 05")
+        raise ScaffoldError(f"number is {number!r}, expected digits such as 03")
     contents = {entry.number: entry for entry in load_contents(root=root)}
     entry = contents.get(int(number))
     if entry is None:
@@ -206,11 +206,11 @@ def create(number: str, package: str, arxiv: str, *, root: Path = ROOT) -> list[
     Parameters
     ----------
     number : str
-        The chapter's number, such as ``"05"``.
+        The chapter's number, such as ``"03"``.
     package : str
-        Its package in `lib`, such as ``"collapse_warning"``.
+        Its package in `lib`, such as ``"persuasion"``.
     arxiv : str
-        Such as ``"2606.00329"``.
+        Such as ``"2605.31275"``.
     root : Path
         The repository root.
 
@@ -276,9 +276,9 @@ def create(number: str, package: str, arxiv: str, *, root: Path = ROOT) -> list[
 def main(arguments: list[str] | None = None) -> int:
     """Make the skeleton of a new chapter."""
     parser = argparse.ArgumentParser(prog="python -m lib.core.scaffold", description=main.__doc__)
-    parser.add_argument("number", help="such as 05")
-    parser.add_argument("slug", help="such as collapse_warning")
-    parser.add_argument("arxiv", help="such as 2606.00329")
+    parser.add_argument("number", help="such as 03")
+    parser.add_argument("slug", help="such as persuasion")
+    parser.add_argument("arxiv", help="such as 2605.31275")
     options = parser.parse_args(arguments)
     try:
         made = create(options.number, options.slug, options.arxiv)

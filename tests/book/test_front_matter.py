@@ -16,7 +16,7 @@ from lib.core.proof import KERNELS
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 TARGETS = set(re.findall(r"^([a-z-]+):.*##", MAKEFILE, re.MULTILINE))
-PROSE = ("README.md", "CONTRIBUTING.md", "book/intro.md", "book/method.md", "book/running.md")
+PROSE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "book/intro.md", "book/method.md", "book/running.md")
 
 
 def read(name: str) -> Any:
@@ -34,6 +34,17 @@ def test_every_target_that_prose_names_is_there(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     named = set(re.findall(r"(?:`|^)make ([a-z][a-z-]*)", text, re.MULTILINE))
     assert named - TARGETS == set()
+
+
+@pytest.mark.parametrize("name", ["Makefile", "CONTRIBUTING.md"])
+def test_the_example_of_a_new_chapter_is_one_of_the_contents(name: str) -> None:
+    """Its arguments agree with the contents, so that it makes a chapter until that one is there."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    ((number, package, arxiv),) = set(
+        re.findall(r"make new-chapter N=(\d+) SLUG=(\w+) ARXIV=(\S+)", text)
+    )
+    entry = {one["number"]: one for one in read("data/chapters.yml")}[int(number)]
+    assert (entry["slug"], entry["arxiv"]) == (f"ch{number}_{package}", arxiv)
 
 
 @pytest.mark.parametrize("name", PROSE)
@@ -63,8 +74,12 @@ def test_the_citation_is_whole() -> None:
     citation = read("CITATION.cff")
     assert {"cff-version", "message", "title", "authors"} <= set(citation)
     assert citation["license"] == ["BSD-3-Clause", "CC-BY-4.0"]
+    # One version and one day in three places, the newest entry of the changes first.
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert f'version = "{citation["version"]}"' in project
+    assert re.findall(r'^version = "(.*)"$', project, re.MULTILINE) == [citation["version"]]
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    newest = re.findall(r"^## (\S+) \((\S+)\)$", changes, re.MULTILINE)[0]
+    assert newest == (citation["version"], citation["date-released"])
     assert citation["repository-code"] == read("_config.yml")["repository"]["url"]
 
 
