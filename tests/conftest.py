@@ -69,5 +69,5 @@ def copy_of_tree(tmp_path: Path) -> Path:
         if name.startswith("book/_static/vendor/") or not (ROOT / name).is_file():
             continue
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, target / name)
+        shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
     return target

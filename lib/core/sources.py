@@ -97,12 +97,18 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def lock_digest(root: Path = ROOT) -> str:
-    """Return a digest of the pins in ``requirements.lock``; comments and order do not count."""
+    """Return a digest of the pins in ``requirements.lock``; comments and order do not count.
+
+    Without that file, in an installed wheel, what is installed counts.
+    """
     return digest(json.dumps(_lock(root), sort_keys=True))
 
 
 def _lock(root: Path) -> dict[str, str]:
-    lines = (root / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    file = root / "requirements.lock"
+    if not file.is_file():
+        return {canonicalize_name(one.name): one.version for one in metadata.distributions()}
+    lines = file.read_text(encoding="utf-8").splitlines()
     found = (line.strip().partition("==") for line in lines if not line.startswith("#"))
     return {canonicalize_name(name): version for name, _, version in found if name}
 
@@ -214,6 +220,7 @@ def resources(files: Iterable[Path], root: Path = ROOT) -> list[Path]:
         for path in sorted((root / "lib").rglob("*.*"))
         if path.suffix not in _NO_RESOURCE
         and path.is_file()
+        and not path.is_symlink()  # what is linked (the registry of data) has its place elsewhere
         and next(one for one in path.parents if (one / "__init__.py").is_file()) in packages
     ]
 
