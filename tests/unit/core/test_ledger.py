@@ -37,6 +37,7 @@ from lib.core.ledger import (
 from lib.core.ledger.__main__ import main
 from lib.core.ledger.cards import card, pairs
 from lib.core.ledger.claims import Null, find_claim, shortcomings, unconverted
+from lib.core.ledger.rows import tally_by, warnings
 from lib.core.ledger.values import (
     decode,
     encode,
@@ -986,6 +987,19 @@ def test_round_trip(root: Path):
     assert check(root=root) == []
 
 
+def test_counts_by_whose_row(root: Path):
+    store(root, "01_one", A, B)
+    rows = collect(root=root)
+    assert list(tally_by(rows)["paper"]) == [H, D, "not testable here"]
+    assert tally_by(rows) == {
+        "paper": {H: 1, D: 1, "not testable here": 1},
+        "ours": {NOT_REPORTED: 1},
+    }
+    assert tally_by([]) == {"paper": {}, "ours": {}}
+    assert (rows[2].measured, rows[2].interval, rows[2].url) == (None, None, "")
+    assert rows[1].interval == (-0.5, -0.3)
+
+
 def test_no_verdict_is_stored(root: Path):
     text = store(root, "01_one", A, B).read_text()
     assert not any(v in text for v in VERDICTS)
@@ -1366,6 +1380,66 @@ def test_cli_table_and_check(root: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["--check", "--root", str(root)]) == 0
     store(root, "03_three", A)
     assert main(["--json", "--root", str(root)]) == 1
+
+
+def test_check_counts_what_an_older_chapter_lacks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    bare = GOOD | {"control": None, "basis": "real data"}
+    near = bare | {"control": "chance", "null": ZERO, "tolerance": {"abs": 0.1}}
+    root = write(
+        tmp_path,
+        chapter(
+            [
+                bare | {"id": "ch01.a", "source": "dossier"},
+                near | {"id": "ch01.b", "value": 1.0, "tolerance": {"abs": 0.1, "sign": True}},
+                near | {"id": "ch01.c", "value": 1.0},
+                near | {"id": "ch01.d", "value": 1.0},
+                near | {"id": "ch01.e", "value": 0.05},
+                bare | {"id": "ch01.f", "basis": "exact"},
+            ]
+        ),
+    )
+    (root / "data").mkdir()
+    (root / "data/unconverted.yml").write_text("[ch01_toy, ch02_absent]")
+    found = [
+        Measurement.of("ch01.a", True),
+        Measurement.of("ch01.b", 1.005, control=True),  # and no interval
+        Measurement.of("ch01.c", 1.01, control=0.0),  # in steps of 0.01
+        Measurement.of("ch01.d", 1.105, control=0.2),  # as fine as asked for
+        Measurement.of("ch01.e", 0.05, control="it failed"),
+    ]
+    store(root, "01_one", *found)
+    assert warnings(root=root) == {
+        "ch01_toy": {
+            "digits shown": 2,
+            "direction without interval": 1,
+            "dossier source": 1,
+            "no control": 2,
+            "no measured control": 2,
+            "no null": 1,
+            "null meets the tolerance": 1,
+        }
+    }
+    assert main(["--check", "--root", str(root)]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("ch01.f: no notebook reports it\nch01_toy, not yet converted: 2 digits")
+    assert ", 2 no control, 2 no measured control, 1 no null, 1 null meets the tolerance\n" in out
+    assert main(["--check", "--root", str(root), "--chapter", "ch01_toy"]) == 1
+    assert "not yet converted" in capsys.readouterr().out
+    write(root, chapter([GOOD | {"id": "ch02.a"}], chapter="ch02_new", number=2), "ch02_new")
+    main(["--check", "--root", str(root), "--chapter", "ch02_new"])
+    assert "not yet converted" not in capsys.readouterr().out
+
+
+def test_a_report_outside_a_notebook_imports_nothing_heavy(root: Path):
+    code = (
+        "import sys; from pathlib import Path; from lib.core.ledger import report; "
+        f"report('ch01.c', '41/12', root=Path({str(root)!r})); "
+        "assert not {'IPython', 'lib.core.ledger.rows', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("[holds] ch01.c")
 
 
 def test_cli_imports_nothing_heavy():
