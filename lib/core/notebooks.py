@@ -260,15 +260,15 @@ def key_problems(notebook: Notebook) -> list[str]:
     content = notebook.read_stored()
     stored = content.metadata.get("book") or {}
     before = stored.get("parts")
-    if not isinstance(before, dict):
-        return ["no key is stored"]
+    kinds = {"lib": "", "lock": " (package)", "data": " (data)", "claims": " (claim)"}
+    if not isinstance(before, dict) or not all(isinstance(before.get(k), dict) for k in kinds):
+        return ["no key of today's form is stored"]
     now = key_parts(notebook, before["data"], _reported(content))
     if stored.get("key") == _key(now) and stored.get("profile") == "book":
         return []
     moved = []
-    if before["source"] != now["source"]:
+    if before.get("source") != now["source"]:
         moved.append(f"{notebook.source.relative_to(notebook.root).as_posix()}: its code changed")
-    kinds = {"lib": "", "lock": " (package)", "data": " (data)", "claims": " (claim)"}
     for part, kind in kinds.items():
         was, is_ = before[part], now[part]
         for name in sorted({*was, *is_}):
