@@ -639,6 +639,16 @@ def test_good_chapter(tmp_path: Path):
         ({"value": "a", "tolerance": {"direction": ["a"]}}, "'holds' is missing"),
         ({"value": "a", "tolerance": {"holds": "a"}}, "list of texts"),
         ({"value": "a", "tolerance": {"holds": [True]}}, "list of texts"),
+        ({"value": "a", "tolerance": {"holds": ["a", 3]}}, "list of texts"),
+        ({"value": "a", "tolerance": {"holds": []}}, "list of texts"),
+        ({"value": [1, "a"], "tolerance": {"abs": 1}}, "need a number"),
+        ({"value": [1, 0], "tolerance": {"abs": 1, "sign": True}}, "other than 0"),
+        ({"value": ["a", 1], "tolerance": {"holds": ["a"]}}, "categories need a text"),
+        ({"value": [1, "a"], "tolerance": {"sign": "positive"}}, "number or null"),
+        ({"value": 1, "tolerance": {"abs": float("inf")}}, "abs is inf"),
+        ({"value": 1, "tolerance": {"abs": float("nan")}}, "abs is nan"),
+        ({"value": 1, "tolerance": {"at_most": float("inf")}}, "at_most is inf"),
+        ({"value": 1, "tolerance": {"sign": "up"}}, "sign is 'up'"),
         ({"value": "a", "tolerance": {"holds": ["a"], "direction": ["a"]}}, "both"),
         ({"value": 1, "tolerance": {"holds": ["a"]}}, "categories need a text"),
         ({"value": None, "tolerance": {"sign": True}}, "negative or positive"),
@@ -651,6 +661,7 @@ def test_good_chapter(tmp_path: Path):
         ({"labels": []}, "expected a list of texts"),
         ({"labels": [1]}, "expected a list of texts"),
         ({"labels": [""]}, "expected a list of texts"),
+        ({"labels": ["a", 1]}, "expected a list of texts"),
         ({"labels": ["a"]}, "1 labels; expected one for each value of a list"),
         ({"value": [1, 2], "labels": ["a"]}, "1 labels; expected one for each"),
         ({"value": [1, 2], "labels": ["a", "a"]}, "labels a, a are not all different"),
@@ -684,6 +695,10 @@ def test_schema_errors(tmp_path: Path, change: dict[str, Any], message: str):
         ({"claims": []}, "expected a list of claims"),
         ({"claims": [GOOD, GOOD]}, "declared twice: ch01.a"),
         ({"inputs": ["a"]}, "list of numbers"),
+        ({"inputs": [1, "a"]}, "list of numbers"),
+        ({"inputs": 3}, "list of numbers"),
+        ({"paper": {"title": "T", "authors": [], "arxiv": "2605.31036"}}, "list of names"),
+        ({"paper": {"title": "T", "authors": ["A", 3], "arxiv": "2605.31036"}}, "list of names"),
         ({"paper": {"title": "T", "authors": "A", "arxiv": "2605.31036"}}, "list of names"),
         ({"paper": {"title": "T", "authors": ["A"], "arxiv": 2605.31036}}, "in quotes"),
         ({"paper": {"title": "T", "authors": ["A"], "arxiv": "2605"}}, "identifier"),
@@ -866,7 +881,7 @@ def test_a_chapter_not_yet_converted(tmp_path: Path):
     listed.write_text("# nothing left\n")
     with pytest.raises(LedgerError, match="source is 'dossier, 1'"):
         load_chapter("ch01_toy", root=root)
-    for wrong in ("ch01_toy", "- 3", "ch01_toy: true"):
+    for wrong in ("ch01_toy", "- 3", "- ch01_toy\n- 3", "ch01_toy: true"):
         listed.write_text(wrong)
         with pytest.raises(LedgerError, match="expected a list of folder names"):
             load_chapter("ch01_toy", root=root)
