@@ -8,9 +8,10 @@
    the first fails. Two at a time, each in a process of its own that is forked from one that has
    imported everything but `lib`.
 
-A time limit counts processor time, so that a busy machine kills nobody; the wall clock is only a
-net below. Every result is stored at once: the same command goes on after an interruption, and
-starts over where the package or its tests have changed.
+Time limits count processor time, so that a busy machine kills nobody; the wall clock is only a net
+below. Every result is stored at once, so the same command goes on after an interruption. Where the
+package has changed it starts over; where only test files have, they are measured anew, and what was
+killed by a test of another file stays so.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,19 +48,17 @@ SEED = 2026
 STATES = ("killed", "timeout", "equivalent", "survived", "not reached")
 
 
-def unit_tests(package: str, root: Path = ROOT) -> Path:
-    return root / "tests" / "unit" / package
-
-
-def state_of(package: str) -> str:
-    """Return a digest of the package and its tests."""
-    parts = [ROOT / "tests" / "conftest.py"]
-    for folder in (ROOT / "lib" / package, unit_tests(package)):
-        parts += sorted(one for one in folder.rglob("*") if one.is_file() and one.suffix != ".pyc")
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(f"{part.relative_to(ROOT)}\0".encode() + part.read_bytes())
-    return total.hexdigest()[:16]
+def digests(package: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the digests of the package with what its tests share, and those of the test files."""
+    common, tests = {}, {}
+    for folder in (ROOT / "lib" / package, ROOT / "tests" / "unit" / package):
+        for one in sorted(folder.rglob("*")):
+            if one.is_file() and one.suffix != ".pyc":
+                is_test = folder != ROOT / "lib" / package and one.name.startswith("test_")
+                kind = tests if is_test else common
+                found = hashlib.sha256(one.read_bytes()).hexdigest()[:16]
+                kind[str(one.relative_to(ROOT))] = found
+    return common, tests
 
 
 def equivalents() -> dict[str, str]:
@@ -98,9 +98,12 @@ class Reach:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.coverage.switch_context(nodeid)
+        self.seconds[nodeid] = -cpu_seconds()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self.seconds[nodeid] += cpu_seconds()
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
         if report.failed or report.skipped:
             self.failed.add(report.nodeid)
 
@@ -135,11 +138,24 @@ def _preload(tree: Path) -> list[str]:
     )
 
 
-class Only:
-    """Pytest plugin of a trial: only these tests, the fastest first."""
+def cpu_seconds() -> float:
+    """Return the processor time of this process and of those it has started."""
+    return sum(os.times()[:4])
 
-    def __init__(self, seconds: dict[str, float]) -> None:
-        self.seconds = seconds
+
+class Only:
+    """Pytest plugin of a trial: only these tests, the fastest first, each within its time."""
+
+    def __init__(self, seconds: dict[str, float], killer: Path) -> None:
+        self.seconds, self.killer = seconds, killer
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        # Coverage has slowed the first run down. Unhandled, the signal ends the process.
+        signal.setitimer(signal.ITIMER_PROF, 10 + 3 * self.seconds[nodeid])
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            self.killer.write_text(report.nodeid, encoding="utf-8")
 
     def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
         chosen = [item for item in items if item.nodeid in self.seconds]
@@ -167,13 +183,13 @@ def enter(tree: Path, log: Path, cpu_s: float | None) -> None:
 OPTIONS = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=short"]
 
 
-def first_run(tree: Path, package: str, log: Path, target: Path) -> None:
+def first_run(tree: Path, package: str, files: list[str], log: Path, target: Path) -> None:
     enter(tree, log, None)
     import pytest
 
     plugin = Reach(tree, package)
     plugin.coverage.start()
-    pytest.main([*OPTIONS, str(unit_tests(package, tree))], plugins=[plugin])
+    pytest.main([*OPTIONS, *files], plugins=[plugin])
     plugin.coverage.stop()
     target.write_text(json.dumps(plugin.result()), encoding="utf-8")
 
@@ -182,7 +198,8 @@ def trial(tree: Path, log: Path, cpu_s: float, files: list[str], seconds: dict[s
     enter(tree, log, cpu_s)
     import pytest
 
-    code = pytest.main([*OPTIONS, "-x", *files], plugins=[Only(seconds)])
+    plugin = Only(seconds, log.with_suffix(".killer"))
+    code = pytest.main([*OPTIONS, "-x", *files], plugins=[plugin])
     sys.stdout.flush()
     os._exit(int(code))
 
@@ -197,9 +214,33 @@ def run_process(method: str, target: Any, arguments: tuple[Any, ...], wall_s: fl
         assert process.pid is not None
         os.killpg(process.pid, signal.SIGKILL)  # and whatever it has started
     process.join()
-    return (
-        None if late or process.exitcode in (-signal.SIGXCPU, -signal.SIGKILL) else process.exitcode
-    )
+    ends = (-signal.SIGXCPU, -signal.SIGPROF, -signal.SIGKILL)
+    return None if late or process.exitcode in ends else process.exitcode
+
+
+EMPTY: dict[str, Any] = {"lines": {}, "seconds": {}, "dropped": [], "preload": []}
+
+
+def merged(old: dict[str, Any], new: dict[str, Any], changed: set[str]) -> dict[str, Any]:
+    """Return what all tests reach: the new answer for changed files, else the old one."""
+
+    def kept(tests: Iterable[str]) -> list[str]:
+        return [one for one in tests if one.partition("::")[0] not in changed]
+
+    lines: dict[str, dict[str, list[str]]] = {}
+    for file in old["lines"].keys() | new["lines"].keys():
+        before, after = old["lines"].get(file, {}), new["lines"].get(file, {})
+        lines[file] = {
+            line: kept(before.get(line, ())) + after.get(line, [])
+            for line in before.keys() | after.keys()
+        }
+    seconds = {one: old["seconds"][one] for one in kept(old["seconds"])} | new["seconds"]
+    return {
+        "lines": lines,
+        "seconds": seconds,
+        "dropped": sorted({*kept(old["dropped"]), *new["dropped"]}),
+        "preload": sorted({*old["preload"], *new["preload"]}),
+    }
 
 
 class Campaign:
@@ -208,10 +249,20 @@ class Campaign:
     def __init__(self, package: str, work: Path) -> None:
         self.package, self.work = package, work
         self.file = CACHE / f"{package}.json"
-        self.state = state_of(package)
-        stored = json.loads(self.file.read_text()) if self.file.is_file() else {}
-        self.data = stored if stored.get("state") == self.state else {"state": self.state}
-        self.results: dict[str, str] = self.data.setdefault("results", {})
+        common, tests = digests(package)
+        empty: dict[str, Any] = {"common": common, "tests": {}, "results": {}}
+        stored = json.loads(self.file.read_text()) if self.file.is_file() else empty
+        self.data = stored if stored["common"] == common else empty
+        self.changed = {one for one, found in tests.items() if self.data["tests"].get(one) != found}
+        self.changed |= self.data["tests"].keys() - tests.keys()
+        self.data["tests"] = tests
+        # State, and the file of the test that killed.
+        self.results: dict[str, list[str]] = {
+            name: found
+            for name, found in self.data["results"].items()
+            if not self.changed or (found[1] and found[1] not in self.changed)
+        }
+        self.data["results"] = self.results
         self.all = mutants(ROOT / "lib" / package, ROOT)
         self.lock = threading.Lock()
 
@@ -223,16 +274,19 @@ class Campaign:
             part.replace(self.file)
 
     def reach(self) -> dict[str, Any]:
-        if "reach" not in self.data:
+        if self.changed:
+            old = self.data.pop("reach", EMPTY)
             tree = copy_tree(self.work / "first")
             for module in (tree / "lib" / self.package).rglob("*.py"):
                 module.write_text(module.read_text("utf-8") + "\n_touched = None\n", "utf-8")
             log, target = CACHE / f"{self.package}.log", self.work / "reach.json"
             CACHE.mkdir(parents=True, exist_ok=True)
-            run_process("spawn", first_run, (tree, self.package, log, target), 7200)
+            files = sorted(one for one in self.changed if (tree / one).is_file())
+            run_process("spawn", first_run, (tree, self.package, files, log, target), 7200)
             if not target.is_file():
                 raise SystemExit(f"the first run of the tests did not end; see {log}")
-            self.data["reach"] = json.loads(target.read_text())
+            self.data["reach"] = merged(old, json.loads(target.read_text()), self.changed)
+            self.changed = set()
             self.store()
         reach: dict[str, Any] = self.data["reach"]
         return reach
@@ -244,13 +298,14 @@ class Campaign:
         dropped = set(reach["dropped"])
         return {test: reach["seconds"][test] for test in reached if test and test not in dropped}
 
-    def attempt(self, one: Mutant, tree: Path, log: Path) -> str:
+    def attempt(self, one: Mutant, tree: Path, log: Path) -> list[str]:
         seconds = self.tests_for(one)
         if not seconds:
-            return "not reached"
+            return ["not reached", ""]
+        killer = log.with_suffix(".killer")
+        killer.unlink(missing_ok=True)
         source = (ROOT / one.file).read_bytes()
         (tree / one.file).write_bytes(one.apply(source))
-        # Coverage slows the first run down, so three times its time is generous.
         cpu_s = 30 + 3 * sum(seconds.values())
         files = sorted({test.split("::")[0] for test in seconds})
         try:
@@ -261,7 +316,9 @@ class Campaign:
             (tree / one.file).write_bytes(source)
         if code == 5:
             raise SystemExit(f"no test was found for {one.name}; see {log}")
-        return "timeout" if code is None else "survived" if code == 0 else "killed"
+        state = "timeout" if code is None else "survived" if code == 0 else "killed"
+        by = killer.read_text(encoding="utf-8") if state == "killed" and killer.is_file() else ""
+        return [state, by.partition("::")[0]]
 
     def run(self, chosen: list[Mutant], jobs: int, budget_s: float) -> None:
         trees = [copy_tree(self.work / f"tree{number}") for number in range(jobs)]
@@ -279,7 +336,7 @@ class Campaign:
                 trees.append(tree)
                 self.results[one.name] = found
                 count += 1
-                print(f"{count}/{len(chosen)} {found:11} {one.name}", flush=True)
+                print(f"{count}/{len(chosen)} {found[0]:11} {one.name}", flush=True)
             self.store()
 
         with ThreadPoolExecutor(jobs) as pool:
@@ -289,7 +346,7 @@ class Campaign:
 
 def summary(campaign: Campaign, chosen: list[Mutant]) -> dict[str, Any]:
     reasons = equivalents()
-    found = {one.name: campaign.results.get(one.name) for one in chosen}
+    found = {one.name: campaign.results.get(one.name, [""])[0] for one in chosen}
     for name, state in found.items():
         if state in ("survived", "not reached") and name in reasons:
             found[name] = "equivalent"
@@ -326,7 +383,7 @@ def show(one: Mutant, campaign: Campaign) -> str:
     tree = copy_tree(campaign.work / "tree")
     found = campaign.attempt(one, tree, tree.with_suffix(".log"))
     output = tree.with_suffix(".log").read_text() if found != "not reached" else ""
-    return f"{output}\n{found}: {one.name} (line {one.line})"
+    return f"{output}\n{found[0]}: {one.name} (line {one.line})"
 
 
 def main() -> int:

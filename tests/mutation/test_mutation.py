@@ -144,6 +144,28 @@ def test_what_tests_notice_and_what_they_do_not(
     assert run.main() == 0
     assert "killed" not in capsys.readouterr().out.partition("left:")[0]
     assert (tmp_path / "toy/lib/toy/sums.py").read_text(encoding="utf-8") == TOY["lib/toy/sums.py"]
+    # A new test file: it alone is measured, and what others had killed is not tried again.
+    more = "from lib.toy.sums import forgotten, shift\n\n\ndef test_more():\n"
+    more += "    assert (forgotten(3), shift(2)) == (-3, 0)\n"
+    (tmp_path / "toy/tests/unit/toy/test_more.py").write_text(more, encoding="utf-8")
+    assert run.main() == 0
+    tried = [line for line in capsys.readouterr().out.splitlines() if "/11 " in line]
+    assert len(tried) == 4
+    assert [line.split()[1] for line in tried].count("killed") == 3
+    assert json.loads(results.read_text(encoding="utf-8"))["toy"]["killed"] == 10
+
+
+def test_an_endless_loop_is_a_timeout(tmp_path: Path):
+    (tmp_path / "test_loop.py").write_text("def test_loop():\n    while True:\n        pass\n")
+    name = "test_loop.py::test_loop"
+    arguments = (
+        tmp_path,
+        tmp_path / "log",
+        60.0,
+        ["test_loop.py"],
+        {name: -3.0},
+    )  # ten seconds and three times this
+    assert run.run_process("spawn", run.trial, arguments, 600) is None
 
 
 def test_the_table_on_the_method_page_is_the_one_of_the_results():
