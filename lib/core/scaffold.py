@@ -37,6 +37,11 @@ _INDEX = """\
 
 {{cite:t}}`paper{number:02d}` *To be written: what the paper claims, in two sentences.*
 
+## What we found
+
+```{{findings}} {slug}
+```
+
 ## What is run on what
 
 *To be written: data, sizes, what is simulated, and the run time.*
@@ -66,7 +71,8 @@ _THEORY = """\
 """
 
 _CLAIMS = """\
-# Chapter {number}. Write every claim before the first run, with the tolerance of its verdict.
+# Chapter {number}. Write every claim before the first run: where it stands in the paper, its tolerance, what doing
+# nothing would give (null) and what is broken on purpose (control). CONTRIBUTING.md, Claims, shows a whole one.
 chapter: {slug}
 number: {number}
 title: {title_json}
@@ -84,6 +90,17 @@ claims:
   kind: property
   basis: out of reach
   reason: "This chapter is a skeleton."
+"""
+
+_FINDINGS = """\
+# What the chapter concludes, each sentence beside the rows that carry it. CONTRIBUTING.md, Findings, says more.
+- id: first
+  sentence: "To be written: the first finding, in plain words."
+  rows: [ch{number:02d}.first]
+  direction: false
+  scope: "To be written: on which data, under which conditions"
+  budget: ""
+  figure: null
 """
 
 _REFERENCES = """\
@@ -130,6 +147,7 @@ _FILES = {
     "book/{slug}/index.md": _INDEX,
     "book/{slug}/theory.md": _THEORY,
     "book/{slug}/claims.yml": _CLAIMS,
+    "book/{slug}/findings.yml": _FINDINGS,
     "book/{slug}/references.bib": _REFERENCES,
     "lib/{package}/__init__.py": _PACKAGE,
     "notebooks/{slug}/01_first.py": _NOTEBOOK,

@@ -111,7 +111,8 @@ def planted(tmp_path: Path) -> Notebook:
     if not ready:
         pytest.skip("no stored notebook is paired, executed and fresh: the tests above say why")
     one = ready[0]
-    shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    passing = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "lib", tmp_path / "lib", symlinks=True, ignore=passing)
     shutil.copytree(ROOT / "data", tmp_path / "data")
     shutil.copy2(ROOT / "requirements.lock", tmp_path)
     for folder in ("book", "notebooks"):

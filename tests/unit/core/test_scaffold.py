@@ -57,6 +57,7 @@ def test_the_skeleton(copy_of_tree: Path) -> None:
     assert new == after.keys() - before.keys()
     assert new == {
         f"book/{SLUG}/claims.yml",
+        f"book/{SLUG}/findings.yml",
         f"book/{SLUG}/index.md",
         f"book/{SLUG}/references.bib",
         f"book/{SLUG}/theory.md",
