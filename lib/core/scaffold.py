@@ -71,8 +71,9 @@ _THEORY = """\
 """
 
 _CLAIMS = """\
-# Chapter {number}. Write every claim before the first run: where it stands in the paper, its tolerance, what doing
-# nothing would give (null) and what is broken on purpose (control). CONTRIBUTING.md, Claims, shows a whole one.
+# Chapter {number}. Write every claim before the first run: where it stands in the paper, its
+# tolerance, what doing nothing would give (null), what is broken on purpose (control).
+# CONTRIBUTING.md, Claims, shows a whole one.
 chapter: {slug}
 number: {number}
 title: {title_json}
@@ -93,7 +94,8 @@ claims:
 """
 
 _FINDINGS = """\
-# What the chapter concludes, each sentence beside the rows that carry it. CONTRIBUTING.md, Findings, says more.
+# What the chapter concludes, each sentence beside the rows that carry it.
+# CONTRIBUTING.md, Findings and numbers in prose, says more.
 - id: first
   sentence: "To be written: the first finding, in plain words."
   rows: [ch{number:02d}.first]
