@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import altair as alt
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +97,45 @@ def test_colors_counts() -> None:
     assert len(set(figures.colors(12))) == 12
     with pytest.raises(ValueError, match="n is 0"):
         figures.colors(0)
+
+
+def test_the_colours_of_the_cycle_and_beyond() -> None:
+    cycle = ["#005a9c", "#c04a00", "#009e73", "#c48600", "#c9669f", "#3c9ad6", "#1a1a1a"]
+    assert figures.colors(7) == cycle
+    assert [figures.PALETTE[f"bidder {rank}"] for rank in range(1, 8)] == cycle
+    assert "bidder 0" not in figures.PALETTE
+    # Beyond the cycle one dark map, from its dark end to 70 % of it, in even steps.
+    cividis = plt.get_cmap("cividis")
+    for n in (8, 11):
+        wanted = [mpl.colors.to_hex(cividis(0.7 * i / (n - 1))) for i in range(n)]
+        assert figures.colors(n) == wanted
+    assert figures.colors(8)[0] == "#00224e"
+
+
+def test_the_style_that_every_figure_gets() -> None:
+    mpl.rcParams["font.size"] = 30
+    mpl.rcParams["lines.linestyle"] = "--"
+    figures.use()
+    # What a notebook had set before does not stay.
+    assert mpl.rcParams["lines.linestyle"] == "-"
+    sizes = ("font.size", "grid.linewidth", "lines.linewidth", "lines.markersize")
+    assert [mpl.rcParams[one] for one in sizes] == [10, 0.8, 1.8, 5]
+    assert mpl.rcParams["figure.dpi"] == mpl.rcParams["savefig.dpi"] == figures.DPI == 100
+    assert mpl.rcParams["figure.figsize"] == [7.0, 4.0]
+    for on in ("axes.axisbelow", "axes.grid", "figure.constrained_layout.use"):
+        assert mpl.rcParams[on] is True
+    for off in ("axes.spines.right", "axes.spines.top", "legend.frameon"):
+        assert mpl.rcParams[off] is False
+
+
+def test_the_style_that_every_chart_gets() -> None:
+    figures.use()
+    config = alt.Chart(pd.DataFrame({"x": [1]})).mark_line().encode(x="x").to_dict()["config"]
+    assert (config["padding"], config["background"]) == (8, figures.GROUND)
+    assert config["line"] == {"strokeWidth": 2}
+    assert config["axis"]["labelFontSize"] == config["axis"]["titleFontSize"] == 12
+    assert config["legend"]["labelFontSize"] == 12
+    assert config["range"]["category"] == figures.colors(7)
 
 
 @pytest.fixture

@@ -66,6 +66,7 @@ def test_the_skeleton(copy_of_tree: Path) -> None:
         f"notebooks/{SLUG}/01_first.py",
         "tests/unit/second_dream/test_second_dream_package.py",
     }
+    assert "year = {2026}," in after[f"book/{SLUG}/references.bib"].decode()
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"_toc.yml", "_config.yml"}
     pages = [f"book/{SLUG}/index", f"book/{SLUG}/theory", f"notebooks/{SLUG}/01_first"]

@@ -261,6 +261,20 @@ def test_random_numbers_depend_on_seed_and_item_only(work: ModuleType) -> None:
     assert sweeps.run(work.draw, [1], name="a", seed=8, n_jobs=1) != one[:1]
 
 
+def test_the_numbers_of_a_seed_and_an_item(work: ModuleType) -> None:
+    # Once published, they stay: 0 is a seed like any other.
+    drawn = {
+        seed: sweeps.run(work.draw, [1, "a"], name="n", n_jobs=1, seed=seed) for seed in (0, 1)
+    }
+    assert drawn[0] == pytest.approx([0.03235622330426291, 0.12916416376234074], rel=1e-15)
+    assert drawn[1] == pytest.approx([0.5635929401618711, 0.3706076703855762], rel=1e-15)
+
+
+def test_items_after_equal_ones_are_computed(work: ModuleType) -> None:
+    assert sweeps.run(work.square, [3, 3, 2, 3, 1], name="a", n_jobs=1) == [9, 9, 4, 9, 1]
+    assert sorted(calls(work)) == [1, 2, 3]
+
+
 def test_arrays_as_items(work: ModuleType) -> None:
     grid = [np.arange(3), np.arange(3) + 1]
     first = sweeps.run(work.square, grid, name="a", n_jobs=1)
