@@ -37,6 +37,7 @@ from lib.core.ledger import (
 from lib.core.ledger.__main__ import main
 from lib.core.ledger.cards import card, pairs
 from lib.core.ledger.claims import Null, find_claim, shortcomings, unconverted
+from lib.core.ledger.reporting import badge_class
 from lib.core.ledger.rows import tally_by, warnings
 from lib.core.ledger.values import (
     decode,
@@ -1153,6 +1154,7 @@ NUMBERS = [
     GOOD | {"id": "ch01.pair", "value": [0.5, 50], "labels": ["a", "b"], "tolerance": {"rel": 0.1}},
     GOOD | {"id": "ch01.third", "value": "1/3", "tolerance": {"abs": 0.001}},
     GOOD | {"id": "ch01.zero", "value": 0.0, "tolerance": {"abs": 0}},
+    GOOD | {"id": "ch01.fine", "value": 0.3, "tolerance": {"abs": 1e-12}},
     GOOD | {"id": "ch01.most", "value": None, "tolerance": {"at_most": 0.5}},
 ]
 
@@ -1200,6 +1202,12 @@ def test_how_many_digits_a_tolerance_needs(numbers: Path, id: str, value: Any, n
     report(id, value, control=control, digits=needed, root=numbers)
     with pytest.raises(LedgerError, match=f"expected at least {needed}, for a twentieth of"):
         report(id, value, control=control, digits=needed - 1, root=numbers)
+
+
+def test_nobody_can_ask_for_more_than_twelve_digits(numbers: Path):
+    report("ch01.fine", 0.3, control=0, digits=12, root=numbers)
+    with pytest.raises(LedgerError, match="expected at least 12, for a twentieth"):
+        report("ch01.fine", 0.3, control=0, digits=11, root=numbers)
 
 
 def test_what_no_rounding_changes_may_have_any_digits(numbers: Path):
@@ -1252,6 +1260,7 @@ def test_labels_in_what_is_shown(numbers: Path, capsys: pytest.CaptureFixture[st
     out = told(numbers, capsys, "ch01.pair", value, interval, {"a": 0, "b": 9})
     assert "measured: a: 0.5 [0.4, 0.6]; b: 50 [40, 60]; control: a: 0; b: 9; holds if" in out
     out = told(numbers, capsys, "ch01.pair", value, None, 7, control_interval=(6, 8))
+    assert badge_class("holds in direction") == "verdict-holds-in-direction"
     assert "measured: a: 0.5; b: 50; control: 7 [6, 8]; holds if: within ±10 %" in out
     with pytest.raises(LedgerError, match="value has labels a, c; expected a, b"):
         report("ch01.pair", {"a": 1, "c": 2}, control=0, root=numbers)
