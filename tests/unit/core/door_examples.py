@@ -28,10 +28,13 @@ def double(item: str, rng: object = None) -> str:
 
 
 def _folder() -> Path:
-    """Return a new folder with the list of chapters in it."""
+    """Return a new folder with what a new chapter changes."""
     folder = Path(tempfile.mkdtemp(prefix="doors-"))
     (folder / "data").mkdir()
-    shutil.copy(ROOT / "data" / "chapters.yml", folder / "data")
+    for name in ("data/chapters.yml", "_toc.yml", "_config.yml"):
+        shutil.copy(ROOT / name, folder / name)
+    with (folder / "data" / "chapters.yml").open("a", encoding="utf-8") as file:
+        file.write("- {number: 92, slug: ch92_dream, title: T, arxiv: '2699.00092', question: Q}\n")
     return folder
 
 
@@ -99,9 +102,9 @@ EXAMPLES: dict[str, Callable[[], dict[str, Any]]] = {
     "core.proof.tag_problems": lambda: {"notebooks": None},
     "core.proof.trained_names": lambda: {"cell": None},
     "core.scaffold.create": lambda: {
-        "number": "06",
-        "package": "distillation",
-        "arxiv": "2606.00001",
+        "number": "92",
+        "package": "dream",
+        "arxiv": "2699.00092",
         "root": _folder(),
     },
     "core.sources.digest": lambda: {"text": "text"},

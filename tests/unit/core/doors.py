@@ -32,7 +32,8 @@ from numpy.random import Generator
 Door = Callable[..., Any]
 Example = Callable[[], dict[str, Any]]
 
-ROOT = Path(__file__).parents[3]
+THIS = Path(__file__)
+ROOT = THIS.parents[3]
 NAN, INF = float("nan"), float("inf")
 EMPTY = ("empty", "[]", "()", "{}", "(0,)")
 CLEAR = (ValueError, TypeError, LookupError, RuntimeError)
@@ -97,6 +98,12 @@ def knock(
         Whether what comes back is right, by door, argument and fault.
     """
     problems = []
+    made = arguments(door, example)
+    if all(one is not None for one in made.values()):
+        try:
+            _quietly(door, made)
+        except Exception as error:
+            raise NoExampleError(f"{name} refuses right arguments: {error}") from error
     for argument, good in arguments(door, example).items():
         for fault, bad, shown in faults(good, _hints(door).get(argument)):
             given = {**arguments(door, example), argument: bad}
@@ -127,7 +134,7 @@ def _hints(door: Door) -> dict[str, Any]:
 
 
 def _by_hint(name: str, hint: Any) -> Any:
-    simple = {int: 3, float: 0.5, bool: True, Path: ROOT, Generator: np.random.default_rng(0)}
+    simple = {int: 3, float: 0.5, bool: True, Path: THIS, Generator: np.random.default_rng(0)}
     with contextlib.suppress(TypeError):  # a hint that cannot be looked up
         if hint in simple:
             return simple[hint]
@@ -205,15 +212,19 @@ def _answer(
     right: Callable[[Any], bool] | None,
 ) -> str | None:
     """Return what is wrong with the answer of a door, or None."""
+    try:
+        found = _quietly(door, given)
+    except Exception as error:
+        if _is_clear(error, words):
+            return None
+        return f"unclear {type(error).__name__}: {str(error)[:120]}"
+    return None if right and right(found) else f"returned {found!r:.120}"
+
+
+def _quietly(door: Door, given: dict[str, Any]) -> Any:
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        try:
-            found = door(**given)
-        except Exception as error:
-            if _is_clear(error, words):
-                return None
-            return f"unclear {type(error).__name__}: {str(error)[:120]}"
-    return None if right and right(found) else f"returned {found!r:.120}"
+        return door(**given)
 
 
 def _is_clear(error: Exception, words: tuple[str, ...]) -> bool:

@@ -125,4 +125,6 @@ def test_a_door_that_hints_nothing_needs_an_example():
 
     with pytest.raises(doors.NoExampleError, match="thing"):
         doors.knock("f", closed)
+    with pytest.raises(doors.NoExampleError, match="f refuses right arguments: rate is 3"):
+        doors.knock("f", careful, lambda: {"rate": 3})
     assert doors.knock("f", closed, lambda: {"thing": None}) == []
