@@ -6,7 +6,7 @@ key in its metadata: a digest over everything its outputs depend on, namely
 - its code cells (not its text: a reworded paragraph changes no output),
 - the syntax tree of every `lib` module in its import closure, without docstrings and comments, and
   the other files of its packages,
-- the locked versions of the packages that this code reaches (`sources.pins`),
+- the locked versions of the packages that this code reaches (`lib.core.pins`),
 - the registered digests of the data sets that it used when it was executed, and
 - what is judged of the claims that it reported; their words are the pages' affair.
 
@@ -22,6 +22,7 @@ import ast
 import difflib
 import hashlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -43,7 +44,8 @@ from lib.core import data, processes, proof
 from lib.core.check import integer
 from lib.core.ledger import MIME, load_chapter
 from lib.core.paths import ROOT, write_atomic
-from lib.core.sources import code_digest, digest, import_closure, parse, pins, resources
+from lib.core.pins import pins
+from lib.core.sources import code_digest, digest, import_closure, parse, resources
 
 __all__ = [
     "Notebook",
@@ -510,21 +512,34 @@ def execute(notebook: Notebook, *, results: Path | None = None) -> float:
         If a cell raises or hangs, or something it depends on changed during the run. The stored
         notebook stays as it was.
     """
-    before = key_parts(notebook)
+    whole = key_parts(notebook)
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "data"
         made = compute(notebook, results=results, data_log=log)
         used = log.read_text(encoding="utf-8").split() if log.exists() else []
     seconds = time.monotonic() - start
-    if key_parts(notebook) != before:
+    if key_parts(notebook) != whole:
         raise ExecutionError("its source or something it imports changed during the run; run again")
     parts = key_parts(notebook, used, _reported(made))
-    made.metadata = nbformat.from_dict(
-        {**_METADATA, "book": {"key": _key(parts), "parts": parts, "profile": "book"}}
-    )
+    book = {"key": _key(parts), "parts": parts, "profile": "book", "seconds": round(seconds)}
+    before = _execution(notebook)
+    if before.get("key") == book["key"]:  # the same again, so the file stays the same
+        book["seconds"] = before.get("seconds", book["seconds"])
+    made.metadata = nbformat.from_dict({**_METADATA, "book": book})
     notebook.write(made)
     return seconds
+
+
+def _execution(notebook: Notebook) -> dict[str, Any]:
+    """Return what a stored notebook says of its execution; empty if there was none."""
+    stored = notebook.read_stored() if notebook.stored.is_file() else {"metadata": {}}
+    return dict(stored["metadata"].get("book") or {})
+
+
+def _longest_first(notebooks: list[Notebook]) -> list[Notebook]:
+    """Return the order in which no core idles at the end: by the seconds of the last execution."""
+    return sorted(notebooks, key=lambda one: -_execution(one).get("seconds", math.inf))
 
 
 def run(notebooks: list[Notebook], *, stale_only: bool = True, jobs: int = 2) -> int:
@@ -566,7 +581,7 @@ def run(notebooks: list[Notebook], *, stale_only: bool = True, jobs: int = 2) ->
         ) as pool,
     ):
         results = None if stale_only else Path(folder)
-        futures = {pool.submit(execute, one, results=results): one for one in todo}
+        futures = {pool.submit(execute, one, results=results): one for one in _longest_first(todo)}
         for future in as_completed(futures):
             one = futures[future]
             try:
@@ -586,8 +601,8 @@ def run(notebooks: list[Notebook], *, stale_only: bool = True, jobs: int = 2) ->
 
 def _fetch(notebook: Notebook) -> None:
     """Have the data sets at hand that a stored notebook used."""
-    parts = notebook.read_stored().metadata.get("book", {}).get("parts", {})
-    for name in sorted(data.registry().keys() & set(parts.get("data", ()))):
+    used = _execution(notebook).get("parts", {}).get("data", ())
+    for name in sorted(data.registry().keys() & set(used)):
         data.fetch(name)
 
 
@@ -622,7 +637,8 @@ def prove(notebooks: list[Notebook], *, jobs: int = 2, cpu: str = "") -> int:
         command += ["--nbval-current-env", "--nbval-sanitize-with", str(root / SANITIZE)]
         command += ["--nbval-cell-timeout", str(CELL_SECONDS), "-p", "no:cacheprovider"]
         command += ["--numprocesses", str(min(jobs, len(chosen))), "--dist", "loadscope"]
-        command += [f"--junitxml={report}", *[one.name for one in chosen]]
+        command += ["--no-loadscope-reorder", f"--junitxml={report}"]
+        command += [one.name for one in _longest_first(chosen)]
         environment = _environment(root, Path(folder) / "results") | other
         status = subprocess.run(command, cwd=root, env=environment, check=False).returncode
         _print_slow(report)

@@ -5,15 +5,10 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import json
-import tomllib
 from collections.abc import Collection, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
-
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from lib.core.lazy import declared
 from lib.core.paths import ROOT
@@ -22,9 +17,9 @@ __all__ = [
     "code_digest",
     "digest",
     "import_closure",
+    "imported",
     "lock_digest",
     "parse",
-    "pins",
     "resources",
     "texts",
 ]
@@ -101,102 +96,20 @@ def lock_digest(root: Path = ROOT) -> str:
 
     Without that file, in an installed wheel, what is installed counts.
     """
-    return digest(json.dumps(_lock(root), sort_keys=True))
-
-
-def _lock(root: Path) -> dict[str, str]:
     file = root / "requirements.lock"
-    if not file.is_file():
-        return {canonicalize_name(one.name): one.version for one in metadata.distributions()}
-    lines = file.read_text(encoding="utf-8").splitlines()
-    found = (line.strip().partition("==") for line in lines if not line.startswith("#"))
-    return {canonicalize_name(name): version for name, _, version in found if name}
+    if file.is_file():
+        lines = file.read_text(encoding="utf-8").splitlines()
+    else:
+        lines = [f"{one.name}=={one.version}" for one in metadata.distributions()]
+    pins = sorted(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    return digest("\n".join(pins))
 
 
-def pins(codes: Iterable[str], files: Iterable[Path], root: Path = ROOT) -> dict[str, str]:
-    """Return the locked versions of the packages that the code reaches.
-
-    These are the packages whose modules the codes and files import, at whatever level, those that
-    run a notebook, and what all of these require in turn. Of a requirement with a condition, the
-    one for 64-bit Linux and the book's Python counts, wherever this runs; an extra counts if
-    ``pyproject.toml`` or a package on the way asks for it. What is not in ``requirements.lock``
-    does not count, whether it is installed or not.
-
-    Parameters
-    ----------
-    codes : iterable of str
-        Python sources, such as the code cells of a notebook.
-    files : iterable of Path
-        Python files, such as those of `import_closure`.
-    root : Path
-        The folder of ``requirements.lock`` and ``pyproject.toml``.
-
-    Returns
-    -------
-    dict of str to str
-        Versions by canonical package name.
-    """
-    imports = {one for code in codes for one in _imported(parse(code))}
-    imports = imports.union(*(_read(file).imports for file in files))
-    tops = {name.partition(".")[0] for level, name in imports if not level}
-    lock, homes, found = _lock(root), _homes(), {}
-    waiting = [(home, "") for top in tops for home in homes.get(top, ())]
-    waiting += [(name, "") for name in _KERNEL]
-    asked = [need for need in _direct(root) if need.extras]
-    seen = set()
-    while waiting:
-        name, extra = waiting.pop()
-        if name not in lock or (name, extra) in seen:
-            continue
-        seen.add((name, extra))
-        found[name] = lock[name]
-        waiting += [
-            (name, one)
-            for need in asked
-            if canonicalize_name(need.name) == name
-            for one in need.extras
-        ]
-        for need in _requirements(name):
-            if need.marker is None or need.marker.evaluate({**_LINUX, "extra": extra}):
-                waiting += [(canonicalize_name(need.name), one) for one in ("", *need.extras)]
-    return found
-
-
-_KERNEL = ("ipykernel", "nbclient")
-
-_LINUX = {
-    "implementation_name": "cpython",
-    "os_name": "posix",
-    "platform_machine": "x86_64",
-    "platform_python_implementation": "CPython",
-    "platform_system": "Linux",
-    "python_full_version": "3.11.9",
-    "python_version": "3.11",
-    "sys_platform": "linux",
-}
-
-
-@functools.cache
-def _homes() -> dict[str, set[str]]:
-    """Return the installed packages that hold a top-level module, by its name."""
-    found = metadata.packages_distributions().items()
-    return {module: {canonicalize_name(name) for name in names} for module, names in found}
-
-
-@functools.cache
-def _requirements(name: str) -> list[Requirement]:
-    try:
-        return [Requirement(line) for line in metadata.requires(name) or ()]
-    except metadata.PackageNotFoundError:
-        return []
-
-
-def _direct(root: Path) -> list[Requirement]:
-    """Return the requirements of this repository, those of its optional groups included."""
-    file = root / "pyproject.toml"
-    project = tomllib.loads(file.read_text(encoding="utf-8"))["project"] if file.is_file() else {}
-    groups = [project.get("dependencies", []), *project.get("optional-dependencies", {}).values()]
-    return [Requirement(line) for group in groups for line in group]
+def imported(codes: Iterable[str], files: Iterable[Path]) -> set[str]:
+    """Return the top-level names that codes and files import, at whatever level."""
+    found = {one for code in codes for one in _imported(parse(code))}
+    found = found.union(*(_read(file).imports for file in files))
+    return {name.partition(".")[0] for level, name in found if not level}
 
 
 def resources(files: Iterable[Path], root: Path = ROOT) -> list[Path]:

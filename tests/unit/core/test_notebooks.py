@@ -429,6 +429,33 @@ def test_where_an_output_is_expected(code: str, speaks: bool) -> None:
     assert notebooks._speaks(code) is speaks
 
 
+def test_the_longest_comes_first_and_a_repetition_changes_no_file(fresh: Notebook) -> None:
+    found = {}
+    for name, seconds in {"02_short": 5, "03_long": 50, "04_unknown": None}.items():
+        found[name] = Notebook(fresh.source.with_name(f"{name}.py"))
+        content = fresh.read_stored()
+        content.metadata.book.pop("seconds")
+        if seconds is not None:
+            content.metadata.book["seconds"] = seconds
+        found[name].write(content)
+    never = Notebook(fresh.source.with_name("05_never.py"))
+    ordered = notebooks._longest_first([*found.values(), never])
+    names = [one.source.stem for one in ordered]
+    assert names == ["04_unknown", "05_never", "03_long", "02_short"]
+
+    fresh.source.write_text("# %%\nprint(1)\n")
+    notebooks.execute(fresh)
+    content = fresh.read_stored()
+    content.metadata.book["seconds"] = 777
+    fresh.write(content)
+    before = fresh.stored.read_bytes()
+    notebooks.execute(fresh)
+    assert fresh.stored.read_bytes() == before
+    fresh.source.write_text("# %%\nprint(2)\n")
+    notebooks.execute(fresh)
+    assert fresh.read_stored().metadata.book.seconds < 777
+
+
 @pytest.fixture
 def mirrored(fresh: Notebook, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Register one small file as the data set that the notebook used; return it in the mirror."""
