@@ -30,8 +30,9 @@ from lib.compute_governance.lowcomm.wire import WireError
 
 __all__ = ["Pool", "Seat", "WorkerError"]
 
-TIMEOUT = 120.0
-"""Seconds after which an exchange that nobody answers, or a call that returns nothing, fails."""
+TIMEOUT = 3600.0
+"""Seconds of silence after which a worker counts as hanging: a run may take minutes where the
+machine is loaded or its kernels are an old processor's. One that dies is noticed at once."""
 
 _GRACE = 2.0
 
