@@ -216,8 +216,8 @@ def import_closure(
 
     Examples
     --------
-    >>> sorted(import_closure(["from lib.core.profile import pick"]))
-    ['lib', 'lib.core', 'lib.core.profile']
+    >>> sorted(import_closure(["from lib.core.lazy import exports"]))
+    ['lib', 'lib.core', 'lib.core.lazy']
     """
     found: dict[str, Path] = {}
     waiting = [name for code in codes for _, name in _imported(parse(code))]
