@@ -251,7 +251,7 @@ class Entry:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML that refuses a key given twice and reads ``5e-05`` as a number."""
+    """Safe YAML that refuses a key given twice or not quoted, and reads ``5e-05`` as a number."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -260,6 +260,9 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
             raise yaml.constructor.ConstructorError(
                 None, None, f"key given twice: {', '.join(map(str, twice))}", node.start_mark
             )
+        if None in keys:
+            words = 'the key null needs quotes: "null"'
+            raise yaml.constructor.ConstructorError(None, None, words, node.start_mark)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
 

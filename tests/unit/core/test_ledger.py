@@ -726,8 +726,12 @@ def test_yaml_traps(tmp_path: Path):
     with pytest.raises(LedgerError, match="key given twice: number"):
         load_chapter("ch01_toy", root=tmp_path)
     small = yaml.safe_dump(chapter([GOOD | {"value": 1.5, "tolerance": {"abs": "SMALL"}}]))
-    path.write_text(small.replace("SMALL", "5e-05"))
+    small = small.replace("SMALL", "5e-05")
+    path.write_text(small)
     assert load_chapter("ch01_toy", root=tmp_path).claims[0].tolerance == {"abs": 5e-05}
+    path.write_text(small.replace("  tolerance:", "  null: {value: 0, why: w}\n  tolerance:"))
+    with pytest.raises(LedgerError, match='key null needs quotes: "null"'):
+        load_chapter("ch01_toy", root=tmp_path)
 
 
 def test_two_chapters_with_one_number(tmp_path: Path):
