@@ -22,6 +22,7 @@ from lib.autobidding.bidders import Bidder
 from lib.autobidding.equilibrium import EquilibriumCell, equilibria_2p, equilibrium_range
 from lib.autobidding.experiments import truthful_revenue
 from lib.autobidding.market import Market
+from lib.autobidding.mechanism import Rule
 from lib.core import sweeps
 
 __all__ = [
@@ -43,9 +44,6 @@ TARGETS = (0.5, 2.0)
 
 BLOCK = 10_000
 """Markets drawn at once; a block is one item of a sweep."""
-
-NOISE = 0.2
-"""Largest relative error of the miscalibrated control's predictions."""
 
 CHANGE_TOLERANCE = 1e-12
 """Changes of revenue smaller than this, per unit of mass, are rounding."""
@@ -90,7 +88,8 @@ class Counts:
     """How many of ``markets`` random markets changed in which way under refinement.
 
     ``spa_falls`` and ``spa_rises``: truthful second-price revenue; ``fpa_falls``: first-price
-    revenue of tCPA bidders; ``control_falls``: the same with a miscalibrated fine model.
+    revenue of tCPA bidders; ``control_falls``: the same with a miscalibrated fine model
+    (half way to each bidder's mean, so that its total stays).
     """
 
     markets: int
@@ -154,7 +153,8 @@ def count_changes(design: Design, n_markets: int, rng: np.random.Generator) -> C
     (0, 0)
     """
     fine, coarse, targets = draw(design, n_markets, rng)
-    wrong = np.clip(fine * rng.uniform(1 - NOISE, 1 + NOISE, size=fine.shape), 0, 1)
+    # Half way to each bidder's mean: totals stay, means of the coarse clusters do not.
+    wrong = (fine + fine.mean(axis=1, keepdims=True)) / 2
     values = targets[:, None, :]
 
     def revenue(predictions: Floats, rule: str) -> Floats:
@@ -276,7 +276,7 @@ CENSUS = Design(2, 4, 2)
 """The markets whose equilibria are enumerated."""
 
 
-def budget_census(n_markets: int, *, seed: int) -> pd.DataFrame:
+def budget_census(n_markets: int, *, seed: int, budgeted: bool = True) -> pd.DataFrame:
     """Enumerate first-price equilibria of budgeted tCPA bidders before and after refinement.
 
     Budgets are uniform between zero and what winning everything at target would cost.
@@ -286,6 +286,8 @@ def budget_census(n_markets: int, *, seed: int) -> pd.DataFrame:
     n_markets : int
         Random markets of shape :data:`CENSUS`.
     seed : int
+    budgeted : bool
+        ``False`` takes the budgets away: the control, where nothing can be lost.
 
     Returns
     -------
@@ -301,7 +303,7 @@ def budget_census(n_markets: int, *, seed: int) -> pd.DataFrame:
     rows = []
     for k in range(n_markets):
         pair = [
-            Bidder("tcpa", t, b)
+            Bidder("tcpa", t, b if budgeted else None)
             for t, b in zip(targets[k].tolist(), budgets[k].tolist(), strict=True)
         ]
         before, after = (
@@ -314,14 +316,15 @@ def budget_census(n_markets: int, *, seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def binding_census(n_markets: int, *, seed: int) -> pd.DataFrame:
-    """Count second-price tCPA equilibria at which both targets bind, before and after refinement.
+def binding_census(n_markets: int, *, seed: int, rule: Rule = "second") -> pd.DataFrame:
+    """Count tCPA equilibria at which both targets bind, before and after refinement.
 
     Parameters
     ----------
     n_markets : int
         Random markets of shape :data:`CENSUS`.
     seed : int
+    rule : {"first", "second", "vcg"}
 
     Returns
     -------
@@ -335,7 +338,7 @@ def binding_census(n_markets: int, *, seed: int) -> pd.DataFrame:
         pair = [Bidder("tcpa", t) for t in targets[k].tolist()]
         rows.append(
             [
-                sum(cell.binding is not None for cell in equilibria_2p(_equal(table), pair))
+                sum(cell.binding is not None for cell in equilibria_2p(_equal(table), pair, rule))
                 for table in (coarse[k], fine[k])
             ]
         )

@@ -9,7 +9,7 @@ Source: arXiv 2605.31036, appendix B; the examples named ``ours`` are of this bo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -295,19 +295,32 @@ def with_idle_budgets(construction: Construction) -> Construction:
     """
     totals = construction.fine.mass.sum(axis=0)
     budgets = [b.value * total for b, total in zip(construction.bidders, totals, strict=True)]
-    return Construction(
+    values = [b.value for b in construction.bidders]
+    return replace(
+        construction,
         name=f"{construction.name} with budgets that cannot bind",
-        source=construction.source,
-        fine=construction.fine,
-        labels=construction.labels,
-        bidders=_pair(
-            construction.bidders[0].kind, [b.value for b in construction.bidders], budgets
-        ),
-        rule=construction.rule,
-        convention=construction.convention,
-        coarse_winners=construction.coarse_winners,
-        fine_winners=construction.fine_winners,
-        fine_goals=construction.fine_goals,
+        bidders=_pair(construction.bidders[0].kind, values, budgets),
+    )
+
+
+def as_row_one(construction: Construction) -> Construction:
+    """Sell the same predictions as in row 1 of Table 1: the control of the other rows.
+
+    Both bidders are tCPA bidders without budget, whose targets are their values, at multiplier one
+    in first price. There nothing can be lost.
+
+    Examples
+    --------
+    >>> B1.change("welfare") < 0 <= as_row_one(B1).change("welfare")
+    True
+    """
+    return replace(
+        construction,
+        name=f"{construction.name} sold as in row 1",
+        bidders=_pair("tcpa", [b.value for b in construction.bidders]),
+        rule="first",
+        convention="truthful",
+        fine_goals=None,
     )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,8 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 from scipy.sparse import block_array, coo_array, csr_array, eye_array, kron
 
-from lib.autobidding.bidders import Bidder, Number, check_bidders, multipliers_of
-from lib.autobidding.equilibrium import best_response
-from lib.autobidding.market import Array, Market
+from lib.autobidding.bidders import Bidder, Number, check_bidders
+from lib.autobidding.market import Market
 from lib.autobidding.mechanism import Rule
 
 Floats = npt.NDArray[np.float64]
@@ -378,42 +376,6 @@ def _not_beaten(utility: Floats) -> npt.NDArray[np.bool_]:
     """Rows that no other row beats in every column, by more than rounding."""
     margin = 1e-12 * np.abs(utility).max()
     return np.array([not (utility > row + margin).all(axis=1).any() for row in utility])
-
-
-def regret(
-    market: Market, bidders: Sequence[Bidder], effective_multipliers: Sequence[Number] | Array
-) -> list[Any]:
-    """Measure what each bidder could gain in first price by another multiplier, rivals fixed.
-
-    A supremum over *all* multipliers, not a grid; exact in exact markets.
-
-    Parameters
-    ----------
-    market : Market
-    bidders : sequence of Bidder
-        MAX-CPA.
-    effective_multipliers : sequence, length n_bidders
-        ``g_i``, money per conversion.
-
-    Raises
-    ------
-    ValueError
-        On a tCPA bidder, whose payoff is in conversions and not in money.
-
-    Examples
-    --------
-    >>> market = Market.exact([1], [["0.5", "0.4"]])
-    >>> regret(market, [Bidder("maxcpa", 2), Bidder("maxcpa", 1)], [2, 1])
-    [Fraction(3, 5), Fraction(0, 1)]
-    """
-    check_bidders(market, bidders)
-    for i, bidder in enumerate(bidders):
-        if bidder.kind != "maxcpa":
-            raise ValueError(f"bidder {i} is {bidder}; expected a MAX-CPA bidder")
-    profile = multipliers_of(bidders, effective_multipliers)
-    if market.is_exact:
-        profile = [Fraction(x) for x in profile]
-    return [best_response(market, bidders, profile, i, "first").regret for i in range(len(bidders))]
 
 
 @dataclass(frozen=True, eq=False)

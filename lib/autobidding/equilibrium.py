@@ -18,10 +18,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
 from typing import Any
 
-from lib.autobidding.bidders import Bidder, Number, check_bidders, multipliers_of, number
+from lib.autobidding.bidders import Bidder, Number, check_bidders, number
 from lib.autobidding.market import Array, Market
 from lib.autobidding.mechanism import (
     FLOAT_TOLERANCE,
@@ -779,36 +778,6 @@ def _polygon(constraints: list[HalfPlane], *, exact: bool) -> tuple[list[tuple[A
         if not corners:
             return [], False
     return corners, any(side in v for v in corners)
-
-
-def search_equilibria(
-    market: Market,
-    bidders: Sequence[Bidder],
-    rule: Rule,
-    goals: Sequence[Sequence[Any]],
-) -> list[tuple[Any, ...]]:
-    """Effective multipliers of a grid that pass :func:`is_equilibrium`: a check on the cells.
-
-    Parameters
-    ----------
-    market : Market
-    bidders : sequence of Bidder, length n_bidders
-    rule : {"first", "second", "vcg"}
-    goals : sequence of sequences
-        Effective multipliers to try for each bidder.
-
-    Examples
-    --------
-    >>> market = Market.exact([1], [["1/2", "1/4"]])
-    >>> pair = [Bidder("tcpa", 1), Bidder("tcpa", 1)]
-    >>> search_equilibria(market, pair, "first", [[Fraction(1, 4), Fraction(1)], [Fraction(1)]])
-    [(Fraction(1, 1), Fraction(1, 1))]
-    """
-    return [
-        point
-        for point in product(*goals)
-        if is_equilibrium(market, bidders, multipliers_of(bidders, point), rule)
-    ]
 
 
 def equilibrium_range(cells: Sequence[EquilibriumCell], metric: str) -> tuple[Any, Any]:

@@ -670,6 +670,7 @@ def holdout(
     smoothing: Smoothing = "none",
     shuffle: bool = False,
     in_sample: bool = False,
+    inner: int = 0,
 ) -> pd.DataFrame:
     """Fit every level on half of the customers and run it on the other half.
 
@@ -691,6 +692,9 @@ def holdout(
         Control: shuffle the features of the customers before each split.
     in_sample : bool
         Control: judge the model on the half it was fitted on.
+    inner : int
+        With 2 or more, choose a level in each split by that many halvings of the fitted half: the
+        one that delivers most there. The customers that judge it have no part in the choice.
 
     Returns
     -------
@@ -699,7 +703,7 @@ def holdout(
         ``delivered`` (value per customer), ``cpa`` (collected over delivered: realised cost per
         conversion over target, all advertisers), ``second`` (truthful second-price revenue per
         customer under the same predictions) and ``cpa <name>`` for each advertiser (NaN where it
-        wins nothing).
+        wins nothing); with ``inner`` also ``chosen``, the clusters of the level chosen.
 
     Raises
     ------
@@ -716,6 +720,12 @@ def holdout(
         fit, rest = whole.halves(rng)
         judge = fit if in_sample else rest
         fitted, observed = level_rates(fit, smoothing), level_rates(judge, "none")
+        choice = {}
+        if inner:
+            seed_inside = int(rng.integers(2**32))
+            tried = holdout(fit, targets, n_splits=inner, seed=seed_inside, smoothing=smoothing)
+            mean = tried.groupby("clusters")["delivered"].mean()
+            choice["chosen"] = int(mean.index[int(mean.argmax())])
         for index, predicted, real in zip(trial.labels, fitted, observed, strict=True):
             served = pool(judge.customers, index) / judge.n_customers
             here = served > 0
@@ -740,6 +750,7 @@ def holdout(
                         f"cpa {name}": result.cpa[i] / targets[i]
                         for i, name in enumerate(trial.advertisers)
                     },
+                    **choice,
                 }
             )
     return pd.DataFrame(rows)
@@ -793,15 +804,25 @@ def split_summary(splits: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for clusters, group in splits.groupby("clusters"):
-        for measure in group.columns.drop(["split", "clusters"]):
+        for measure in group.columns.drop(["split", "clusters", "chosen"], errors="ignore"):
             values = group[measure].dropna()
             low, high = corrected_t_interval(values) if len(values) > 1 else (np.nan, np.nan)
             rows.append((clusters, measure, values.mean(), low, high))
     return pd.DataFrame(rows, columns=["clusters", "measure", "mean", "low", "high"])
 
 
-def split_differences(splits: pd.DataFrame, measure: str, fine: int, coarse: int) -> Floats:
+def split_differences(
+    splits: pd.DataFrame, measure: str, fine: int | str, coarse: int | str
+) -> Floats:
     """Return the measure at ``fine`` less that at ``coarse`` clusters, shape (n_splits,).
+
+    Parameters
+    ----------
+    splits : DataFrame
+        From :func:`holdout`.
+    measure : str
+    fine, coarse : int or "chosen"
+        Numbers of clusters; ``"chosen"`` for the level that each split chose (``inner``).
 
     Raises
     ------
@@ -809,6 +830,9 @@ def split_differences(splits: pd.DataFrame, measure: str, fine: int, coarse: int
         When there is no level with that number of clusters.
     """
     wide = splits.pivot_table(index="split", columns="clusters", values=measure)
+    if "chosen" in splits:
+        own = splits[splits["clusters"] == splits["chosen"]]
+        wide["chosen"] = own.set_index("split")[measure]
     for clusters in (fine, coarse):
         if clusters not in wide:
             raise ValueError(f"no level with {clusters} clusters; there are {list(wide)}")

@@ -51,7 +51,10 @@ def test_proven_zeros_and_a_control_that_fails() -> None:
     two = table[table["bidders"] == 2]
     assert two[two["event"] == "spa_rises"]["count"].sum() == 0
     assert (table[table["bidders"] > 2].query("event == 'spa_rises'")["count"] > 0).all()
-    assert table[table["event"] == "control_falls"]["count"].sum() > 0
+    # Against one cluster the control cannot lose: it keeps the mean. Against four it does.
+    control = table[table["event"] == "control_falls"].set_index(["bidders", "fine"])["share"]
+    assert (control.xs(2, level="fine") == 0).all()
+    assert (control.xs(8, level="fine") > 0.4).all()
 
 
 def test_counts_agree_with_the_auction() -> None:
@@ -99,6 +102,18 @@ def test_census_repeats_and_has_the_expected_order() -> None:
     assert (lost["fine_high"] < lost["coarse_low"]).all()
     # A loss beyond one half would contradict the ceiling proved in the chapter.
     assert (lost["fine_high"] >= lost["coarse_low"] / 2).all()
+
+
+def test_censuses_and_their_controls() -> None:
+    assert budget_census(60, seed=1)["falls_everywhere"].any()
+    free = budget_census(60, seed=1, budgeted=False)
+    assert free["exists"].all()
+    assert not free["falls_everywhere"].any()
+    # Without a budget, every first-price equilibrium has the welfare of multiplier one.
+    np.testing.assert_allclose(free["coarse_low"], free["coarse_high"])
+    second, first = (binding_census(60, seed=1, rule=rule) for rule in ("second", "first"))
+    assert (second > 1).any(axis=None)
+    assert (first <= 1).all(axis=None)
 
 
 def test_float_census_agrees_with_fractions() -> None:

@@ -14,17 +14,37 @@ from lib.autobidding.market import Market
 
 
 @pytest.mark.parametrize(
-    "search", [ceilings.first_price_tcpa, ceilings.second_price_tcpa, ceilings.pacing]
+    ("search", "outside"),
+    [
+        # B.2 keeps 4.5977 of 5.526758; a bidder that bids nothing leaves 1 of 10.
+        (ceilings.first_price_tcpa, 4.5977 / 5.526758),
+        (ceilings.second_price_tcpa, 0.1),
+        (ceilings.pacing, None),
+        (ceilings.first_price_maxcpa, None),
+    ],
 )
-def test_ceiling_holds_and_its_control_does_not(search):
-    found = search(25)
-    assert found.holds
-    assert found.control < 1
-    assert found.control_fails or found.name == "first-price pacing"
+def test_ceiling_holds_and_its_control_does_not(search, outside):
+    found = search(8)
+    assert found.breaking() == 0
+    assert len(found.kept) == len(found.optimum) <= 8
+    if outside is None:
+        assert found.breaking(1) > 0
+    else:
+        assert found.outside == pytest.approx(outside)
+        assert found.outside * ceilings.KAPPA[found.name] < 1
+
+
+def test_a_market_breaks_a_ceiling_by_either_ratio_and_counts_once():
+    found = ceilings.WorstCase("second price, tCPA", (0.5, 0.4, 1.0, 0.4), (0.5, 0.9, 0.3, 0.1))
+    assert found.breaking() == 3
+    assert found.breaking(1) == 4
+    assert found.breaking(20) == 0
 
 
 def test_a_longer_search_includes_the_shorter_one():
-    assert ceilings.second_price_tcpa(20).kept <= ceilings.second_price_tcpa(5).kept
+    longer, shorter = ceilings.second_price_tcpa(20), ceilings.second_price_tcpa(5)
+    assert longer.kept[: len(shorter.kept)] == shorter.kept
+    assert longer.optimum[: len(shorter.optimum)] == shorter.optimum
 
 
 def test_no_market_is_no_search():

@@ -33,6 +33,7 @@ from lib.autobidding.constructions import (
 from lib.autobidding.equilibrium import is_equilibrium
 from lib.autobidding.market import CalibrationError, Market, NotARefinementError
 from lib.autobidding.mechanism import outcome
+from lib.autobidding.proofs import drawn_to_mean
 
 
 @pytest.mark.parametrize(
@@ -101,21 +102,57 @@ def test_rows_one_and_six_on_random_fractions(seed, n_bidders, n_clusters):
 
 
 def test_miscalibrated_control_fails():
-    """Halving every fine prediction breaks calibration, and then Jensen."""
-    coarse, fine, labels = random_refinement(np.random.default_rng(1))
-    shaded = Market(fine.weights, fine.predictions * Fraction(1, 2))
-    values = [1] * fine.n_bidders
-    assert top_value(shaded, values) < top_value(coarse, values)
+    """Drawn half way to the mean each bidder keeps its total, and Jensen breaks."""
+    fine = Market.exact([1] * 4, [(1, 0), (1, 0), (0, 1), (0, 1)])
+    labels = [0, 0, 1, 1]
+    spoiled = drawn_to_mean(fine, Fraction(1, 2))
+    coarse = fine.coarsen(labels)
+    assert spoiled.mass.sum(axis=0).tolist() == fine.mass.sum(axis=0).tolist() == [2, 2]
+    assert spoiled.predictions[0].tolist() == [Fraction(3, 4), Fraction(1, 4)]
+    assert [top_value(m, [1, 1]) for m in (coarse, fine, spoiled)] == [4, 4, 3]
     pair = [Bidder("tcpa", 1), Bidder("tcpa", 1)]
-    two = [Market(m.weights, m.predictions[:, :2]) for m in (coarse, shaded)]
     with pytest.raises(CalibrationError):
-        verdict(*two, labels, pair, "first", "revenue")
+        verdict(coarse, spoiled, labels, pair, "first", "revenue")
 
 
 def test_proof_certificates():
     for certificate in (jensen_certificate("Theorem 5.1"), lifting_certificate("Theorem 5.11")):
         assert certificate.instances == certificates.PROOF_INSTANCES
         assert certificate.smallest_gain >= 0
+        assert certificate.mark == "monotone"
+
+
+@pytest.mark.parametrize("prove", [jensen_certificate, lifting_certificate])
+def test_a_broken_auction_loses_the_mark(prove):
+    certificate = prove("a theorem", broken=True)
+    assert certificate.smallest_gain < 0
+    assert certificate.mark == "falls on an instance"
+
+
+def test_the_control_changes_every_mark_of_the_table():
+    table, broken = table1(n_points=5), table1(n_points=5, broken=True)
+    assert [(c.row, c.metric) for c in table] == [(c.row, c.metric) for c in broken]
+    marks = {(c.key, c.metric): c.mark for c in broken}
+    assert marks.pop(("maxcpa_budget_lp", "revenue")) == "monotone"
+    falls = {
+        ("tcpa_fpa", "revenue"),
+        ("tcpa_fpa", "welfare"),
+        ("maxcpa_vcg", "welfare"),
+        ("tcpa_budget_lp", "revenue"),
+        ("tcpa_budget_lp", "welfare"),
+        ("maxcpa_budget_lp", "welfare"),
+    }
+    for cell, mark in marks.items():
+        assert mark == ("falls on an instance" if cell in falls else "monotone here"), cell
+
+
+def test_intervals_of_b4_overlap_on_coarse_grids_and_part_on_finer_ones():
+    def apart(metric, n):
+        found = correlated_certificate(B4, metric, n_points=n)
+        return found.fine_range[1] < found.coarse_range[0]
+
+    assert [apart("revenue", n) for n in (2, 3, 13)] == [False, True, True]
+    assert [apart("welfare", n) for n in (2, 3, 4, 6, 13)] == [False] * 4 + [True]
 
 
 def test_table_has_all_cells(monkeypatch):

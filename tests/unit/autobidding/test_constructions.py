@@ -15,6 +15,7 @@ from lib.autobidding.constructions import (
     PAPER,
     SPLIT,
     UNIQUE_BINDING,
+    as_row_one,
     binding_multipliers,
     budget_family,
     exhausting_multipliers,
@@ -88,6 +89,32 @@ def test_all_cells_of_b1():
     assert [c.binding for c in fine] == [Q("103/7", "25"), Q("70", "260/41"), None]
     assert all(c.has_interior for c in (*coarse, *fine))
     assert B1.check("fine", Q("69", "6.3"))
+
+
+def test_no_equilibrium_of_b1_on_a_grid_lies_outside_the_cells():
+    found = 0
+    for model in MODELS:
+        cells = B1.equilibria(model)
+        for a in range(10, 130, 8):
+            for b in (1 + Fraction(3 * k, 2) for k in range(17)):
+                if B1.check(model, (Fraction(a), b)):
+                    found += 1
+                    assert any(cell.contains((a, b)) for cell in cells)
+    assert found > 20
+
+
+def test_sold_as_in_row_one_nothing_is_lost():
+    assert [as_row_one(c).change("revenue") for c in PAPER] == [
+        *Q("7/323", "589251/7190746", "1/4", "0")
+    ]
+    for construction in PAPER:
+        sold = as_row_one(construction)
+        assert sold.fine is construction.fine
+        assert sold.goals("coarse") == sold.goals("fine")
+        assert sold.goals("fine") == tuple(b.value for b in construction.bidders)
+        for model in MODELS:
+            assert sold.check(model)
+            assert sold.outcome(model).revenue == sold.outcome(model).welfare
 
 
 def test_printed_decimals_are_infeasible():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
 import nashpy
 import numpy as np
@@ -17,7 +16,6 @@ from lib.autobidding.correlated import (
     ce_interval,
     grid_game,
     hedge,
-    regret,
     shading_grid,
     threshold_grid,
     undominated,
@@ -111,11 +109,6 @@ def test_removing_dominated_multipliers_changes_no_correlated_equilibrium(monkey
     assert ce_interval(market, pair, grid, "revenue") == pytest.approx(short, abs=1e-6)
 
 
-def test_regrets_of_the_designated_profiles():
-    assert regret(B4.fine, B4.bidders, (1, 1)) == [Fraction(81, 500), Fraction(49, 1000)]
-    assert regret(B4.coarse, B4.bidders, B4.goals("coarse")) == [0, 0]
-
-
 def test_learners_land_inside_the_interval_widened_by_their_regret():
     grid = grids()
     run = hedge(B4.fine, B4.bidders, grid, n_rounds=4000, seeds=range(3))
@@ -162,8 +155,6 @@ def test_bad_input_is_named():
         cce_interval(B4.fine, pair, grid, "revenue", regrets=(-1.0, 0.0))
     with pytest.raises(ValueError, match="expected rounds and seeds"):
         hedge(B4.fine, pair, grid, n_rounds=0, seeds=[1])
-    with pytest.raises(ValueError, match="expected a MAX-CPA bidder"):
-        regret(B1.fine, B1.bidders, (10, 1))
     with pytest.raises(ValueError, match="expected a positive value"):
         shading_grid(0)
 

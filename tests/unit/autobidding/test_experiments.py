@@ -93,6 +93,8 @@ def test_hillstrom_revenue_is_that_of_the_dossier(trial: Trial) -> None:
     np.testing.assert_allclose(
         curve["second"], [0.17772, 0.16469, 0.16420, 0.16416, 0.16271, 0.16050, 0.15415], atol=6e-6
     )
+    assert (curve["first"].diff().dropna() > 0).all()
+    assert (curve["second"].diff().dropna() < 0).all()
 
 
 def test_counts_keep_every_customer(hillstrom: pd.DataFrame, trial: Trial) -> None:
@@ -218,6 +220,24 @@ def test_shuffled_features_deliver_nothing(toy: Trial) -> None:
         holdout(toy, [1.0, 1.0], n_splits=5, seed=2, shuffle=True), "delivered", 2, 1
     )
     assert real.mean() > 0.05 > 0.02 > abs(fake.mean())
+
+
+def test_a_level_is_chosen_without_the_customers_that_judge_it(toy: Trial) -> None:
+    """The truth has two clusters; with shuffled features there is nothing to choose."""
+    plain = holdout(toy, [1.0, 1.0], n_splits=4, seed=2)
+    chosen = holdout(toy, [1.0, 1.0], n_splits=4, seed=2, inner=3)
+    pd.testing.assert_frame_equal(plain, chosen.drop(columns="chosen"))
+    assert len(chosen[["split", "chosen"]].drop_duplicates()) == 4
+    assert (chosen["chosen"] >= 2).all()
+    gain = split_differences(chosen, "delivered", "chosen", 1)
+    by_hand = [rows.set_index("clusters")["delivered"] for _, rows in chosen.groupby("split")]
+    levels = chosen.groupby("split")["chosen"].first()
+    assert gain == pytest.approx([r[k] - r[1] for r, k in zip(by_hand, levels, strict=True)])
+    assert "chosen" not in set(split_summary(chosen)["measure"])
+    in_sample = holdout(toy, [1.0, 1.0], n_splits=4, seed=2, inner=3, in_sample=True)
+    assert in_sample["chosen"].tolist() == chosen["chosen"].tolist()
+    with pytest.raises(ValueError, match="no level with chosen clusters"):
+        split_differences(plain, "delivered", "chosen", 1)
 
 
 def test_holdout_repeats(toy: Trial) -> None:
