@@ -112,6 +112,15 @@ EXAMPLES: dict[str, Callable[[], dict[str, Any]]] = {
     "core.sources.pins": lambda: {"codes": ["import numpy"], "files": []},
     "core.sources.resources": lambda: {"files": []},
     "core.sources.parse": lambda: {"code": "x = 1"},
+    "stats.equivalent": lambda: {
+        "values": np.array([0.1, -0.2, 0.1, 0.2]),
+        "margins": (-0.5, 0.5),
+    },
+    "stats.equivalent_groups": lambda: {
+        "first": np.array([0.1, -0.2, 0.1, 0.2]),
+        "second": np.array([0.1, -0.1, 0.2, 0.3]),
+        "margins": (-0.5, 0.5),
+    },
     "core.sweeps.run": lambda: {
         "func": double,
         "items": ["a", "b"],
