@@ -893,8 +893,8 @@ def test_a_chapter_not_yet_converted(tmp_path: Path):
 
 
 def test_no_chapter_joins_those_not_yet_converted():
-    four = ["ch02_semantic_ids", "ch05_collapse_warning", "ch07_robot_provenance"]
-    assert set(unconverted()) <= {*four, "ch10_compute_governance", "ch01_autobidding"}
+    first = {"ch02_semantic_ids", "ch05_collapse_warning", "ch07_robot_provenance"}
+    assert set(unconverted()) <= first | {"ch10_compute_governance"}
 
 
 def test_a_mistake_in_another_chapter_stops_no_claim(tmp_path: Path):
@@ -1422,7 +1422,7 @@ def test_check_counts_what_an_older_chapter_lacks(
                 bare | {"id": "ch01.a", "source": "dossier"},
                 near | {"id": "ch01.b", "value": 1.0, "tolerance": {"abs": 0.1, "sign": True}},
                 near | {"id": "ch01.c", "value": 1.0},
-                near | {"id": "ch01.d", "value": 1.0},
+                near | {"id": "ch01.d", "value": 1.0, "tolerance": {"abs": 0.02}},
                 near | {"id": "ch01.e", "value": 0.05},
                 bare | {"id": "ch01.f", "basis": "exact"},
             ]
