@@ -1421,7 +1421,7 @@ def test_check_counts_what_an_older_chapter_lacks(
             [
                 bare | {"id": "ch01.a", "source": "dossier"},
                 near | {"id": "ch01.b", "value": 1.0, "tolerance": {"abs": 0.1, "sign": True}},
-                near | {"id": "ch01.c", "value": 1.0},
+                near | {"id": "ch01.c", "value": 1.0, "tolerance": {"abs": 0.019}},
                 near | {"id": "ch01.d", "value": 1.0, "tolerance": {"abs": 0.02}},
                 near | {"id": "ch01.e", "value": 0.05},
                 bare | {"id": "ch01.f", "basis": "exact"},
@@ -1432,15 +1432,15 @@ def test_check_counts_what_an_older_chapter_lacks(
     (root / "data/unconverted.yml").write_text("[ch01_toy, ch02_absent]")
     found = [
         Measurement.of("ch01.a", True),
-        Measurement.of("ch01.b", 1.005, control=True),  # and no interval
-        Measurement.of("ch01.c", 1.01, control=0.0),  # in steps of 0.01
+        Measurement.of("ch01.b", 1.01, control=True),  # and no interval
+        Measurement.of("ch01.c", 1.011, control=0.0),  # in steps of 0.001, a twentieth of 0.02
         Measurement.of("ch01.d", 1.105, control=0.2),  # as fine as asked for
         Measurement.of("ch01.e", 0.05, control="it failed"),
     ]
     store(root, "01_one", *found)
     assert warnings(root=root) == {
         "ch01_toy": {
-            "digits shown": 2,
+            "digits shown": 3,
             "direction without interval": 1,
             "dossier source": 1,
             "no control": 2,
@@ -1451,7 +1451,7 @@ def test_check_counts_what_an_older_chapter_lacks(
     }
     assert main(["--check", "--root", str(root)]) == 1
     out = capsys.readouterr().out
-    assert out.startswith("ch01.f: no notebook reports it\nch01_toy, not yet converted: 2 digits")
+    assert out.startswith("ch01.f: no notebook reports it\nch01_toy, not yet converted: 3 digits")
     assert ", 2 no control, 2 no measured control, 1 no null, 1 null meets the tolerance\n" in out
     assert main(["--check", "--root", str(root), "--chapter", "ch01_toy"]) == 1
     assert "not yet converted" in capsys.readouterr().out
