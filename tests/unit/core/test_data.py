@@ -158,7 +158,7 @@ def test_a_digest_of_each_set_over_its_files(
     data.REGISTRY.write_text(yaml.safe_dump({"toy": entry(served, title="Another title")}))
     data.registry.cache_clear()
     assert data.digests(["toy"])["toy"] == before
-    with pytest.raises(DataError, match="no data set 'tox'"):
+    with pytest.raises(DataError, match="data set is 'tox'"):
         data.digests(["tox"])
 
 
