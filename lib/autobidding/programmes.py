@@ -1,5 +1,7 @@
 """The linear benchmark of Theorem 5.11: an allocation chosen centrally under value budgets.
 
+::
+
     max  sum w_C x_{i,C} a_i p_{i,C}
     s.t. sum_C w_C x_{i,C} a_i p_{i,C} <= B_i  for each bidder,
          sum_i x_{i,C} <= 1  for each cluster,  x >= 0,
