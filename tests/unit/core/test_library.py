@@ -35,7 +35,8 @@ LIBRARY = ("check", "data", "figures", "ledger", "profile", "sweeps")
 
 # What an import does not show. Behind each, who needs it.
 UNSEEN = {
-    "semantic_ids": {"gguf"},  # transformers, to read the quantised language model
+    "llm": {"gguf"},  # transformers, to read the quantised language model
+    "semantic_ids": {"gguf"},
 }
 
 # Chapters to come: their groups hold what their dossiers ask for. A name leaves this list when its
