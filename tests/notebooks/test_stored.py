@@ -107,10 +107,9 @@ def test_what_is_reported_is_computed(chapter: str) -> None:
 @pytest.fixture
 def planted(tmp_path: Path) -> Notebook:
     """Return a copy of a real notebook, with what its key covers."""
-    ready = [one for one in NOTEBOOKS if one.stored.is_file() and not notebooks.check([one])]
-    if not ready:
+    one = next((n for n in NOTEBOOKS if n.stored.is_file() and not notebooks.check([n])), None)
+    if one is None:
         pytest.skip("no stored notebook is paired, executed and fresh: the tests above say why")
-    one = ready[0]
     passing = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "lib", tmp_path / "lib", symlinks=True, ignore=passing)
     shutil.copytree(ROOT / "data", tmp_path / "data")
