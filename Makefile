@@ -25,7 +25,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export PYTHONHASHSEED := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help book test env notebooks chapter reproduce prove html crate release bench serve mutate lint lock new-chapter clean distclean
+.PHONY: help book test env notebooks chapter reproduce prove html crate release bench serve mutate size lint lock new-chapter clean distclean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -83,6 +83,9 @@ lint: env ## ruff, mypy, floors
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > $(VENV)/lint-imports.log || { cat $(VENV)/lint-imports.log; exit 1; }
+
+size: env ## lines of code of each package, method and study apart, beside their budgets
+	@$(BIN)/python tests/tools/size.py
 
 bench: env ## the benchmarks: ratios measured in one run
 	@$(BIN)/python -m pytest tests/bench -m bench -s --no-header -q

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lib.collapse_warning.contract import FPContract, OperatingPoint, Staircase, staircase
 from lib.collapse_warning.detectors import AlwaysAlarm, Detector, NeverAlarm
@@ -153,12 +152,6 @@ class Evaluation:
             for name, level in ((AlwaysAlarm().name, 0.0), (NeverAlarm().name, -np.inf))
         ]
         return pd.DataFrame([one.row() for one in (self, *dummies)]).set_index("detector")
-
-    def plot(self) -> Figure:
-        """Return the staircase of operating points with the band of the contract."""
-        from lib.collapse_warning.plots_contract import staircase_figure
-
-        return staircase_figure([self])
 
     def __str__(self) -> str:
         share = f"{self.stairs.n_controls} controls, {self.stairs.n_events} events"

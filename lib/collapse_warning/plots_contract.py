@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
 from lib.collapse_warning.contract import FPContract
+from lib.collapse_warning.evaluate import Evaluation
 from lib.core.figures import MARKERS, colors
-
-if TYPE_CHECKING:
-    from lib.collapse_warning.evaluate import Evaluation
 
 __all__ = ["interval_figure", "power_figure", "staircase_figure"]
 

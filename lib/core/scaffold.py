@@ -118,6 +118,14 @@ _REFERENCES = """\
 _PACKAGE = '''"""{title} (arXiv {arxiv})."""
 '''
 
+_METHOD = '''"""The method of {title}: what a reader imports."""
+
+# To be written. The method never imports `lib.{package}.study`; import-linter checks it.
+'''
+
+_STUDY = '''"""What only the notebooks need: arrangements, the paper's tables, peers, figures."""
+'''
+
 _NOTEBOOK = """\
 # %% [markdown]
 # # First notebook
@@ -152,6 +160,8 @@ _FILES = {
     "book/{slug}/findings.yml": _FINDINGS,
     "book/{slug}/references.bib": _REFERENCES,
     "lib/{package}/__init__.py": _PACKAGE,
+    "lib/{package}/method.py": _METHOD,
+    "lib/{package}/study/__init__.py": _STUDY,
     "notebooks/{slug}/01_first.py": _NOTEBOOK,
     "tests/unit/{package}/test_{package}_package.py": _TEST,
 }
@@ -258,6 +268,7 @@ def create(number: str, package: str, arxiv: str, *, root: Path = ROOT) -> list[
     }
     files = {name.format(**values): text.format(**values) for name, text in _FILES.items()}
     folders = sorted({str(Path(name).parent) for name in files})
+    folders = [one for one in folders if str(Path(one).parent) not in folders]
     taken = [folder for folder in folders if (root / folder).exists()]
     if taken:
         raise ScaffoldError(f"nothing is overwritten, and these exist: {', '.join(taken)}")
@@ -290,7 +301,7 @@ def create(number: str, package: str, arxiv: str, *, root: Path = ROOT) -> list[
             for name, text in shared.items():
                 write_atomic(root / name, text)
             raise
-    return sorted(path for folder in moved for path in folder.iterdir())
+    return sorted(path for folder in moved for path in folder.rglob("*") if path.is_file())
 
 
 def main(arguments: list[str] | None = None) -> int:

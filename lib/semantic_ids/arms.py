@@ -40,7 +40,6 @@ from lib.semantic_ids.prefixmem import (
     PrefixMem,
     PrefixMemConfig,
     RandomRows,
-    SidTransformerEncoder,
     transfer,
 )
 from lib.semantic_ids.pretraining import (
@@ -50,7 +49,12 @@ from lib.semantic_ids.pretraining import (
 )
 from lib.semantic_ids.synthetic import World, simulate
 from lib.semantic_ids.training import TrainConfig, train, train_sasrec, windows
-from lib.semantic_ids.transformer import GenerativeTransformer, SasRec, TransformerConfig
+from lib.semantic_ids.transformer import (
+    GenerativeTransformer,
+    SasRec,
+    SidTransformerEncoder,
+    TransformerConfig,
+)
 
 __all__ = [
     "KS",

@@ -20,7 +20,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +37,9 @@ __all__ = [
     "PrefixMem",
     "PrefixMemConfig",
     "RandomRows",
-    "SidTransformerEncoder",
     "check_codes",
     "load_encoder",
+    "place",
     "save_encoder",
     "transfer",
 ]
@@ -241,7 +240,7 @@ class PrefixMem(nn.Module):
             match = match / self.config.d_model**0.5
             # Signed square root: keeps the sign, tames the size (Engram's demonstration code).
             value = value * torch.sigmoid(match.sign() * (match.abs() + 1e-6).sqrt())
-        return _place(value, places, hidden.shape[-2])
+        return place(value, places, hidden.shape[-2])
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """Return all parameters but the table, which wants a sparse optimiser."""
@@ -282,59 +281,11 @@ class RandomRows:
         return true - true % self.table_size + drawn
 
 
-def _place(value: Tensor, places: Sequence[int], length: int) -> Tensor:
+def place(value: Tensor, places: Sequence[int], length: int) -> Tensor:
     """Put columns at 1-based `places` among `length` positions, zeros elsewhere."""
     zero = torch.zeros_like(value[..., 0, :])
     column = {place: value[..., i, :] for i, place in enumerate(places)}
     return torch.stack([column.get(p, zero) for p in range(1, length + 1)], dim=-2)
-
-
-class SidTransformerEncoder(nn.Module):
-    """Ablation: a small causal transformer over the codes of one item, in the same slot.
-
-    Parameters
-    ----------
-    n_levels, n_codes, d_model : int
-    active_levels : tuple of int
-        As in `PrefixMemConfig`.
-    d_enc, n_layers, n_heads : int
-        Its own width, depth and heads; the paper's has four layers.
-    """
-
-    def __init__(
-        self,
-        n_levels: int,
-        n_codes: int,
-        d_model: int,
-        active_levels: tuple[int, ...] = (3, 4),
-        d_enc: int = 64,
-        n_layers: int = 4,
-        n_heads: int = 4,
-    ) -> None:
-        super().__init__()
-        # Here, for the transformer checks codes with this module.
-        from lib.semantic_ids.transformer import CausalTransformer
-
-        self.places = [level - 1 for level in sorted(active_levels)]
-        self.n_levels, self.n_codes = n_levels, n_codes
-        self.tokens = nn.Embedding(n_levels * n_codes, d_enc)
-        self.body = CausalTransformer(d_enc, n_layers, n_heads)
-        self.out = nn.Linear(d_enc, d_model, bias=False)
-        nn.init.normal_(self.tokens.weight)
-        nn.init.zeros_(self.out.weight)
-        self.register_buffer("offsets", torch.arange(n_levels) * n_codes, persistent=False)
-
-    def forward(self, codes: Tensor, hidden: Tensor) -> Tensor:
-        """Return what is added to the embeddings; see `PrefixMem.forward`."""
-        check_codes(codes, self.n_codes, self.n_levels)
-        length = codes.shape[-1]
-        places = [p for p in self.places if p <= length]
-        if not places:
-            return torch.zeros_like(hidden)
-        embedded = self.tokens(codes + cast(Tensor, self.offsets)[:length])
-        states = self.body(embedded.flatten(0, -3)).view(*codes.shape, -1)
-        value = self.out(states[..., [p - 1 for p in places], :])
-        return _place(value, places, length)
 
 
 class LeakyEncoder(nn.Module):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lib.semantic_ids.prefixmem import check_codes
+from lib.semantic_ids.prefixmem import check_codes, place
 
 __all__ = [
     "CausalTransformer",
@@ -24,6 +24,7 @@ __all__ = [
     "EncoderLike",
     "GenerativeTransformer",
     "SasRec",
+    "SidTransformerEncoder",
     "TransformerConfig",
 ]
 
@@ -158,6 +159,51 @@ class CausalTransformer(nn.Module):
             attended = attended + (weight[..., n_past:].unsqueeze(3) @ value).squeeze(3)
             x = block.finish(x, attended)
         return self.norm(x), longer
+
+
+class SidTransformerEncoder(nn.Module):
+    """Ablation: a small causal transformer over the codes of one item, in the same slot.
+
+    Parameters
+    ----------
+    n_levels, n_codes, d_model : int
+    active_levels : tuple of int
+        As in `PrefixMemConfig`.
+    d_enc, n_layers, n_heads : int
+        Its own width, depth and heads; the paper's has four layers.
+    """
+
+    def __init__(
+        self,
+        n_levels: int,
+        n_codes: int,
+        d_model: int,
+        active_levels: tuple[int, ...] = (3, 4),
+        d_enc: int = 64,
+        n_layers: int = 4,
+        n_heads: int = 4,
+    ) -> None:
+        super().__init__()
+        self.places = [level - 1 for level in sorted(active_levels)]
+        self.n_levels, self.n_codes = n_levels, n_codes
+        self.tokens = nn.Embedding(n_levels * n_codes, d_enc)
+        self.body = CausalTransformer(d_enc, n_layers, n_heads)
+        self.out = nn.Linear(d_enc, d_model, bias=False)
+        nn.init.normal_(self.tokens.weight)
+        nn.init.zeros_(self.out.weight)
+        self.register_buffer("offsets", torch.arange(n_levels) * n_codes, persistent=False)
+
+    def forward(self, codes: Tensor, hidden: Tensor) -> Tensor:
+        """Return what is added to the embeddings; see `PrefixMem.forward`."""
+        check_codes(codes, self.n_codes, self.n_levels)
+        length = codes.shape[-1]
+        places = [p for p in self.places if p <= length]
+        if not places:
+            return torch.zeros_like(hidden)
+        embedded = self.tokens(codes + cast(Tensor, self.offsets)[:length])
+        states = self.body(embedded.flatten(0, -3)).view(*codes.shape, -1)
+        value = self.out(states[..., [p - 1 for p in places], :])
+        return place(value, places, length)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from lib.collapse_warning.detectors import Level, textbook
 from lib.collapse_warning.evaluate import evaluate_all, evaluate_scores, summary
 from lib.collapse_warning.markets import packets, units
 from lib.collapse_warning.markets import panel as market_panel
+from lib.collapse_warning.plots_contract import staircase_figure
 from lib.collapse_warning.plots_results import domain_figure, panel_figure
 from lib.core import figures, ledger
 
@@ -55,10 +56,10 @@ result.table()
 
 # %%
 figures.show(
-    result.plot(),
+    staircase_figure([result]),
     alt="A staircase far above the diagonal; the accepted point lies in the grey band.",
-    caption="What `result.plot()` draws, on the made-up panel: every threshold's shares, the band, "
-    "and the accepted point with its interval.",
+    caption="What `staircase_figure([result])` draws, on the made-up panel: every threshold's "
+    "shares, the band, and the accepted point with its interval.",
 )
 
 # %% [markdown]

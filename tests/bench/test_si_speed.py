@@ -12,10 +12,10 @@ from lib.semantic_ids.arms import SHAPE, recipe, sample
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import load
 from lib.semantic_ids.evaluation import hits, teacher_forced
-from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig, SidTransformerEncoder
+from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
 from lib.semantic_ids.study import ABLATIONS
 from lib.semantic_ids.training import train, windows
-from lib.semantic_ids.transformer import GenerativeTransformer
+from lib.semantic_ids.transformer import GenerativeTransformer, SidTransformerEncoder
 
 pytestmark = pytest.mark.bench
 ENCODERS = {

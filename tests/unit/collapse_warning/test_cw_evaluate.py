@@ -77,7 +77,7 @@ def test_same_seed_same_interval():
 def test_figures_draw():
     found = evaluate_scores(SCORE, LABELS)
     for figure in (
-        found.plot(),
+        staircase_figure([found]),
         power_figure([38, 62]),
         interval_figure({"a": {"x": (0.0, -1.0, 1.0)}}, "effect", null=0),
     ):

@@ -62,6 +62,8 @@ def test_the_skeleton(copy_of_tree: Path) -> None:
         f"book/{SLUG}/references.bib",
         f"book/{SLUG}/theory.md",
         "lib/second_dream/__init__.py",
+        "lib/second_dream/method.py",
+        "lib/second_dream/study/__init__.py",
         f"notebooks/{SLUG}/01_first.ipynb",
         f"notebooks/{SLUG}/01_first.py",
         "tests/unit/second_dream/test_second_dream_package.py",

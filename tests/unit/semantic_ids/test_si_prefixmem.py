@@ -20,12 +20,12 @@ from lib.semantic_ids.prefixmem import (
     PrefixMem,
     PrefixMemConfig,
     RandomRows,
-    SidTransformerEncoder,
     check_codes,
     load_encoder,
     save_encoder,
     transfer,
 )
+from lib.semantic_ids.transformer import SidTransformerEncoder
 
 SMALL = PrefixMemConfig(n_codes=16, d_model=12, d_mem=8, n_heads=2, table_size=101)
 
