@@ -1,0 +1,35 @@
+"""Intervals and tests that chapters share: for one mean, over clusters, and for equivalence.
+
+Every function takes one value a cluster (a prompt, a person, a seed), or values with the cluster of
+each. What varies within a cluster is averaged away first: clusters of any size count the same, and
+the number that inference rests on is that of the clusters.
+"""
+
+from typing import TYPE_CHECKING
+
+from lib.core.lazy import exports
+
+if TYPE_CHECKING:
+    from lib.stats.equivalence import Equivalence, equivalent, equivalent_groups
+    from lib.stats.intervals import (
+        Interval,
+        bootstrap_t,
+        percentile,
+        sign_flip,
+        t_interval,
+        wild_cluster,
+    )
+else:
+    __getattr__, __dir__ = exports(__name__, __file__)
+
+__all__ = [
+    "Equivalence",
+    "Interval",
+    "bootstrap_t",
+    "equivalent",
+    "equivalent_groups",
+    "percentile",
+    "sign_flip",
+    "t_interval",
+    "wild_cluster",
+]
