@@ -115,8 +115,9 @@ EXAMPLES: dict[str, Callable[[], dict[str, Any]]] = {
     },
     "core.sources.digest": lambda: {"text": "text"},
     "core.sources.import_closure": lambda: {"codes": ["import os"]},
-    "core.sources.pins": lambda: {"codes": ["import numpy"], "files": []},
+    "core.pins.pins": lambda: {"codes": ["import numpy"], "files": []},
     "core.sources.resources": lambda: {"files": []},
+    "core.sources.imported": lambda: {"codes": ["import os"], "files": []},
     "core.sources.parse": lambda: {"code": "x = 1"},
     "stats.equivalent": lambda: {
         "values": np.array([0.1, -0.2, 0.1, 0.2]),
@@ -165,9 +166,11 @@ RIGHT: Right = {
         found == hashlib.sha256(b"").hexdigest()
     ),
     ("core.sources.import_closure", "codes", "empty"): lambda found: found == {},
-    ("core.sources.pins", "codes", "empty"): lambda found: "numpy" not in found,
-    ("core.sources.pins", "files", "empty"): lambda found: "numpy" in found,
+    ("core.pins.pins", "codes", "empty"): lambda found: "numpy" not in found,
+    ("core.pins.pins", "files", "empty"): lambda found: "numpy" in found,
     ("core.sources.resources", "files", "empty"): lambda found: found == [],
+    ("core.sources.imported", "codes", "empty"): lambda found: found == set(),
+    ("core.sources.imported", "files", "empty"): lambda found: found == {"os"},
     ("core.sources.parse", "code", "empty"): lambda found: found.body == [],
     ("core.sweeps.run", "items", "empty"): lambda found: found == [],
     # The name is ours, and the value is right.
