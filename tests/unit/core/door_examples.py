@@ -60,12 +60,6 @@ def _check(**arguments: Any) -> Callable[[], dict[str, Any]]:
 
 
 EXAMPLES: dict[str, Callable[[], dict[str, Any]]] = {
-    "stats.equivalent": lambda: {"values": np.array([0.1, 0.5, 0.4]), "margins": (-1.0, 2.0)},
-    "stats.equivalent_groups": lambda: {
-        "first": np.array([0.1, 0.5, 0.4]),
-        "second": np.array([0.3, 0.2]),
-        "margins": (-1.0, 2.0),
-    },
     "core.check.array": _check(value=np.array([1.0, 2.0])),
     "core.check.columns": _check(frame=pd.DataFrame({"a": [1], "b": [2]}), wanted=["a", "b"]),
     "core.check.integer": _check(value=3),
