@@ -483,7 +483,8 @@ def compute(
     )
     try:
         log = {} if data_log is None else {"BOOK_DATA_LOG": str(data_log)}
-        client.execute(env=_environment(notebook.root, results) | log)
+        # A manager that nbclient did not make itself is left running unless it is told otherwise.
+        client.execute(cleanup_kc=True, env=_environment(notebook.root, results) | log)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         raise ExecutionError(f"{type(error).__name__}: {error}") from None
     _tidy(made)

@@ -217,14 +217,15 @@ def test_execution_stores_outputs_key_and_nothing_that_moves(
     assert list(parts.claims) == ["ch99.one"]
 
 
-def test_the_kernel_is_of_this_environment_and_this_tree(fresh: Notebook) -> None:
+def test_the_kernel_is_of_this_environment_and_this_tree_and_ends(fresh: Notebook) -> None:
     fresh.source.write_text(
-        "# %%\nimport sys, lib\n\nprint(sys.prefix)\n\n# %%\nprint(lib.__file__)\n"
+        "# %%\nimport os, sys, lib\n\nprint(sys.prefix)\n\n# %%\nprint(lib.__file__)\n\n"
+        "# %%\nprint(os.getpid())\n"
     )
     notebooks.execute(fresh)
-    cells = fresh.read_stored().cells
-    assert cells[0].outputs[0].text.strip() == sys.prefix
-    assert cells[1].outputs[0].text.strip() == str(fresh.root / "lib" / "__init__.py")
+    printed = [cell.outputs[0].text.strip() for cell in fresh.read_stored().cells]
+    assert printed[:2] == [sys.prefix, str(fresh.root / "lib" / "__init__.py")]
+    assert not psutil.pid_exists(int(printed[2]))  # else each executed notebook keeps its memory
 
 
 @pytest.mark.parametrize(
