@@ -145,8 +145,9 @@ class _TableDirective(LedgerDirective):
         if tolerance:
             cell += small(f"holds if {tolerance}")
         if claim.null:
-            nothing = f"nothing gives {format_value(claim.null.value)}{unit}: "
-            cell += small(nothing, *self.inline(claim.null.why))
+            listed = isinstance(claim.null.value, tuple)
+            shown = "" if listed else f" {format_value(claim.null.value)}{unit}"
+            cell += small(f"nothing gives{shown}: ", *self.inline(claim.null.why))
         if not cell.children:
             cell += nodes.paragraph("", "—")
         return cell

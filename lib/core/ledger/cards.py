@@ -21,8 +21,8 @@ def pairs(claim: Claim, measurement: Measurement) -> list[tuple[str, ...]]:
     -------
     list of tuple of str
         Head and lines: label (else the number), the paper's or the expected value, ours with its
-        interval, the control's, and the verdict where it is not the same for all. Empty for a
-        claim about one value.
+        interval, the control's, what nothing gives where that is a list too, and the verdict where
+        it is not the same for all. Empty for a claim about one value.
     """
     value = measurement.value
     if not isinstance(value, tuple) or len(value) < 2:
@@ -40,6 +40,8 @@ def pairs(claim: Claim, measurement: Measurement) -> list[tuple[str, ...]]:
     columns[f"measured{unit}"] = each(value, measurement.interval)
     if measurement.control is not None and claim.converted:
         columns["control"] = each(measurement.control, measurement.control_interval)
+    if claim.null and isinstance(claim.null.value, tuple):
+        columns["nothing"] = each(claim.null.value)
     labels = judge(claim, value, measurement.interval)
     if len(set(labels)) > 1:
         columns["verdict"] = list(labels)
@@ -66,8 +68,9 @@ def card(claim: Claim, measurement: Measurement, label: str) -> str:
         lines, rest = [], [fact for fact in rest if fact[0] == "holds if"]
     lines += rest
     if claim.null:
-        shown = html.escape(format_measured(claim.null.value) + unit)
-        lines.append(("nothing gives", f"{shown}: {markdown(claim.null.why)}"))
+        listed = table and isinstance(claim.null.value, tuple)
+        shown = "" if listed else html.escape(f"{format_measured(claim.null.value)}{unit}: ")
+        lines.append(("nothing gives", shown + markdown(claim.null.why)))
     for name, text in (
         ("must fail", claim.control),
         ("control of", claim.control_of),

@@ -228,6 +228,7 @@ def test_no_words_of_a_claim_become_markup(book: Path):
 def test_a_list_is_paired_label_by_label(book: Path):
     vector = CHAPTER["claims"][1] | {"labels": ["left", "right"], "value": [1, 2], "unit": "%"}
     vector |= {"tolerance": {"abs": 0.5}, "measured_before": "a trial run"}
+    vector |= {"null": {"value": [0, -1], "why": "no toy"}}
     claims = [CHAPTER["claims"][0], vector]
     write(book, "book/ch01_toy/claims.yml", yaml.safe_dump(CHAPTER | {"claims": claims}))
     labels = ("left", "right")
@@ -235,14 +236,15 @@ def test_a_list_is_paired_label_by_label(book: Path):
     store(book, "01_one", Measurement.of("ch01.a", 1.5), found)
     build(book)
     expected = [
-        ["", "expected", "measured (%)", "control", "verdict"],
-        ["left", "1", "1 [0, 2]", "0 [-1, 1]", "holds"],
-        ["right", "2", "3 [2, 4]", "0 [-1, 1]", "inconclusive"],
+        ["", "expected", "measured (%)", "control", "nothing", "verdict"],
+        ["left", "1", "1 [0, 2]", "0 [-1, 1]", "0", "holds"],
+        ["right", "2", "3 [2, 4]", "0 [-1, 1]", "-1", "inconclusive"],
     ]
     row = page(book, "book/ledger.html").find(id="row-ch01.b")
     assert "Measured before it was declared: a trial run" in row.text
     card = page(book, "notebooks/ch01_toy/01_one.html").find(id="claim-ch01.b")
     for place in (row, card):
+        assert "no toy" in place.text
         table = place.select_one("table.claim-pairs")
         lines = [[cell.text.strip() for cell in tr.select("td, th")] for tr in table.select("tr")]
         assert lines == expected
