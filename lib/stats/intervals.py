@@ -180,7 +180,7 @@ def percentile(
     means, level, null = _start(values, clusters, level, null)
     drawn = _resamples(means, draws, seed).mean(-1)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    tail = min(np.mean(drawn <= null), np.mean(drawn >= null))
+    tail = min(float(np.mean(drawn <= null)), float(np.mean(drawn >= null)))
     p = min(1.0, 2 * max(tail, 1 / (draws + 1)))
     return Interval(float(means.mean()), float(low), float(high), float(p), len(means), level, null)
 
@@ -214,7 +214,7 @@ def bootstrap_t(
     drawn = np.sort(_ratio(drawn_center - center, drawn_error))
     low, high = _ends(drawn, level)
     seen = _ratio(center - null, error)
-    tail = min(np.mean(drawn <= seen), np.mean(drawn >= seen))
+    tail = min(float(np.mean(drawn <= seen)), float(np.mean(drawn >= seen)))
     p = min(1.0, 2 * max(tail, 1 / (draws + 1)))
     return Interval(
         float(center),
