@@ -87,6 +87,9 @@ report("ch02.t3.llm", against("PrefixMem, small model first", "PrefixMem"))
 # of the *language model* gives shows even so, and we had guessed otherwise: from pretrained weights
 # the codes of the next item are learnt faster, too.
 #
+# One row above reads *contradicted*, that tables from a smaller model beat random ones: its interval
+# ends at zero exactly. One seed does not carry so strong a word; take it for no gain found.
+#
 # ## Text
 #
 # Loss on the titles of the 200 hidden items given their codes, and BLEU of the titles generated for
