@@ -17,7 +17,7 @@ PACKAGES = sorted(file.parent.name for file in ROOT.glob("lib/*/__init__.py"))
 # and what only the building of these pages does.
 STUDY = re.compile(
     r"plots|interactive|study|lm_study|paper|tables|experiments|artefacts|__main__"
-    r"|sphinx_|site|scaffold"
+    r"|scaffold"
 )
 
 

@@ -14,8 +14,7 @@ from lib.core.notebooks import Notebook
 from lib.core.paths import ROOT
 
 PAGES_ONLY = {
-    *("cards.py", "findings.py", "rows.py", "__main__.py"),
-    *("notebooks.py", "proof.py", "scaffold.py", "site.py"),
+    *("findings.py", "rows.py", "__main__.py", "notebooks.py", "proof.py", "scaffold.py"),
 }
 
 
@@ -72,9 +71,10 @@ def test_a_triple_more_in_the_shapes_makes_chapter_7_stale_and_no_other(tree: Pa
 
 def test_no_key_holds_what_only_pages_use() -> None:
     for name, one in parts(ROOT).items():
+        assert {file for file in one["lib"] if not file.startswith("lib/")} == set(), name
         held = {file.removeprefix("lib/core/") for file in one["lib"] if "lib/core/" in file}
         held = {file.removeprefix("ledger/") for file in held}
-        assert {file for file in held if file in PAGES_ONLY or "sphinx" in file} == set(), name
+        assert held & PAGES_ONLY == set(), name
 
 
 def test_optional_parts_that_the_book_asks_for_are_reached() -> None:

@@ -54,7 +54,7 @@ PAGES = {
     "book/ledger.md": "# Ledger\n\n```{ledger}\n```\n",
     "book/ch01_toy/index.md": "# Toys\n\n```{paper-card} ch01_toy\n```\n\n"
     "```{verdicts} ch01_toy\n```\n\n## Ours\n\n```{verdicts} ch01_toy\n:by: ours\n```\n",
-    "conf.py": "extensions = ['myst_nb', 'lib.core.sphinx_ext']\nnb_execution_mode = 'off'\n"
+    "conf.py": "extensions = ['myst_nb', 'tenpapers.ledger']\nnb_execution_mode = 'off'\n"
     "myst_enable_extensions = ['dollarmath']\nhtml_theme = 'basic'\nproject = 'Toys'\n"
     "exclude_patterns = ['_build']\n",
 }

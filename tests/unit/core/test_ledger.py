@@ -35,7 +35,7 @@ from lib.core.ledger import (
     verdict,
 )
 from lib.core.ledger.__main__ import main
-from lib.core.ledger.cards import card, pairs
+from tenpapers.cards import card, pairs
 from lib.core.ledger.claims import Null, find_claim, shortcomings, unconverted
 from lib.core.ledger.reporting import badge_class
 from lib.core.ledger.rows import tally_by, warnings

@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 from lib.core import data
 from lib.core.notebooks import Notebook, discover
 from lib.core.paths import ROOT
-from lib.core.site import colab_cell
+from tenpapers.site import colab_cell
 from lib.core.sources import import_closure, parse, resources
 
 PACKAGES = sorted(
@@ -143,7 +143,7 @@ def test_the_pages_and_tests_have_groups() -> None:
     declared = set().union(*groups.values(), *data_only.values())
     codes = [
         file.read_text(encoding="utf-8")
-        for folder in ("tests", "notebooks", "lib")
+        for folder in ("tests", "notebooks", "lib", "book/_ext")
         for file in sorted((ROOT / folder).rglob("*.py"))
     ]
     tops = {

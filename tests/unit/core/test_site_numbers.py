@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 from docutils import nodes
 
-from lib.core.site import number_chapters
+from tenpapers.site import number_chapters
 
 
 def test_numbers_come_from_the_folder():

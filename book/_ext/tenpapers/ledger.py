@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util import logging
 
-from lib.core.ledger.cards import card, pairs
+from tenpapers.cards import card, pairs
 from lib.core.ledger.claims import (
     BASES,
     Chapter,
@@ -42,7 +42,7 @@ from lib.core.ledger.values import (
 )
 from lib.core.ledger.verdicts import NOT_REPORTED, VERDICTS, describe, verdict
 from lib.core.paths import ROOT
-from lib.core.sphinx_nodes import LedgerDirective, badge, box, index, link, outdated, resolve, small
+from tenpapers.nodes import LedgerDirective, badge, box, index, link, outdated, resolve, small
 
 __all__ = ["setup"]
 
@@ -386,7 +386,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger", Ledger)
     app.add_directive("chapter-cards", ChapterCards)
     app.add_directive("paper-card", PaperCard)
-    app.setup_extension("lib.core.sphinx_findings")
+    app.setup_extension("tenpapers.findings")
     app.connect("config-inited", _configure)
     app.connect("env-get-outdated", outdated)
     app.connect("doctree-read", _note_formulas)

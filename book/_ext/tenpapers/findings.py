@@ -23,7 +23,7 @@ from lib.core.ledger.findings import (
     stored_figure,
 )
 from lib.core.ledger.rows import Row
-from lib.core.sphinx_nodes import (
+from tenpapers.nodes import (
     LedgerDirective,
     all_rows,
     badge,
@@ -144,7 +144,7 @@ class Findings(LedgerDirective):
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register directive and roles; `lib.core.sphinx_ext` asks for this."""
+    """Register directive and roles; `tenpapers.ledger` asks for this."""
     app.add_directive("findings", Findings)
     app.add_role("measured", Measured())
     app.add_role("row", RowLink())

@@ -1,6 +1,6 @@
 """What the pages need beyond the theme: a notebook's ``.py``, scripts where used, chapter numbers.
 
-A small Sphinx extension, listed in ``_config.yml``.
+A Sphinx extension, listed in ``_config.yml``.
 """
 
 from __future__ import annotations
