@@ -32,6 +32,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,19 @@ SEED = 13
 STATES = ("killed", "timeout", "equivalent", "survived", "not reached")
 
 
+def folders(package: str, root: Path) -> list[Path]:
+    """Return where a package's modules are; what makes the pages counts, and is tested, as core."""
+    return [root / "lib" / package, *([root / "book" / "_ext"] if package == "core" else [])]
+
+
 def digests(package: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return the digests of the package with what its tests share, and those of the test files."""
     common, tests = {}, {}
-    for folder in (ROOT / "lib" / package, ROOT / "tests" / "unit" / package):
+    tested = ROOT / "tests" / "unit" / package
+    for folder in (*folders(package, ROOT), tested):
         for one in sorted(folder.rglob("*")):
             if one.is_file() and one.suffix != ".pyc":
-                is_test = folder != ROOT / "lib" / package and one.name.startswith("test_")
+                is_test = folder == tested and one.name.startswith("test_")
                 kind = tests if is_test else common
                 found = hashlib.sha256(one.read_bytes()).hexdigest()[:16]
                 kind[str(one.relative_to(ROOT))] = found
@@ -91,7 +98,7 @@ class Reach:
 
         self.tree = tree
         self.coverage = coverage.Coverage(
-            data_file=None, config_file=False, source=[str(tree / "lib" / package)]
+            data_file=None, config_file=False, source=[str(one) for one in folders(package, tree)]
         )
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
@@ -263,7 +270,7 @@ class Campaign:
             if not self.changed or (found[1] and found[1] not in self.changed)
         }
         self.data["results"] = self.results
-        self.all = mutants(ROOT / "lib" / package, ROOT)
+        self.all = [m for one in folders(package, ROOT) for m in mutants(one, ROOT)]
         self.lock = threading.Lock()
 
     def store(self) -> None:
@@ -277,7 +284,7 @@ class Campaign:
         if self.changed:
             old = self.data.pop("reach", EMPTY)
             tree = copy_tree(self.work / "first")
-            for module in (tree / "lib" / self.package).rglob("*.py"):
+            for module in chain(*(one.rglob("*.py") for one in folders(self.package, tree))):
                 module.write_text(module.read_text("utf-8") + "\n_touched = None\n", "utf-8")
             log, target = CACHE / f"{self.package}.log", self.work / "reach.json"
             CACHE.mkdir(parents=True, exist_ok=True)

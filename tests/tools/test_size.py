@@ -43,11 +43,13 @@ def test_a_ceiling_is_lowered_with_its_package() -> None:
 
 
 def test_study_is_counted_apart(tmp_path: Path) -> None:
-    for name in ("lib/a/market.py", "lib/a/study/figures.py", "lib/core/x.py", "lib/stats/y.py"):
+    names = ("lib/a/market.py", "lib/a/study/figures.py", "lib/core/x.py", "lib/stats/y.py")
+    for name in (*names, "book/_ext/toys/z.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x = 1\n" * len(name))
     parts = [("a", "method"), ("a", "study"), ("core", "core"), ("stats", "shared")]
-    assert list(sizes(tmp_path).items()) == list(zip(parts, (15, 22, 13, 14), strict=True))
+    parts.append(("toys", "pages"))
+    assert list(sizes(tmp_path).items()) == list(zip(parts, (15, 22, 13, 14, 19), strict=True))
 
 
 def test_the_method_may_not_import_the_study(tmp_path: Path) -> None:

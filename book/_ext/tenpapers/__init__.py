@@ -1,1 +1,1 @@
-"""Sphinx extensions that make this book's pages: the ledger's directives, and what the theme lacks."""
+"""Sphinx extensions that make the book's pages: the ledger's directives, what the theme lacks."""

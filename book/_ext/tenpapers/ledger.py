@@ -19,7 +19,6 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.util import logging
 
-from tenpapers.cards import card, pairs
 from lib.core.ledger.claims import (
     BASES,
     Chapter,
@@ -42,6 +41,7 @@ from lib.core.ledger.values import (
 )
 from lib.core.ledger.verdicts import NOT_REPORTED, VERDICTS, describe, verdict
 from lib.core.paths import ROOT
+from tenpapers.cards import card, pairs
 from tenpapers.nodes import LedgerDirective, badge, box, index, link, outdated, resolve, small
 
 __all__ = ["setup"]

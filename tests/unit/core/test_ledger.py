@@ -35,7 +35,6 @@ from lib.core.ledger import (
     verdict,
 )
 from lib.core.ledger.__main__ import main
-from tenpapers.cards import card, pairs
 from lib.core.ledger.claims import Null, find_claim, shortcomings, unconverted
 from lib.core.ledger.reporting import badge_class
 from lib.core.ledger.rows import tally_by, warnings
@@ -48,6 +47,7 @@ from lib.core.ledger.values import (
     normalise,
 )
 from lib.core.ledger.verdicts import describe
+from tenpapers.cards import card, pairs
 
 H, D, Q, F, C = "holds", "holds in direction", "inconclusive", "differs", "contradicted"
 

@@ -23,8 +23,8 @@ from packaging.utils import canonicalize_name
 from lib.core import data
 from lib.core.notebooks import Notebook, discover
 from lib.core.paths import ROOT
-from tenpapers.site import colab_cell
 from lib.core.sources import import_closure, parse, resources
+from tenpapers.site import colab_cell
 
 PACKAGES = sorted(
     path.parent.name for path in ROOT.glob("lib/*/__init__.py") if path.parent.name != "core"
