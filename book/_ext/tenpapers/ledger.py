@@ -373,7 +373,9 @@ def _configure(app: Sphinx, config: Config) -> None:
         config.html_static_path.append(str(STATIC))
     # A chart's machine-readable form is stored for Jupyter, not for the page. A class name without
     # its module, in a docstring's type, may be that of two packages: the link is to one of them.
-    config.suppress_warnings += ["mystnb.unknown_mime_type", "ref.python"]
+    # A new list: the one here may be Sphinx's default, which the next build would find changed.
+    ours = ["mystnb.unknown_mime_type", "ref.python"]
+    config.suppress_warnings = [*config.suppress_warnings, *ours]
     # An entry point would serve every book of this environment, and only after an installation.
     renderers = load_mime_renders()
     if ClaimCard not in renderers:
