@@ -130,18 +130,18 @@ class Reach:
             "lines": lines,
             "seconds": self.seconds,
             "dropped": sorted(self.failed),
-            "preload": _preload(self.tree),
+            "preload": _preload(),
         }
 
 
-def _preload(tree: Path) -> list[str]:
+def _preload() -> list[str]:
     """Return what the tests import from elsewhere: what the trials' first process imports."""
     return sorted(
         name
         for name, module in sys.modules.items()
         if (file := getattr(module, "__file__", None))
-        and not file.startswith((str(tree), str(ROOT / "tests"), str(ROOT / "lib")))
-        and not name.startswith("__")
+        and ("site-packages" in file or file.startswith(sys.base_prefix))
+        and not name.startswith(("__", "lib."))
     )
 
 
@@ -187,6 +187,9 @@ def enter(tree: Path, log: Path, cpu_s: float | None) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s) + 1, int(cpu_s) + 11))
 
 
+WRONG = 97
+"""Exit status of a trial that would test the `lib` of its parent process, not the spoilt one."""
+
 OPTIONS = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=short"]
 
 
@@ -203,6 +206,8 @@ def first_run(tree: Path, package: str, files: list[str], log: Path, target: Pat
 
 def trial(tree: Path, log: Path, cpu_s: float, files: list[str], seconds: dict[str, float]) -> None:
     enter(tree, log, cpu_s)
+    if "lib" in sys.modules:
+        os._exit(WRONG)
     import pytest
 
     plugin = Only(seconds, log.with_suffix(".killer"))
@@ -321,8 +326,8 @@ class Campaign:
             )
         finally:
             (tree / one.file).write_bytes(source)
-        if code == 5:
-            raise SystemExit(f"no test was found for {one.name}; see {log}")
+        if code in (5, WRONG):
+            raise SystemExit(f"the tests of {one.name} were not run on it; see {log}")
         state = "timeout" if code is None else "survived" if code == 0 else "killed"
         by = killer.read_text(encoding="utf-8") if state == "killed" and killer.is_file() else ""
         return [state, by.partition("::")[0]]
