@@ -113,7 +113,11 @@ def test_no_error_shows(pages: Pages) -> None:
         if (
             found := page.select(".output.traceback, .output.stderr, .system-message, .problematic")
         )
-        or (found := page.find_all(string=re.compile(r"Traceback \(most recent call last\)")))
+        # An example in a docstring may show the error that it raises.
+        or (
+            not name.startswith("book/reference/")
+            and (found := page.find_all(string=re.compile(r"Traceback \(most recent call last\)")))
+        )
     }
     assert wrong == {}
 
@@ -122,6 +126,8 @@ def test_no_reference_is_undefined(pages: Pages) -> None:
     wrong = {
         name: [tag.text for tag in found]
         for name, page in pages.items()
+        # Types in docstrings are words; the build itself fails on a name of this library.
+        if not name.startswith("book/reference/")
         if (found := [t for t in page.select("article .xref") if not t.find_parent("a")])
     }
     assert wrong == {}
