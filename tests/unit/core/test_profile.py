@@ -20,5 +20,6 @@ def test_each_profile(monkeypatch: pytest.MonkeyPatch, name: str, value: int) ->
 
 def test_another_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOOK_PROFILE", "large")
-    with pytest.raises(ValueError, match="BOOK_PROFILE is 'large', expected one of: smoke, book, full"):
+    expected = "BOOK_PROFILE is 'large', expected one of: smoke, book, full"
+    with pytest.raises(ValueError, match=expected):
         profile()
