@@ -58,12 +58,12 @@ def verdict(claim: Claim, measurement: Measurement | None) -> str | None:
     - ``abs``, ``rel``: distance at most the larger of ``abs`` and ``rel·|value|`` → holds. Outside:
       an interval that reaches into the tolerance → inconclusive; otherwise it differs.
     - ``sign: true`` beside one of these: outside, the whole interval on the claimed side of 0 →
-      holds in direction; none of it → contradicted; a part → inconclusive. Where there is no
+      holds in direction; none of it → contradicted; otherwise inconclusive. Where there is no
       interval, only an exact value has a side; another one differs.
     - ``holds``, ``direction``: the lists a category may stand in; in neither → contradicted.
     - ``sign: negative | positive`` and ``at_least``, ``at_most``: the whole interval on the claimed
-      side → holds; none of it → contradicted; a part → inconclusive. The point is the interval of
-      an exact value. 0 is neither negative nor positive.
+      side → holds; none of it → contradicted; otherwise inconclusive. The point is the interval of
+      an exact value. 0 is neither negative nor positive; an interval ending there is inconclusive.
 
     A list gets the worst verdict among its elements.
 
@@ -251,12 +251,15 @@ def allowance(tolerance: dict[str, Any], expected: Number) -> Fraction:
 
 
 def _side(positive: bool, low: Fraction, high: Fraction, best: str) -> str:
-    """Return `best` where the whole interval lies on one side of 0, which belongs to neither."""
+    """Return `best` where the whole interval lies on one side of 0, which belongs to neither.
+
+    An interval that ends at 0 does not exclude no effect, so it does not contradict a claimed one.
+    """
     if not positive:
         low, high = -high, -low
     if low > 0:
         return best
-    return INCONCLUSIVE if high > 0 else CONTRADICTED
+    return INCONCLUSIVE if low < high >= 0 else CONTRADICTED
 
 
 def _bound(tolerance: dict[str, Any], low: Fraction, high: Fraction) -> str:
