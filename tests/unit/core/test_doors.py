@@ -19,7 +19,8 @@ from door_examples import EXAMPLES, RIGHT
 
 from lib.core import check
 
-# The packages of the papers follow; `python tests/unit/core/doors.py autobidding` says where.
+# A paper's package has its own examples and test beside its other tests, which knocks with
+# `doors.survey`: `tests/unit/<package>/test_<letters>_doors.py`, with EXAMPLES and RIGHT in it.
 PACKAGES = ("core", "stats", "llm", "recsys")
 
 
