@@ -13,6 +13,8 @@ key in its metadata: a digest over everything its outputs depend on, namely
 Which data and claims these are follows from the code, so they change only with another part. The
 parts are stored too, so that a stale notebook can say what moved. Modules imported by name at run
 time (importlib) are not seen, nor a package that another one uses only where it is there.
+
+Beside the key stands when the notebook was executed, how long that took, and by which Python.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import hashlib
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -33,6 +36,7 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -514,7 +518,7 @@ def execute(notebook: Notebook, *, results: Path | None = None) -> float:
         notebook stays as it was.
     """
     whole = key_parts(notebook)
-    start = time.monotonic()
+    start, started = time.monotonic(), _now()
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "data"
         made = compute(notebook, results=results, data_log=log)
@@ -523,13 +527,19 @@ def execute(notebook: Notebook, *, results: Path | None = None) -> float:
     if key_parts(notebook) != whole:
         raise ExecutionError("its source or something it imports changed during the run; run again")
     parts = key_parts(notebook, used, _reported(made))
+    run = {"started": started, "ended": _now(), "python": platform.python_version()}
     book = {"key": _key(parts), "parts": parts, "profile": "book", "seconds": round(seconds)}
+    book["run"] = run
     before = _execution(notebook)
     if before.get("key") == book["key"]:  # the same again, so the file stays the same
-        book["seconds"] = before.get("seconds", book["seconds"])
+        book |= {name: before[name] for name in ("seconds", "run") if name in before}
     made.metadata = nbformat.from_dict({**_METADATA, "book": book})
     notebook.write(made)
     return seconds
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _execution(notebook: Notebook) -> dict[str, Any]:

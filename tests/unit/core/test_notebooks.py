@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -447,14 +449,21 @@ def test_the_longest_comes_first_and_a_repetition_changes_no_file(fresh: Noteboo
     fresh.source.write_text("# %%\nprint(1)\n")
     notebooks.execute(fresh)
     content = fresh.read_stored()
+    run = content.metadata.book["run"]
+    assert datetime.fromisoformat(run.started) <= datetime.fromisoformat(run.ended)
+    assert run.started.endswith("+00:00")
+    assert run.python == platform.python_version()
     content.metadata.book["seconds"] = 777
+    run["ended"] = "2026-01-01T00:00:00+00:00"
     fresh.write(content)
     before = fresh.stored.read_bytes()
     notebooks.execute(fresh)
     assert fresh.stored.read_bytes() == before
     fresh.source.write_text("# %%\nprint(2)\n")
     notebooks.execute(fresh)
-    assert fresh.read_stored().metadata.book.seconds < 777
+    again = fresh.read_stored().metadata.book
+    assert again.seconds < 777
+    assert again.run.ended > run.ended
 
 
 @pytest.fixture
