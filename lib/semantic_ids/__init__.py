@@ -2,8 +2,8 @@
 
 Catalogues and their tries (`catalogue`), data sets (`datasets`), our own tokenizer (`tokenizer`),
 prefix hashes (`hashing`), the static count table (`counts`), what a code tree looks like
-(`anatomy`), what additive embeddings cannot say (`expressive`), and a simulated world
-(`synthetic`). Models, training and evaluation are in modules of their own.
+(`anatomy`) and what additive embeddings cannot say (`expressive`). Models, training and evaluation
+are in modules of their own; what only the chapter's notebooks need is in `study`.
 """
 
 from typing import TYPE_CHECKING

@@ -22,9 +22,22 @@ import numpy as np
 from lib.core import data
 from lib.semantic_ids.catalogue import IntArray, SidCatalog, check_codes
 
-__all__ = ["NAMES", "Examples", "SidData", "Split", "join_windows", "leave_one_out", "load"]
+__all__ = [
+    "NAMES",
+    "SAMPLE_SEED",
+    "Examples",
+    "SidData",
+    "Split",
+    "join_windows",
+    "leave_one_out",
+    "load",
+    "sample",
+]
 
 N_CODES = 256
+SAMPLE_SEED = 606
+"""Chooses the users of a comparison; fixed before the first run, the same for all arms."""
+
 _WINDOW = 10  # items that MiniOneRec shows of a history
 
 
@@ -141,6 +154,12 @@ class SidData:
     def catalog(self) -> SidCatalog:
         """Return the items as a catalogue that keeps all items of a shared ID."""
         return SidCatalog(self.codes, self.n_codes)
+
+
+def sample(examples: Examples, n: int) -> Examples:
+    """Return `n` examples in an order that depends on nothing but their number."""
+    order = np.random.default_rng(SAMPLE_SEED).permutation(len(examples))
+    return examples.take(order[:n])
 
 
 def leave_one_out(sequences: Sequence[IntArray]) -> Split:

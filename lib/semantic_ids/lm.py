@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.llm.weights import checkpoint, quiet
-from lib.semantic_ids.arms import sample
-from lib.semantic_ids.datasets import Examples, SidData, load
+from lib.semantic_ids.datasets import Examples, SidData, load, sample
 from lib.semantic_ids.evaluation import LogProbs, bleu_counts, hits, nll
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig, RandomRows, transfer
 from lib.semantic_ids.training import TrainConfig, fit

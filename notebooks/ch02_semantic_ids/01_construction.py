@@ -25,12 +25,12 @@ from lib.semantic_ids import (
     PerfectHash,
     PrefixHash,
     StaleRowsError,
-    checks,
     expressive,
     hashing,
     load,
 )
-from lib.semantic_ids.plots_theory import (
+from lib.semantic_ids.study import checks
+from lib.semantic_ids.study.plots_theory import (
     collision_figure,
     fill_figure,
     share_figure,

@@ -20,9 +20,9 @@ import pandas as pd
 
 from lib.core import figures, ledger
 from lib.semantic_ids import SidCatalog, anatomy, load, tokenizer
-from lib.semantic_ids.interactive import tree_explorer
-from lib.semantic_ids.paper import percentages, printed_twice
-from lib.semantic_ids.plots_anatomy import (
+from lib.semantic_ids.study.interactive import tree_explorer
+from lib.semantic_ids.study.paper import percentages, printed_twice
+from lib.semantic_ids.study.plots_anatomy import (
     count_figure,
     entropy_figure,
     genre_figure,

@@ -17,7 +17,7 @@
 # initialisation and learning rates chosen on validation users for the arm *without* memory. Of four
 # rates for the memory, five times that of the embeddings was best there, as in the paper. The rates
 # suit long runs: after 250 steps three times the rate would have gained flat 0.2 of 12 nats an item
-# (``python -m lib.semantic_ids.arms``), much less than what is compared here.
+# (``python -m lib.semantic_ids.study.arms``), much less than what is compared here.
 #
 # **The position.** The vector made from $c_1,\dots,c_l$ is added at the token of $c_l$, where code
 # $l+1$ is predicted. "Levels 3 and 4 active" therefore means vectors at $c_2$ and $c_3$.
@@ -28,12 +28,11 @@ import pandas as pd
 import torch
 
 from lib.core import figures, ledger
-from lib.semantic_ids import arms, guarantees, peers, plots_models
 from lib.semantic_ids.datasets import load
-from lib.semantic_ids.interactive import tree_explorer
 from lib.semantic_ids.intervals import Resample
 from lib.semantic_ids.prefixmem import LeakyEncoder, PrefixMem, PrefixMemConfig
-from lib.semantic_ids.study import (
+from lib.semantic_ids.study import arms, guarantees, peers, plots_models
+from lib.semantic_ids.study.experiment import (
     Study,
     main_arms,
     report,
@@ -43,6 +42,7 @@ from lib.semantic_ids.study import (
     share_of_rest,
     table,
 )
+from lib.semantic_ids.study.interactive import tree_explorer
 
 figures.use()
 data = load("beauty_rqkmeans")

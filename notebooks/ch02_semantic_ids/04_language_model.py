@@ -25,12 +25,12 @@
 import pandas as pd
 
 from lib.core import figures
-from lib.semantic_ids import worlds
 from lib.semantic_ids.evaluation import bleu
 from lib.semantic_ids.intervals import Resample
-from lib.semantic_ids.lm_study import run_lm_arms
-from lib.semantic_ids.plots_models import accuracy_figure, law_figure
-from lib.semantic_ids.study import report, table
+from lib.semantic_ids.study import worlds
+from lib.semantic_ids.study.experiment import report, table
+from lib.semantic_ids.study.lm_arms import run_lm_arms
+from lib.semantic_ids.study.plots_models import accuracy_figure, law_figure
 
 figures.use()
 

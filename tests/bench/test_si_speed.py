@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from lib.semantic_ids import peers
-from lib.semantic_ids.arms import SHAPE, recipe, sample
 from lib.semantic_ids.counts import NGramCounts
-from lib.semantic_ids.datasets import load
+from lib.semantic_ids.datasets import load, sample
 from lib.semantic_ids.evaluation import hits, teacher_forced
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
-from lib.semantic_ids.study import ABLATIONS
+from lib.semantic_ids.study import peers
+from lib.semantic_ids.study.arms import SHAPE, recipe
+from lib.semantic_ids.study.experiment import ABLATIONS
 from lib.semantic_ids.training import train, windows
 from lib.semantic_ids.transformer import GenerativeTransformer, SidTransformerEncoder
 

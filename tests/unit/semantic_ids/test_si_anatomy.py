@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.semantic_ids import anatomy, synthetic
-from lib.semantic_ids.interactive import node_table, tree_explorer
+from lib.semantic_ids import anatomy
+from lib.semantic_ids.study import synthetic
+from lib.semantic_ids.study.interactive import node_table, tree_explorer
 
 
 def test_entropy_of_known_trees() -> None:

@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib.semantic_ids import study, worlds
-from lib.semantic_ids.arms import Arm, CountResult, encoder_macs, flat_macs, run_arm, sample
 from lib.semantic_ids.counts import NGramCounts
+from lib.semantic_ids.datasets import sample
 from lib.semantic_ids.evaluation import hits
 from lib.semantic_ids.prefixmem import PrefixMemConfig
-from lib.semantic_ids.synthetic import World, simulate
+from lib.semantic_ids.study import experiment as study
+from lib.semantic_ids.study import worlds
+from lib.semantic_ids.study.arms import Arm, CountResult, encoder_macs, flat_macs, run_arm
+from lib.semantic_ids.study.synthetic import World, simulate
 from lib.semantic_ids.training import TrainConfig
 from lib.semantic_ids.transformer import TransformerConfig
 

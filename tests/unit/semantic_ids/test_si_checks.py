@@ -3,9 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.semantic_ids import PrefixHash, checks, paper
-from lib.semantic_ids.plots_anatomy import count_figure, entropy_figure, genre_figure
-from lib.semantic_ids.plots_theory import collision_figure, fill_figure, share_figure
+from lib.semantic_ids import PrefixHash
+from lib.semantic_ids.study import checks, paper
+from lib.semantic_ids.study.plots_anatomy import count_figure, entropy_figure, genre_figure
+from lib.semantic_ids.study.plots_theory import collision_figure, fill_figure, share_figure
 
 
 def test_shares_of_maps() -> None:

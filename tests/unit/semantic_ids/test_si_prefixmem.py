@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.core.paths import ROOT
-from lib.semantic_ids import guarantees
 from lib.semantic_ids.catalogue import SidCatalog
 from lib.semantic_ids.hashing import PerfectHash, PrefixHash
 from lib.semantic_ids.prefixmem import (
@@ -25,6 +24,7 @@ from lib.semantic_ids.prefixmem import (
     save_encoder,
     transfer,
 )
+from lib.semantic_ids.study import guarantees
 from lib.semantic_ids.transformer import SidTransformerEncoder
 
 SMALL = PrefixMemConfig(n_codes=16, d_model=12, d_mem=8, n_heads=2, table_size=101)

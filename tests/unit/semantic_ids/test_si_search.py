@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from lib.semantic_ids import peers
 from lib.semantic_ids.beam import BeamResult, CountSteps, beam_search, by_length, generate
 from lib.semantic_ids.catalogue import SidCatalog
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import Examples
 from lib.semantic_ids.evaluation import distinct_first, recall, valid_share
+from lib.semantic_ids.study import peers
 from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
 
 SHAPE = TransformerConfig(n_levels=3, n_codes=4, max_items=5, d_model=16, n_heads=2)

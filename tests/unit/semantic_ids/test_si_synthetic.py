@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lib.semantic_ids import anatomy
-from lib.semantic_ids.synthetic import World, simulate
+from lib.semantic_ids.study.synthetic import World, simulate
 
 
 @pytest.mark.parametrize(

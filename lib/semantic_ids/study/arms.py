@@ -2,7 +2,7 @@
 
 `run_arm` is the one function that the notebook's sweep calls, so every arm goes through the same
 data, batches, rates and measurements. Rates were chosen for the arm without encoder, on validation
-items, and are used for all (`recipe`); ``python -m lib.semantic_ids.arms`` tries others.
+items, and are used for all (`recipe`); ``python -m lib.semantic_ids.study.arms`` tries others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import nn
 from lib.semantic_ids.beam import CountSteps, beam_search, generate
 from lib.semantic_ids.catalogue import SidCatalog
 from lib.semantic_ids.counts import NGramCounts, item_counts
-from lib.semantic_ids.datasets import Examples, SidData, load
+from lib.semantic_ids.datasets import SAMPLE_SEED, Examples, SidData, load, sample
 from lib.semantic_ids.evaluation import (
     LogProbs,
     count_log_probs,
@@ -47,7 +47,7 @@ from lib.semantic_ids.pretraining import (
     pretrain_generative,
     shuffle_next_codes,
 )
-from lib.semantic_ids.synthetic import World, simulate
+from lib.semantic_ids.study.synthetic import World, simulate
 from lib.semantic_ids.training import TrainConfig, train, train_sasrec, windows
 from lib.semantic_ids.transformer import (
     GenerativeTransformer,
@@ -71,7 +71,6 @@ __all__ = [
     "run_any",
     "run_arm",
     "run_sasrec",
-    "sample",
     "updated_parameters",
 ]
 
@@ -83,9 +82,6 @@ Start = Literal["random", "classifier", "shuffled classifier", "generative"]
 
 KS: tuple[int, ...] = (5, 10, 20, 50, 100)
 """List lengths of recall."""
-
-SAMPLE_SEED = 606
-"""Chooses the test users; fixed before the first run, the same for all arms."""
 
 SHAPE = TransformerConfig(max_items=21)
 """The backbone of the main arms: two layers of width 96, histories of twenty items."""
@@ -211,12 +207,6 @@ class ArmResult:
 def run_any(arm: Arm | SasRecArm) -> ArmResult | Ints:
     """Run either kind of arm, so that one sweep may hold both."""
     return run_arm(arm) if isinstance(arm, Arm) else run_sasrec(arm)
-
-
-def sample(examples: Examples, n: int) -> Examples:
-    """Return `n` examples in an order that depends on nothing but their number."""
-    order = np.random.default_rng(SAMPLE_SEED).permutation(len(examples))
-    return examples.take(order[:n])
 
 
 def _encoder(arm: Arm, data: SidData) -> nn.Module | None:

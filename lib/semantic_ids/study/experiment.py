@@ -17,7 +17,11 @@ import pandas as pd
 
 from lib.core import ledger, sweeps
 from lib.core.profile import pick
-from lib.semantic_ids.arms import (
+from lib.semantic_ids.datasets import load, sample
+from lib.semantic_ids.evaluation import popularity_tertiles
+from lib.semantic_ids.intervals import Estimate, Resample
+from lib.semantic_ids.prefixmem import PrefixMemConfig
+from lib.semantic_ids.study.arms import (
     SHAPE,
     SMALL,
     Arm,
@@ -27,12 +31,7 @@ from lib.semantic_ids.arms import (
     count_result,
     recipe,
     run_any,
-    sample,
 )
-from lib.semantic_ids.datasets import load
-from lib.semantic_ids.evaluation import popularity_tertiles
-from lib.semantic_ids.intervals import Estimate, Resample
-from lib.semantic_ids.prefixmem import PrefixMemConfig
 from lib.semantic_ids.training import TrainConfig
 
 __all__ = [

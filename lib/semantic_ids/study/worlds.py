@@ -1,4 +1,4 @@
-"""Where the encoder pays: sweeps over simulated worlds (`lib.semantic_ids.synthetic`).
+"""Where the encoder pays: sweeps over simulated worlds (`lib.semantic_ids.study.synthetic`).
 
 The load of a world is its distinct prefixes over the rows of a flat table (levels times codes): how
 many contexts a flat row has to stand for. Everything here is simulated.
@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from lib.core import sweeps
 from lib.core.profile import pick
-from lib.semantic_ids.arms import Arm, recipe, run_arm, sample
 from lib.semantic_ids.counts import NGramCounts
+from lib.semantic_ids.datasets import sample
 from lib.semantic_ids.intervals import Estimate, Resample
 from lib.semantic_ids.prefixmem import PrefixMemConfig
-from lib.semantic_ids.synthetic import World, simulate
+from lib.semantic_ids.study.arms import Arm, recipe, run_arm
+from lib.semantic_ids.study.synthetic import World, simulate
 from lib.semantic_ids.transformer import TransformerConfig
 
 __all__ = ["WORLDS", "Trial", "load_of", "rank_correlation", "run_worlds"]

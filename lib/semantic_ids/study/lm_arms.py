@@ -10,9 +10,8 @@ import numpy.typing as npt
 from lib.core import sweeps
 from lib.core.profile import pick
 from lib.llm.weights import checkpoint
-from lib.semantic_ids.arms import sample
 from lib.semantic_ids.counts import NGramCounts
-from lib.semantic_ids.datasets import load
+from lib.semantic_ids.datasets import load, sample
 from lib.semantic_ids.lm import LmArm, LmResult, run_lm
 from lib.semantic_ids.training import TrainConfig
 
