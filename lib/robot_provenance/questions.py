@@ -3,7 +3,7 @@
 The first ten are those of the developer guide of the authors' framework (cps-test-lab/robovast),
 in our words and for our terms; the others are ours. Every query returns plain values: paths, names,
 digests, numbers. So an answer can be compared, row by row, with that of an oracle that reads the
-runs themselves and no provenance at all (`lib.robot_provenance.oracle`).
+runs themselves and no provenance at all (`lib.robot_provenance.study.oracle`).
 """
 
 from __future__ import annotations

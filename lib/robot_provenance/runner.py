@@ -40,7 +40,13 @@ import yaml
 from lib.core import sweeps
 from lib.core.paths import ROOT, write_atomic
 from lib.core.sources import code_digest, import_closure
-from lib.robot_provenance import bags, crate, export, navsim, record
+from lib.robot_provenance import (
+    bags,
+    crate,
+    export,
+    navsim,
+    record,
+)
 from lib.robot_provenance.campaign import Box, Pose, Repair, Scenario
 from lib.robot_provenance.maps import Grid, load_grid
 from lib.robot_provenance.navsim import SimConfig

@@ -278,7 +278,7 @@ def shacl(
         Left as it is.
     shapes : Path
         A file of shapes in Turtle; ours by default. The authors' are at
-        `lib.robot_provenance.authors.authors_shapes`.
+        `lib.robot_provenance.study.authors.authors_shapes`.
     inference : {"none", "rdfs"}
         Whether classes follow from PROV-O's domains, ranges and subclasses first.
 

@@ -25,16 +25,18 @@ import pandas as pd
 
 from lib.core import figures, ledger
 from lib.core.profile import pick
-from lib.robot_provenance import fair, floorplans, labels, plots
-from lib.robot_provenance.authors import (
+from lib.robot_provenance import fair
+from lib.robot_provenance.campaign import label, proposed_repairs
+from lib.robot_provenance.navsim import OUTCOMES, SimConfig, simulate
+from lib.robot_provenance.runner import publish, run_campaign
+from lib.robot_provenance.study import figures as plots
+from lib.robot_provenance.study import floorplans, labels
+from lib.robot_provenance.study.authors import (
     authors_campaign,
     authors_folder,
     authors_logical,
     authors_sources,
 )
-from lib.robot_provenance.campaign import label, proposed_repairs
-from lib.robot_provenance.navsim import OUTCOMES, SimConfig, simulate
-from lib.robot_provenance.runner import publish, run_campaign
 
 figures.use()
 SEED = 20260528

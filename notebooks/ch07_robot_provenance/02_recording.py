@@ -25,10 +25,16 @@ from rdflib import PROV, Literal, URIRef
 from rdflib.compare import isomorphic
 
 from lib.core import figures, ledger
-from lib.robot_provenance import bags, embedded, export, runner, validation
-from lib.robot_provenance.authors import authors_shapes
-from lib.robot_provenance.interactive import lineage_explorer
+from lib.robot_provenance import (
+    bags,
+    export,
+    runner,
+    validation,
+)
 from lib.robot_provenance.record import load
+from lib.robot_provenance.study import embedded
+from lib.robot_provenance.study.authors import authors_shapes
+from lib.robot_provenance.study.interactive import lineage_explorer
 from lib.robot_provenance.vocabulary import (
     ACTIVITY_KINDS,
     BORROWED,

@@ -25,20 +25,21 @@ import pandas as pd
 from IPython.display import display
 
 from lib.core import figures, ledger
-from lib.robot_provenance import (
-    ablation,
-    constraints,
-    embedded,
-    export,
-    faults,
-    oracle,
-    plots,
-    runner,
-)
-from lib.robot_provenance.authors import authors_shapes
-from lib.robot_provenance.constraints import corpus, orders
+from lib.robot_provenance import constraints, export, runner
 from lib.robot_provenance.questions import AUTHORS, OURS, QUESTIONS, answer
 from lib.robot_provenance.record import Derivation, coarsen, load
+from lib.robot_provenance.study import (
+    ablation,
+    corpus,
+    embedded,
+    faults,
+    oracle,
+    orders,
+)
+from lib.robot_provenance.study import (
+    figures as plots,
+)
+from lib.robot_provenance.study.authors import authors_shapes
 
 figures.use()
 SEED = 20260528

@@ -23,17 +23,17 @@ import pandas as pd
 
 from lib.core import figures, ledger
 from lib.core.profile import pick
-from lib.robot_provenance import (
+from lib.robot_provenance import audit, fair, runner
+from lib.robot_provenance.record import coarsen, load
+from lib.robot_provenance.study import (
     ablation,
-    audit,
     embedded,
-    fair,
     faults,
     oracle,
-    plots,
-    runner,
 )
-from lib.robot_provenance.record import coarsen, load
+from lib.robot_provenance.study import (
+    figures as plots,
+)
 
 figures.use()
 SEED = 20260528

@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from lib.robot_provenance import floorplans, lidar, navsim, peers
+from lib.robot_provenance import lidar, navsim
+from lib.robot_provenance.study import floorplans, peers
 
 pytestmark = pytest.mark.bench
 

@@ -5,9 +5,15 @@ import time
 import numpy as np
 import pytest
 
-from lib.robot_provenance import ablation, audit, crate, embedded, export, runner
+from lib.robot_provenance import (
+    audit,
+    crate,
+    export,
+    runner,
+)
 from lib.robot_provenance.questions import QUESTIONS, answer
 from lib.robot_provenance.record import load
+from lib.robot_provenance.study import ablation, embedded
 
 pytestmark = pytest.mark.bench
 SIZES = (10, 100, 1000)

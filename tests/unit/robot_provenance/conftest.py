@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from lib.robot_provenance import embedded, floorplans, oracle, record, runner
+from lib.robot_provenance import record, runner
 from lib.robot_provenance.campaign import Pose, Scenario
 from lib.robot_provenance.maps import Grid
-from lib.robot_provenance.oracle import Truth
 from lib.robot_provenance.record import Records
+from lib.robot_provenance.study import embedded, floorplans, oracle
+from lib.robot_provenance.study.oracle import Truth
 
 ABOUT = {
     "title": "A test",

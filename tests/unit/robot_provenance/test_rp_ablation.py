@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from lib.robot_provenance import ablation, audit, export, oracle
-from lib.robot_provenance.oracle import Truth
+from lib.robot_provenance import audit, export
 from lib.robot_provenance.questions import QUESTIONS, answer
 from lib.robot_provenance.record import Records, coarsen, load
+from lib.robot_provenance.study import ablation, oracle
+from lib.robot_provenance.study.oracle import Truth
 
 A7 = next(one for one in QUESTIONS if one.id == "A7")
 

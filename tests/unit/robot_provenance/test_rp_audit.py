@@ -13,11 +13,17 @@ from typing import Any
 
 import pytest
 
-from lib.robot_provenance import audit, crate, embedded, record, runner
+from lib.robot_provenance import (
+    audit,
+    crate,
+    record,
+    runner,
+)
 from lib.robot_provenance.audit import Finding, ReplayError, replay
 from lib.robot_provenance.campaign import Scenario
 from lib.robot_provenance.maps import Grid
 from lib.robot_provenance.record import Activity, Generation, Records, Usage
+from lib.robot_provenance.study import embedded
 
 RUN, OTHER = "near-s0", "near-s1"
 OWN = f"runs/{RUN}/"

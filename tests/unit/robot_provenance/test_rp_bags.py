@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.robot_provenance import bags, floorplans, navsim
+from lib.robot_provenance import bags, navsim
 from lib.robot_provenance.bags import BagError
+from lib.robot_provenance.study import floorplans
 
 
 @pytest.fixture(scope="module")

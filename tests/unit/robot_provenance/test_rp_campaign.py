@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.robot_provenance import authors as authors_files
 from lib.robot_provenance import campaign
 from lib.robot_provenance.campaign import Box, CampaignError, Pose, Repair, Scenario
 from lib.robot_provenance.maps import Grid
+from lib.robot_provenance.study import authors as authors_files
 
 
 def pose(x, y, yaw=0.0):
@@ -301,7 +301,7 @@ def test_the_authors_logical_scenarios():
 
 
 def test_a_dumped_campaign_reads_back(tmp_path):
-    from lib.robot_provenance.floorplans import default_campaign
+    from lib.robot_provenance.study.floorplans import default_campaign
 
     _, scenarios = default_campaign()
     file = tmp_path / "campaign.vast"

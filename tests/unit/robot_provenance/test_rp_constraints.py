@@ -7,9 +7,10 @@ import pytest
 from prov.model import ProvDocument
 from scipy.sparse.csgraph import connected_components
 
-from lib.robot_provenance.constraints import NAMES, check, corpus
+from lib.robot_provenance.constraints import NAMES, check
 from lib.robot_provenance.constraints.normalise import read
 from lib.robot_provenance.constraints.ordering import Events
+from lib.robot_provenance.study import corpus
 
 
 def parse(body: str) -> ProvDocument:

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from lib.core.paths import ROOT
-from lib.robot_provenance import crate, floorplans, record, runner
+from lib.robot_provenance import crate, record, runner
 from lib.robot_provenance.crate import CrateError
 from lib.robot_provenance.record import Records
+from lib.robot_provenance.study import floorplans
 from lib.robot_provenance.validation import validate_crate
 
 

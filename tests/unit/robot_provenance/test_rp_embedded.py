@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lib.robot_provenance import embedded, floorplans, record
+from lib.robot_provenance import record
 from lib.robot_provenance.campaign import load_vast
 from lib.robot_provenance.record import Records
+from lib.robot_provenance.study import embedded, floorplans
 
 
 def test_slip_and_twin_are_declared() -> None:

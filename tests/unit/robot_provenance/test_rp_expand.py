@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib.robot_provenance import expand, floorplans, lidar
+from lib.robot_provenance import lidar
 from lib.robot_provenance.campaign import CampaignError, LogicalScenario
 from lib.robot_provenance.maps import Grid
+from lib.robot_provenance.study import expand, floorplans
 
 GRID = floorplans.generate(1)
 VARIATIONS = (

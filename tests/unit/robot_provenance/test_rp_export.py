@@ -18,8 +18,9 @@ from prov.model import (
 )
 from rdflib.compare import isomorphic
 
-from lib.robot_provenance import export, floorplans, record, runner
+from lib.robot_provenance import export, record, runner
 from lib.robot_provenance.record import Records
+from lib.robot_provenance.study import floorplans
 
 PROV = rdflib.PROV
 

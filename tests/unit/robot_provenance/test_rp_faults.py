@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from lib.robot_provenance import ablation, faults, record
-from lib.robot_provenance.faults import FAULTS, Fault, Sample, plant
+from lib.robot_provenance import record
 from lib.robot_provenance.record import Records, digest_file
+from lib.robot_provenance.study import ablation, faults
+from lib.robot_provenance.study.faults import FAULTS, Fault, Sample, plant
 
 VICTIM, OTHER = "near-s0", "near-s1"
 BY_ID = {one.id: one for one in FAULTS}

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from lib.robot_provenance import campaign, floorplans
+from lib.robot_provenance import campaign
 from lib.robot_provenance.maps import FREE, UNKNOWN
+from lib.robot_provenance.study import floorplans
 
 seeds = st.integers(0, 2**31)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.robot_provenance.labels import associate, cluster_of
+from lib.robot_provenance.study.labels import associate, cluster_of
 
 
 def made(effect: float, seed: int):

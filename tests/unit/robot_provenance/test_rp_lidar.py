@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.robot_provenance import floorplans, lidar, peers
+from lib.robot_provenance import lidar
 from lib.robot_provenance.campaign import Box
 from lib.robot_provenance.maps import FREE, OCCUPIED, Grid
+from lib.robot_provenance.study import floorplans, peers
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from lib.robot_provenance.constraints.orders import (
+from lib.robot_provenance.study.orders import (
     MAX_ASSIGNMENTS,
     compare,
     has_order,

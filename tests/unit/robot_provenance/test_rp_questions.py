@@ -13,12 +13,18 @@ import rdflib
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lib.robot_provenance import audit, export, oracle, record, runner
+from lib.robot_provenance import (
+    audit,
+    export,
+    record,
+    runner,
+)
 from lib.robot_provenance.campaign import Scenario
 from lib.robot_provenance.maps import Grid
-from lib.robot_provenance.oracle import Truth
 from lib.robot_provenance.questions import AUTHORS, OURS, QUESTIONS, Question, answer
 from lib.robot_provenance.record import Records
+from lib.robot_provenance.study import oracle
+from lib.robot_provenance.study.oracle import Truth
 from lib.robot_provenance.vocabulary import slug
 
 ENGINES = (export.to_rdf, export.to_store)

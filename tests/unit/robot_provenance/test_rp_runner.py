@@ -15,11 +15,18 @@ from pathlib import Path
 import pytest
 
 from lib.core.paths import ROOT
-from lib.robot_provenance import bags, constraints, export, floorplans, record, runner
+from lib.robot_provenance import (
+    bags,
+    constraints,
+    export,
+    record,
+    runner,
+)
 from lib.robot_provenance.campaign import Repair, Scenario
 from lib.robot_provenance.maps import Grid
 from lib.robot_provenance.record import digest_file
 from lib.robot_provenance.runner import Job, RunnerError
+from lib.robot_provenance.study import floorplans
 
 NAMES = ("closed-one-room", "middle-one-room", "faulty-no-goals")
 
@@ -169,7 +176,8 @@ def test_crash_in_mid_run_is_recorded(tmp_path: Path, monkeypatch: pytest.Monkey
 KILLED = """
 import sys
 from pathlib import Path
-from lib.robot_provenance import floorplans, runner
+from lib.robot_provenance import runner
+from lib.robot_provenance.study import floorplans
 grids, scenarios = floorplans.default_campaign()
 keep = [one for one in scenarios if one.name.startswith("middle")]
 runner.run_campaign(keep, grids, Path(sys.argv[1]), seeds=[0], jobs=2, campaign="demo")

@@ -2,7 +2,7 @@
 
     model (JSON) -> graph of rooms and doors -> occupancy grid -> concrete scenario -> run -> table
 
-It is the campaign of `lib.robot_provenance.floorplans` with two things planted that a careful
+It is the campaign of `lib.robot_provenance.study.floorplans` with two things planted that a careful
 record must show: a scenario that names its map in the wrong case, which is repaired in the open,
 and a "variation" that changes nothing but its name. Everything in it is simulated.
 """
@@ -17,10 +17,11 @@ from pathlib import Path
 import pandas as pd
 
 from lib.core.paths import write_atomic
-from lib.robot_provenance import campaign, floorplans, runner
+from lib.robot_provenance import campaign, runner
 from lib.robot_provenance.campaign import Resolution, Scenario
 from lib.robot_provenance.navsim import SimConfig
 from lib.robot_provenance.record import Handle, Recorder
+from lib.robot_provenance.study import floorplans
 from lib.robot_provenance.vocabulary import file_iri
 
 __all__ = ["NAME", "SLIP", "TWIN", "declared", "draft", "run"]

@@ -27,7 +27,6 @@ import pandas as pd
 import yaml
 
 from lib.robot_provenance import export
-from lib.robot_provenance.oracle import Truth, lineage, truth
 from lib.robot_provenance.questions import QUESTIONS, answer
 from lib.robot_provenance.record import (
     LOG,
@@ -41,6 +40,7 @@ from lib.robot_provenance.record import (
     digest_file,
     digest_folder,
 )
+from lib.robot_provenance.study.oracle import Truth, lineage, truth
 from lib.robot_provenance.vocabulary import base_iri, file_iri, place_iri
 
 __all__ = [

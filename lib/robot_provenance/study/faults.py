@@ -26,7 +26,13 @@ import pandas as pd
 
 from lib.core import sweeps
 from lib.core.paths import write_atomic
-from lib.robot_provenance import audit, constraints, crate, export, validation
+from lib.robot_provenance import (
+    audit,
+    constraints,
+    crate,
+    export,
+    validation,
+)
 from lib.robot_provenance.record import (
     Activity,
     Derivation,

@@ -14,9 +14,9 @@ from matplotlib.patches import Patch, Polygon
 
 from lib.core.figures import MARKERS, PALETTE, colors
 from lib.robot_provenance.campaign import Box, Scenario
-from lib.robot_provenance.labels import Association
 from lib.robot_provenance.maps import Grid
 from lib.robot_provenance.navsim import OUTCOMES, Run
+from lib.robot_provenance.study.labels import Association
 
 __all__ = [
     "ablation_figure",

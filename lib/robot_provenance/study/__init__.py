@@ -1,0 +1,1 @@
+"""What only the notebooks of chapter 7 need: arrangements, peers, tables, figures."""
