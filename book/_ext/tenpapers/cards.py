@@ -9,7 +9,7 @@ from typing import Any
 from lib.core.ledger.claims import Claim
 from lib.core.ledger.reporting import anchor, badge_class, facts
 from lib.core.ledger.values import Measurement, format_measured
-from lib.core.ledger.verdicts import judge
+from lib.core.ledger.verdicts import DIRECTION, HOLDS, judge
 
 __all__ = ["card", "markdown", "pairs"]
 
@@ -48,8 +48,8 @@ def pairs(claim: Claim, measurement: Measurement) -> list[tuple[str, ...]]:
     return [tuple(columns), *zip(*columns.values(), strict=True)]
 
 
-def card(claim: Claim, measurement: Measurement, label: str) -> str:
-    """Return the card of a reported claim as HTML.
+def card(claim: Claim, measurement: Measurement, label: str, ledger: str = "") -> str:
+    """Return the card of a reported claim as HTML: a line to open, open already where it failed.
 
     Parameters
     ----------
@@ -57,13 +57,16 @@ def card(claim: Claim, measurement: Measurement, label: str) -> str:
     measurement : Measurement
     label : str
         The verdict on it.
+    ledger : str, optional
+        Address of the ledger's page, as seen from the card's, for a link to the row.
     """
     unit = f" {claim.unit}" if claim.unit else ""
     measured, *rest = [(name, html.escape(text)) for name, text in facts(claim, measurement)]
     lines, table = [measured], pairs(claim, measurement)
+    name = "paper" if claim.by == "paper" else "expected"
     if claim.value is not None:
-        name = "paper" if claim.by == "paper" else "expected"
         lines.append((name, html.escape(format_measured(claim.value) + unit)))
+    short = "" if table else " · ".join(f"{fact} {text}" for fact, text in lines)
     if table:
         lines, rest = [], [fact for fact in rest if fact[0] == "holds if"]
     lines += rest
@@ -82,14 +85,20 @@ def card(claim: Claim, measurement: Measurement, label: str) -> str:
     style, id = badge_class(label), html.escape(claim.id)
     whose = "the paper’s claim" if claim.by == "paper" else "a claim of ours"
     facts_html = "".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in lines)
+    row = f'<a href="{ledger}#row-{id}">in the ledger</a>' if ledger else ""
     return (
-        f'<div class="claim-card {style}" id="{anchor(id)}">'
-        f'<p class="claim-head"><strong class="verdict-badge {style}">{html.escape(label)}</strong>'
-        f' <code>{id}</code> <span class="claim-by">{whose}</span> '
-        f'<span class="claim-source">{html.escape(claim.source)}</span></p>'
-        f'<p class="claim-statement">{markdown(claim.statement)}</p>{_table(table)}'
-        f'<dl class="claim-facts">{facts_html}</dl></div>'
+        f'<details class="claim-card {style}" id="{anchor(id)}"{_open(label)}><summary>'
+        f'<strong class="verdict-badge {style}">{html.escape(label)}</strong> '
+        f'<span class="claim-statement">{markdown(claim.statement)}</span> '
+        f'<span class="claim-short">{short}</span></summary>'
+        f'<p class="claim-head"><code>{id}</code> <span class="claim-by">{whose}</span> '
+        f'<span class="claim-source">{html.escape(claim.source)}</span> {row}</p>{_table(table)}'
+        f'<dl class="claim-facts">{facts_html}</dl></details>'
     )
+
+
+def _open(label: str) -> str:
+    return "" if label in (HOLDS, DIRECTION) else " open"
 
 
 def _table(lines: list[tuple[str, ...]]) -> str:

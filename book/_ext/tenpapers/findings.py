@@ -1,4 +1,4 @@
-"""Findings on the pages: the directive ``findings`` and the roles ``measured`` and ``row``."""
+"""Findings on the pages: directives ``findings``, ``headlines``; roles ``measured``, ``row``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import ReferenceRole
 
-from lib.core.ledger.claims import LedgerError
+from lib.core.ledger.claims import LedgerError, load_chapter, load_contents
 from lib.core.ledger.findings import (
     Finding,
     finding_problems,
@@ -28,6 +29,7 @@ from tenpapers.nodes import (
     all_rows,
     badge,
     box,
+    index,
     link,
     note_sources,
     place,
@@ -82,12 +84,27 @@ class RowLink(_LedgerRole):
 
 
 class Findings(LedgerDirective):
-    """``{findings} <slug>``: what a chapter found, each sentence with its rows and its figure."""
+    """``{findings} <slug>``: what a chapter found, each sentence with its rows and its figure.
+
+    ``:short:`` is for a page of several chapters: the figure of the first finding alone.
+    """
 
     required_arguments = 1
+    option_spec = {"short": directives.flag}  # noqa: RUF012
 
     def build(self) -> list[nodes.Node]:
         slug = self.arguments[0]
+        findings, rows = self.checked(slug)
+        short = "short" in self.options
+        prefix = f"{slug.partition('_')[0]}-" if short else ""
+        found = [
+            self.finding(one, slug, rows, prefix, picture=not short or one is findings[0])
+            for one in findings
+        ]
+        return [box(*found, classes=["findings"])]
+
+    def checked(self, slug: str) -> tuple[tuple[Finding, ...], dict[str, Row]]:
+        """Return a chapter's findings and rows; an error where a sentence outruns its rows."""
         findings = load_findings(slug, root=self.root)
         if not findings:
             raise LedgerError(f"there is no book/{slug}/findings.yml")
@@ -95,11 +112,11 @@ class Findings(LedgerDirective):
         problems = [text for one in findings for text in finding_problems(one, rows)]
         if problems:
             raise LedgerError("\n".join(problems))
-        return [
-            box(*(self.finding(one, slug, rows) for one in findings), classes=["findings"]),
-        ]
+        return findings, rows
 
-    def finding(self, finding: Finding, slug: str, rows: dict[str, Row]) -> nodes.container:
+    def finding(
+        self, finding: Finding, slug: str, rows: dict[str, Row], prefix: str, *, picture: bool
+    ) -> nodes.container:
         said = nodes.paragraph("", "", *self.inline(finding.sentence), classes=["finding-sentence"])
         limits: list[nodes.Node | str] = ["Scope: ", *self.inline(finding.scope)]
         if finding.budget:
@@ -110,8 +127,8 @@ class Findings(LedgerDirective):
             if chips:
                 parts.append(small(name, *chips, classes=("finding-rows",)))
         text = box(*parts, classes=["finding-text"])
-        figure = [self.figure(finding, slug)] if finding.figure else []
-        return box(text, *figure, classes=["finding"], ids=[f"finding-{finding.id}"])
+        figure = [self.figure(finding, slug)] if finding.figure and picture else []
+        return box(text, *figure, classes=["finding"], ids=[f"{prefix}finding-{finding.id}"])
 
     def chip(self, row: Row) -> nodes.inline:
         short = row.claim.id.partition(".")[2]
@@ -143,9 +160,53 @@ class Findings(LedgerDirective):
         return "/" + os.path.relpath(file.resolve(), self.root)
 
 
+class Headlines(Findings):
+    """``{headlines}``: of each chapter written, one sentence, two numbers and a link.
+
+    The chapter named in ``:first:`` leads, with its figure.
+    """
+
+    required_arguments = 0
+    option_spec = {"first": directives.unchanged_required}  # noqa: RUF012
+
+    def build(self) -> list[nodes.Node]:
+        written = [one.slug for one in load_contents(root=self.root)]
+        slugs = [one for one in written if load_findings(one, root=self.root)]
+        first = self.options.get("first")
+        if first is not None and first not in slugs:
+            raise LedgerError(f"first is {first!r}; expected one of {', '.join(slugs)}")
+        found = [self.headline(slug, slug == first) for slug in slugs if slug != first]
+        lead = [] if first is None else [self.headline(first, lead=True)]
+        return [*lead, box(*found, classes=["headlines"])]
+
+    def headline(self, slug: str, lead: bool) -> nodes.container:
+        findings, rows = self.checked(slug)
+        leading = [one for one in findings if one.headline]
+        if not leading:
+            raise LedgerError(f"book/{slug}/findings.yml: no finding has a headline")
+        finding, said = leading[0], leading[0].headline
+        assert said is not None
+        chapter = load_chapter(slug, root=self.root)
+        numbers = []
+        for text, claim in said.numbers:
+            id, _, label = claim.partition(":")
+            value = nodes.inline("", measured(rows[id], label), classes=["headline-value"])
+            shown = nodes.paragraph("", "", link(value, *place(rows[id])))
+            numbers.append(box(shown, small(*self.inline(text)), classes=["headline-number"]))
+        parts: list[nodes.Node] = [
+            small(link(f"Chapter {chapter.number}: {chapter.title}", index(slug))),
+            nodes.paragraph("", "", *self.inline(said.words), classes=["headline-words"]),
+            box(*numbers, classes=["headline-numbers"]),
+        ]
+        if lead and finding.figure:
+            parts.append(self.figure(finding, slug))
+        return box(*parts, classes=["headline", *(["headline-lead"] if lead else [])])
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register directive and roles; `tenpapers.ledger` asks for this."""
     app.add_directive("findings", Findings)
+    app.add_directive("headlines", Headlines)
     app.add_role("measured", Measured())
     app.add_role("row", RowLink())
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

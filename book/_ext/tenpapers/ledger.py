@@ -42,7 +42,17 @@ from lib.core.ledger.values import (
 from lib.core.ledger.verdicts import NOT_REPORTED, VERDICTS, describe, verdict
 from lib.core.paths import ROOT
 from tenpapers.cards import card, pairs
-from tenpapers.nodes import LedgerDirective, badge, box, index, link, outdated, resolve, small
+from tenpapers.nodes import (
+    LEDGER,
+    LedgerDirective,
+    badge,
+    box,
+    index,
+    link,
+    outdated,
+    resolve,
+    small,
+)
 
 __all__ = ["setup"]
 
@@ -351,7 +361,9 @@ class ClaimCard:
         try:
             found = Measurement.from_json(data.content)
             claim = find_claim(found.id, root=root)
-            text = card(claim, found, verdict(claim, found) or NOT_REPORTED)
+            up = "../" * env.docname.count("/")
+            ledger = f"{up}{LEDGER}.html" if LEDGER in env.found_docs else ""
+            text = card(claim, found, verdict(claim, found) or NOT_REPORTED, ledger)
         except LedgerError as error:
             logger.warning("%s", error, location=(env.docname, data.line), type="ledger")
             return []

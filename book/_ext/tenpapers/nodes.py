@@ -18,6 +18,7 @@ from lib.core.ledger.reporting import anchor, badge_class
 from lib.core.ledger.rows import Row, collect, notebook_paths
 
 __all__ = [
+    "LEDGER",
     "LedgerDirective",
     "all_rows",
     "badge",
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+LEDGER = "book/ledger"
+"""The page with all rows."""
 
 _FILES = "ledger_files"  # the key, in a page's metadata, of the files it was made from
 
@@ -77,7 +81,7 @@ def place(row: Row) -> tuple[str, str]:
     """Return document and anchor of a row: its card, or its line in the ledger if it has none."""
     if row.notebook:
         return row.notebook.removesuffix(".ipynb"), anchor(row.claim.id)
-    return "book/ledger", f"row-{row.claim.id}"
+    return LEDGER, f"row-{row.claim.id}"
 
 
 def resolve(

@@ -112,6 +112,11 @@ def number_chapters(app: Sphinx, env: Any) -> None:
         for reference in toc.findall(nodes.reference):
             if reference.get("secnumber"):
                 reference["secnumber"] = renumbered(document, tuple(reference["secnumber"]))
+    # What stands in the title bar, in previous and next, and in the search's index.
+    for titles in (env.titles, env.longtitles):
+        for document, title in titles.items():
+            if title.get("secnumber"):
+                title["secnumber"] = renumbered(document, tuple(title["secnumber"]))
 
 
 def colab_cell(package: str, root: Path = ROOT) -> str:

@@ -19,7 +19,15 @@ from lib.core.ledger.values import Interval, Scalar, format_value
 from lib.core.ledger.verdicts import INCONCLUSIVE, VERDICTS
 from lib.core.paths import ROOT
 
-__all__ = ["Finding", "Picture", "finding_problems", "load_findings", "measured", "stored_figure"]
+__all__ = [
+    "Finding",
+    "Headline",
+    "Picture",
+    "finding_problems",
+    "load_findings",
+    "measured",
+    "stored_figure",
+]
 
 _ROLE = re.compile(r"\{(measured|row)\}`(?:[^`<]*<)?([\w.]+)(?::[^`>]*)?>?`")
 _TYPED = re.compile(r"\d+\.\d+|\d+ ?%")
@@ -33,6 +41,18 @@ class Picture:
 
     notebook: str
     id: str
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A finding for who reads one sentence: the words, and two numbers to set side by side.
+
+    Each number is a short text and the claim that it is drawn from, with a label after a colon
+    where the claim has several values.
+    """
+
+    words: str
+    numbers: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -53,6 +73,8 @@ class Finding:
         On which data and under which conditions; how much was run. `budget` may be empty for what
         is proved or exact.
     figure : Picture or None
+    headline : Headline or None
+        For the front page; one finding of a chapter has one.
     """
 
     id: str
@@ -62,6 +84,7 @@ class Finding:
     scope: str
     budget: str
     figure: Picture | None
+    headline: Headline | None
 
 
 def load_findings(slug: str, *, root: Path | None = None) -> tuple[Finding, ...]:
@@ -83,11 +106,14 @@ def load_findings(slug: str, *, root: Path | None = None) -> tuple[Finding, ...]
     ids = [one.id for one in found]
     if twice := sorted({i for i in ids if ids.count(i) > 1}):
         raise LedgerError(f"{where}: id given twice: {', '.join(twice)}")
+    if len(leads := [one.id for one in found if one.headline]) > 1:
+        raise LedgerError(f"{where}: {' and '.join(leads)} have a headline; expected one of them")
     return found
 
 
 def _finding(raw: Any, where: str) -> Finding:
-    _keys(raw, ("id", "sentence", "rows", "direction", "scope"), ("budget", "figure"), where)
+    needed = ("id", "sentence", "rows", "direction", "scope")
+    _keys(raw, needed, ("budget", "figure", "headline"), where)
     identifier = _text(raw, "id", where)
     where = f"{where}: {identifier}"
     if not re.fullmatch(r"[a-z][a-z0-9-]*", identifier):
@@ -109,7 +135,18 @@ def _finding(raw: Any, where: str) -> Finding:
         scope=_text(raw, "scope", where),
         budget=_text(raw, "budget", where, needed=False),
         figure=figure,
+        headline=None if raw.get("headline") is None else _headline(raw["headline"], where),
     )
+
+
+def _headline(raw: Any, where: str) -> Headline:
+    where = f"{where}: headline"
+    _keys(raw, ("words", "numbers"), (), where)
+    numbers = raw["numbers"]
+    if not isinstance(numbers, dict) or len(numbers) != 2:
+        raise LedgerError(f"{where}: numbers is {numbers!r}; expected two texts with a claim each")
+    pairs = tuple((str(text), _text(numbers, text, where)) for text in numbers)
+    return Headline(_text(raw, "words", where), pairs)
 
 
 def finding_problems(finding: Finding, rows: Mapping[str, Row]) -> list[str]:
@@ -129,10 +166,15 @@ def finding_problems(finding: Finding, rows: Mapping[str, Row]) -> list[str]:
             problems.append(f"{where}: row {id} is {rows[id].label}")
         elif finding.direction and rows[id].label == INCONCLUSIVE:
             problems.append(f"{where}: states a direction, and row {id} is inconclusive")
-    for _, id in _ROLE.findall(finding.sentence):
+    drawn = [id for _, id in _ROLE.findall(finding.sentence)]
+    said = finding.sentence
+    if finding.headline:
+        drawn += [claim.partition(":")[0] for _, claim in finding.headline.numbers]
+        said = f"{said} {finding.headline.words}"
+    for id in drawn:
         if id not in finding.rows:
             problems.append(f"{where}: the sentence draws on {id}, which is not among its rows")
-    prose = _PLACE.sub("", _ROLE.sub("", finding.sentence))
+    prose = _PLACE.sub("", _ROLE.sub("", said))
     if typed := _TYPED.findall(prose):
         problems.append(
             f"{where}: {', '.join(typed)} is typed; draw it from the ledger: {{measured}}`claim.id`"

@@ -35,6 +35,11 @@ FINDING: dict[str, Any] = {
     "figure": None,
 }
 
+HEADLINE: dict[str, Any] = {
+    "words": "Toys gain.",
+    "numbers": {"with toys": "ch01.b", "without": "ch01.a"},
+}
+
 
 def put(root: Path, *findings: dict[str, Any]) -> None:
     write(root, "book/ch01_toy/findings.yml", yaml.safe_dump(list(findings)))
@@ -69,6 +74,16 @@ def test_a_file_is_read(book: Path) -> None:
         ([one(scope=None)], "scope is None"),
         ([one(figure={"notebook": "01_one"})], "figure: key 'id' is missing"),
         ([FINDING, FINDING], "id given twice: first"),
+        ([one(headline="Gains!")], "first: headline: "),
+        ([one(headline=HEADLINE | {"words": ""})], "headline: words is ''"),
+        (
+            [one(headline=HEADLINE | {"numbers": {"a": "ch01.a"}})],
+            "expected two texts with a claim",
+        ),
+        (
+            [one(headline=HEADLINE), one(id="second", headline=HEADLINE)],
+            "first and second have a headline; expected one of them",
+        ),
     ],
 )
 def test_what_a_file_may_not_hold(book: Path, content: Any, message: str) -> None:
@@ -97,6 +112,12 @@ def test_a_sentence_may_not_outrun_its_rows(book: Path) -> None:
     assert "draws on ch01.b, which is not among its rows" in text
     (text,) = problems(book, rows=["ch01.b"])
     assert "draws on ch01.a" in text
+    plain = {"sentence": "Toys gain.", "headline": HEADLINE}
+    assert problems(book, **plain) == []
+    (text,) = problems(book, **plain, rows=["ch01.b"])
+    assert "draws on ch01.a" in text
+    (text,) = problems(book, headline=HEADLINE | {"words": "Toys gain 51.6 points."})
+    assert "51.6 is typed" in text
 
 
 @pytest.mark.parametrize(
@@ -266,6 +287,42 @@ def test_findings_on_the_page(book: Path) -> None:
     # Words are words, whatever they look like.
     assert second.select("script") == []
     assert "Nothing <script>alert(1)</script> & more." in second.text
+
+
+def test_the_findings_of_several_chapters_on_one_page(book: Path) -> None:
+    draw(book, PICTURE, CAPTION)
+    figure = {"notebook": "01_one", "id": "gain"}
+    put(book, one(figure=figure), one(id="second", figure=figure))
+    write(book, "book/ch01_toy/index.md", "# Toys\n\n```{findings} ch01_toy\n:short:\n```\n")
+    build(book)
+    first, second = page(book, "book/ch01_toy/index.html").select(".finding")
+    assert (first["id"], second["id"]) == ("ch01-finding-first", "ch01-finding-second")
+    assert len(first.select(".finding-figure")) == 1
+    assert second.select(".finding-figure") == []
+
+
+def test_headlines(book: Path) -> None:
+    draw(book, PICTURE, CAPTION)
+    put(book, one(figure={"notebook": "01_one", "id": "gain"}, headline=HEADLINE))
+    write(book, "book/ch01_toy/index.md", "# Toys\n\n```{headlines}\n:first: ch01_toy\n```\n")
+    build(book)
+    (shown,) = page(book, "book/ch01_toy/index.html").select(".headline")
+    assert shown.select_one("a")["href"] == "#" or shown.select_one("a")["href"].endswith(
+        "index.html"
+    )
+    assert shown.select_one(".headline-words").text == "Toys gain."
+    numbers = [[p.text for p in one.select("p")] for one in shown.select(".headline-number")]
+    assert numbers == [["2.0 [1.0, 3.0]", "with toys"], ["1.5", "without"]]
+    assert len(shown.select(".finding-figure img")) == 1
+
+    write(book, "book/ch01_toy/index.md", "# Toys\n\n```{headlines}\n```\n")
+    build(book)
+    (shown,) = page(book, "book/ch01_toy/index.html").select(".headlines .headline")
+    assert shown.select(".finding-figure") == []
+
+    assert "first is 'ch09'" in build_with(book, "```{headlines}\n:first: ch09\n```\n")
+    put(book, FINDING)
+    assert "no finding has a headline" in build_with(book, "```{headlines}\n```\n")
 
 
 def test_an_interactive_figure_comes_whole(book: Path) -> None:
