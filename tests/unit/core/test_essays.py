@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tenpapers.essays import fold, shown_code
+from tenpapers.essays import fold, name_switches, shown_code
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,11 @@ def test_pages_of_prose_are_left_alone() -> None:
     content = ["# Not JSON"]
     fold(None, "book/intro", content)
     assert content == ["# Not JSON"]
+
+
+def test_a_fold_is_named_by_its_word() -> None:
+    context = {"body": '<summary aria-label="Toggle hidden content"><p>Code</p></summary>'}
+    name_switches(None, "a", "page.html", context, None)
+    assert context["body"] == "<summary><p>Code</p></summary>"
+    name_switches(None, "search", "search.html", empty := {}, None)
+    assert empty == {}
