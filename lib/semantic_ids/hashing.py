@@ -65,6 +65,10 @@ class RowIndex(Protocol):
     def n_rows(self) -> int:
         """Rows of all tables together, laid below one another."""
 
+    @property
+    def nested(self) -> bool:
+        """Whether the rows of a prefix begin with those of its own shorter prefixes."""
+
     def index(self, codes: npt.ArrayLike) -> IntArray:
         """Return rows, int64 ``(..., n_levels, n_slots, n_heads)``; −1 where there is none."""
 
@@ -186,6 +190,11 @@ class PrefixHash:
     def n_rows(self) -> int:
         """Rows of all tables together."""
         return self.n_slots * self.n_heads * self.table_size
+
+    @property
+    def nested(self) -> bool:
+        """True for kind ``prefix``: order n reads the first n codes at every level."""
+        return self.kind == "prefix"
 
     def index(self, codes: npt.ArrayLike) -> IntArray:
         """Return the rows of every prefix of every ID.
@@ -355,6 +364,11 @@ class PerfectHash:
     def n_rows(self) -> int:
         """Prefixes of all orders together, and one spare row for all unknown ones."""
         return sum(self.sizes) + 1
+
+    @property
+    def nested(self) -> bool:
+        """True: order n reads the first n codes at every level."""
+        return True
 
     def index(self, codes: npt.ArrayLike) -> IntArray:
         """Return rows, int64 ``(..., n_levels, n_slots, 1)``; see `PrefixHash.index`.

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -204,11 +205,16 @@ class PrefixMem(nn.Module):
             See `check_codes`.
         """
         check_codes(codes, self.config.n_codes, self.config.n_levels)
-        parts = []
-        for position in self.positions(codes.shape[-1]):
-            rows = self.hash.rows(codes[..., :position])  # (..., orders, heads)
-            parts.append(self.table(rows).sum(-3).flatten(-2))
-        return torch.stack(parts, dim=-2)
+        places = self.positions(codes.shape[-1])
+        if not self.hash.nested:
+            sums = [self.table(self.hash.rows(codes[..., :place])).sum(-3) for place in places]
+            return torch.stack(sums, dim=-3).flatten(-2)
+        # The rows of a prefix begin with those of a shorter one: looked up once, summed by growth.
+        rows = self.table(self.hash.rows(codes[..., : places[-1]]))  # (..., orders, heads, width)
+        ends = [min(place, rows.shape[-3]) for place in places]
+        growth = rows.split([end - start for start, end in pairwise([0, *ends])], dim=-3)
+        sums = list(accumulate(part.sum(-3) for part in growth))
+        return torch.stack(sums, dim=-3).flatten(-2)
 
     def positions(self, n_codes: int) -> list[int]:
         """Return the injected positions, counted from 1, among the first `n_codes` codes."""
@@ -264,6 +270,7 @@ class RandomRows:
         self.n_slots = hashing.n_slots
         self.n_heads = hashing.n_heads
         self.table_size = hashing.table_size
+        self.nested = hashing.nested
         self.n_rows = hashing.n_rows
 
     def index(self, codes: npt.ArrayLike) -> npt.NDArray[np.int64]:
@@ -282,10 +289,12 @@ class RandomRows:
 
 
 def place(value: Tensor, places: Sequence[int], length: int) -> Tensor:
-    """Put columns at 1-based `places` among `length` positions, zeros elsewhere."""
-    zero = torch.zeros_like(value[..., 0, :])
-    column = {place: value[..., i, :] for i, place in enumerate(places)}
-    return torch.stack([column.get(p, zero) for p in range(1, length + 1)], dim=-2)
+    """Put columns at 1-based ascending `places` among `length` positions, zeros elsewhere."""
+    first, last = places[0], places[-1]
+    if last - first + 1 == len(places):
+        return functional.pad(value, (0, 0, first - 1, length - last))
+    zeros = value.new_zeros(*value.shape[:-2], length, value.shape[-1])
+    return zeros.index_copy(-2, torch.tensor(places, device=value.device) - 1, value)
 
 
 class LeakyEncoder(nn.Module):

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from lib.semantic_ids.optim import RowAdam
 from lib.semantic_ids.prefixmem import PrefixMem
 from lib.semantic_ids.training import TrainConfig, train
 from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
@@ -86,7 +87,7 @@ def pretrain_classifier(
         heads = nn.ModuleList(
             nn.Linear(encoder.config.d_mem, encoder.config.n_codes) for _ in places
         )
-    sparse = torch.optim.SparseAdam([encoder.table.weight], lr=lr)
+    sparse = RowAdam(list(encoder.table.parameters()), lr)
     dense = torch.optim.Adam(heads.parameters(), lr=lr / 3)
     losses = []
     draws = rng.choice(len(codes), size=(steps, batch), p=share / share.sum())
@@ -102,7 +103,7 @@ def pretrain_classifier(
             optimiser.zero_grad()
             optimiser.param_groups[0]["lr"] = peak * (1 - 0.9 * step / steps)
         loss.backward()  # type: ignore[no-untyped-call]
-        sparse.step()  # type: ignore[no-untyped-call]
+        sparse.step()
         dense.step()
         losses.append(float(loss.detach()))
     return losses

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lib.semantic_ids.optim import Muon, RowAdam
 from lib.semantic_ids.transformer import CausalTransformer, GenerativeTransformer, SasRec
 
 __all__ = [
-    "Muon",
     "TrainConfig",
     "TrainLog",
     "endless",
@@ -198,69 +198,6 @@ def split_parameters(model: nn.Module) -> tuple[list[nn.Parameter], ...]:
     return body, encoder, tables, matrices
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum whose step is made orthogonal, for matrices (K. Jordan, 2024).
-
-    Small models learn what is rare in fewer steps with it, and most of a code tree is rare. The
-    same as ``torch.optim.Muon``, which does its products in bfloat16; those are slow on processors
-    without such a unit and differ between processors, so single precision here.
-
-    Parameters
-    ----------
-    matrices : sequence of nn.Parameter
-        Two-dimensional.
-    lr : float
-    weight_decay, momentum : float
-    """
-
-    def __init__(
-        self,
-        matrices: Sequence[nn.Parameter],
-        lr: float,
-        *,
-        weight_decay: float = 0.1,
-        momentum: float = 0.95,
-    ) -> None:
-        for one in matrices:
-            if one.ndim != 2:
-                raise ValueError(f"a parameter has shape {tuple(one.shape)}, expected a matrix")
-        super().__init__(
-            list(matrices), {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
-        )
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Change every matrix that has a gradient."""
-        for group in self.param_groups:
-            for matrix in group["params"]:
-                if matrix.grad is None:
-                    continue
-                state = self.state[matrix]
-                if not state:
-                    state["mean"] = torch.zeros_like(matrix)
-                mean = state["mean"].lerp_(matrix.grad, 1 - group["momentum"])
-                ahead = matrix.grad.lerp(mean, group["momentum"])  # Nesterov's look ahead
-                rows, columns = matrix.shape
-                scale = max(1.0, rows / columns) ** 0.5
-                matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                matrix.add_(_orthogonal(ahead), alpha=-group["lr"] * scale)
-
-
-def _orthogonal(matrix: Tensor) -> Tensor:
-    """Move all singular values of a matrix near 1: five Newton-Schulz steps of fifth order.
-
-    The coefficients are Jordan's: steepest at zero, values end between 0.7 and 1.2.
-    """
-    a, b, c = 3.4445, -4.7750, 2.0315
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / x.norm().clamp(min=1e-7)
-    for _ in range(5):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
-
-
 def optimisers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Return AdamW for what is dense, then what else the model needs.
 
@@ -279,7 +216,7 @@ def optimisers(model: nn.Module, config: TrainConfig) -> list[torch.optim.Optimi
     if muon and matrices:
         found.append(Muon(matrices, config.matrix_lr, weight_decay=config.weight_decay))
     if tables:
-        found.append(torch.optim.SparseAdam(tables, lr=fast))
+        found.append(RowAdam(tables, fast))
     for optimiser in found:
         for group in optimiser.param_groups:
             group["peak"] = group["lr"]

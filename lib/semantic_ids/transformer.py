@@ -326,11 +326,10 @@ class GenerativeTransformer(nn.Module):
         ValueError
             If codes are out of range, of a wrong shape, or histories are empty or too long.
         """
-        states = self.hidden(codes)
-        first = self.heads[0](states[:, :-1, -1])
-        return [first] + [
-            head(states[:, :, level]) for level, head in enumerate(list(self.heads)[1:])
-        ]
+        *inside, last = self.hidden(codes).unbind(2)
+        # A level is predicted from the position before it, the first from the item before it.
+        before = [last[:, :-1], *inside]
+        return [head(states) for head, states in zip(self.heads, before, strict=True)]
 
     def target_logits(self, codes: Tensor) -> Tensor:
         """Return the logits of the last item of each history, teacher-forced.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib.semantic_ids.optim import Muon, RowAdam
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
 from lib.semantic_ids.pretraining import (
     pretrain_classifier,
@@ -13,7 +14,6 @@ from lib.semantic_ids.pretraining import (
     shuffle_next_codes,
 )
 from lib.semantic_ids.training import (
-    Muon,
     TrainConfig,
     epoch,
     split_parameters,
@@ -105,6 +105,37 @@ def test_the_table_is_the_only_sparse_parameter_and_every_parameter_is_trained()
     assert sum(map(len, parts)) == len(list(model.parameters()))
 
 
+@pytest.mark.parametrize("size", [50, 5000])
+def test_row_adam_is_sparse_adam_of_torch(size):
+    """Rows looked up once, often and never, and a step that leaves out rows of the one before."""
+    torch.manual_seed(0)
+    start = torch.randn(size, 3)
+    looks = [torch.randint(40, (200,)), torch.randint(20, (9,)), torch.randint(50, (60,))]
+    found = []
+    for kind in (RowAdam, torch.optim.SparseAdam):
+        table = torch.nn.Embedding(size, 3, sparse=True)
+        with torch.no_grad():
+            table.weight.copy_(start)
+        optimiser = kind([table.weight], lr=0.1)
+        for rows in looks:
+            optimiser.zero_grad()
+            (table(rows) ** 2).sum().backward()
+            optimiser.step()
+        found.append(table.weight.detach())
+    assert (found[0] - found[1]).abs().max() < 1e-6
+    assert (found[0] - start).abs().max() > 0.1
+    assert torch.equal(found[0][50:], start[50:])
+
+
+def test_row_adam_leaves_a_table_without_gradient_and_refuses_a_dense_one():
+    table, other = (torch.nn.Embedding(4, 2) for _ in range(2))
+    before = other.weight.detach().clone()
+    table(torch.tensor([1])).sum().backward()
+    with pytest.raises(ValueError, match="gradient is dense"):
+        RowAdam([other.weight, table.weight], lr=0.1).step()
+    assert torch.equal(other.weight, before)
+
+
 def test_muon_is_that_of_torch_in_single_precision():
     torch.manual_seed(0)
     start, grads = torch.randn(12, 7), torch.randn(3, 12, 7)
@@ -131,6 +162,31 @@ def test_a_step_of_muon_is_nearly_orthogonal_and_leaves_what_has_no_gradient():
     assert not other.any()
     with pytest.raises(ValueError, match="expected a matrix"):
         Muon([torch.nn.Parameter(torch.zeros(3))], lr=1.0)
+
+
+def test_muon_takes_wide_tall_and_square_matrices_of_several_sizes_at_once():
+    """Each as if alone, and as the polynomial acts on its singular values."""
+    torch.manual_seed(0)
+    shapes = [(6, 20), (20, 6), (6, 6), (9, 4)]
+    grads = [torch.randn(shape) for shape in shapes]
+
+    def step(at):
+        ours = [torch.nn.Parameter(torch.zeros(shapes[n])) for n in at]
+        for one, n in zip(ours, at, strict=True):
+            one.grad = grads[n].clone()
+        Muon(ours, lr=1.0, weight_decay=0.0).step()
+        return [-one.detach() for one in ours]
+
+    together = step(range(4))
+    for n, change in enumerate(together):
+        assert torch.allclose(change, step([n])[0], atol=1e-6)
+        left, values, right = torch.linalg.svd(grads[n].double(), full_matrices=False)
+        values = values / values.norm()
+        for _ in range(5):
+            values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+        rows, columns = shapes[n]
+        expected = left @ torch.diag(values) @ right * max(1, rows / columns) ** 0.5
+        assert torch.allclose(change.double(), expected, atol=1e-4)
 
 
 def test_averaging_ends_with_the_mean_of_the_last_weights():
