@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from lib.semantic_ids import lm as language_model
 from lib.semantic_ids.datasets import SidData
 from lib.semantic_ids.lm import (
     Vocabulary,
-    _Corpus,
     _one_precision,
     _Rotary,
     attach,
-    permute_weights,
 )
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
+from lib.semantic_ids.study import lm_arms as language_model
+from lib.semantic_ids.study.lm_arms import _Corpus, permute_weights
 
 GRID = np.arange(10, 10 + 3 * 8).reshape(3, 8)
 MEMORY = PrefixMemConfig(
