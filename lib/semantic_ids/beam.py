@@ -7,7 +7,7 @@ for whichever model: both are offered to all arms.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -20,7 +20,15 @@ from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import Examples
 from lib.semantic_ids.transformer import GenerativeTransformer
 
-__all__ = ["BeamResult", "CountSteps", "Steps", "beam_search", "by_length", "generate"]
+__all__ = [
+    "BeamResult",
+    "CountSteps",
+    "MixedSteps",
+    "Steps",
+    "beam_search",
+    "by_length",
+    "generate",
+]
 
 
 class BeamResult(NamedTuple):
@@ -95,6 +103,35 @@ class CountSteps:
     def step(self, parents: Tensor, prefix: Tensor) -> Tensor:
         """Return log-probabilities after each prefix, ``(1, width, n_codes)``."""
         return torch.from_numpy(self._counts.logits(prefix[0].numpy())).float().unsqueeze(0)
+
+
+class MixedSteps:
+    """A model plus counts at every step of a search; see `evaluation.Mixture`.
+
+    Parameters
+    ----------
+    steps : Steps
+        The model.
+    counts : NGramCounts
+    weights : sequence of float
+        Of the counts, a level.
+    """
+
+    def __init__(self, steps: Steps, counts: NGramCounts, weights: Sequence[float]) -> None:
+        self._steps, self._counts, self._weights = steps, counts, weights
+
+    def _plus(self, model: Tensor, prefix: npt.NDArray[np.int64]) -> Tensor:
+        counted = torch.from_numpy(self._counts.logits(prefix)).float()
+        weight = self._weights[prefix.shape[1]]
+        return torch.log_softmax(model + weight * counted.view(-1, *model.shape[1:]), dim=-1)
+
+    def first(self) -> Tensor:
+        """Return log-probabilities of the first code, ``(n, n_codes)``."""
+        return self._plus(self._steps.first(), np.zeros((1, 0), np.int64))
+
+    def step(self, parents: Tensor, prefix: Tensor) -> Tensor:
+        """Return log-probabilities after each prefix, ``(n, width, n_codes)``."""
+        return self._plus(self._steps.step(parents, prefix), prefix.flatten(0, 1).numpy())
 
 
 @torch.no_grad()
@@ -192,6 +229,7 @@ def generate(
     *,
     catalog: SidCatalog | None = None,
     batch: int = 128,
+    steps: Callable[[Steps], Steps] | None = None,
 ) -> BeamResult:
     """Generate the next item of every example, histories of one length at a time.
 
@@ -206,6 +244,8 @@ def generate(
         See `beam_search`.
     batch : int
         Histories at a time.
+    steps : callable, optional
+        Wraps the model's steps, such as ``lambda one: MixedSteps(one, counts, weights)``.
     """
     if model.training:
         raise ValueError("the model is in training mode, expected model.eval() before")
@@ -215,7 +255,8 @@ def generate(
     for places, histories in by_length(examples, model.config.max_items - 1):
         for at in range(0, len(places), batch):
             part = places[at : at + batch]
-            steps = model.decoding(torch.from_numpy(codes[histories[at : at + batch]]))
-            result = beam_search(steps, n_levels, width, catalog=catalog)
+            own: Steps = model.decoding(torch.from_numpy(codes[histories[at : at + batch]]))
+            asked = own if steps is None else steps(own)
+            result = beam_search(asked, n_levels, width, catalog=catalog)
             found[part], scores[part] = result
     return BeamResult(found, scores)

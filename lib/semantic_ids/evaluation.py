@@ -193,20 +193,20 @@ def shuffle_histories(examples: Examples, seed: int) -> Examples:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Log-linear mix of a model and a count table: ``model^a · counts^b`` at each level.
+    """A model plus counts: ``log p_model + λ · log p_counts``, renormalised, λ for each level.
 
     Attributes
     ----------
-    weights : tuple of (float, float)
-        (a, b) of each level.
+    weights : tuple of float
+        λ of each level, at least 0.
     """
 
-    weights: tuple[tuple[float, float], ...]
+    weights: tuple[float, ...]
 
     def __call__(self, model: LogProbs, counts: LogProbs) -> LogProbs:
         """Return normalised log-probabilities of the shape of `model`."""
-        a, b = (np.array(one, np.float32)[:, None] for one in zip(*self.weights, strict=True))
-        return _normalised(a * model + b * counts)
+        weight = np.array(self.weights, np.float32)[:, None]
+        return _normalised(model + weight * counts)
 
 
 def _normalised(logits: LogProbs) -> LogProbs:
@@ -214,30 +214,21 @@ def _normalised(logits: LogProbs) -> LogProbs:
     return result
 
 
-GRID: tuple[float, ...] = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5)
-"""Weights that `fit_mixture` tries for each part; small ones, lest a small use is overlooked."""
+GRID: tuple[float, ...] = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+"""Weights of the counts that `fit_mixture` tries; small ones, lest a small use is overlooked."""
 
 
 def fit_mixture(model: LogProbs, counts: LogProbs, targets: Ints) -> Mixture:
-    """Choose the weights of each level on validation targets, by likelihood.
+    """Choose the weight of the counts at each level on validation targets, by likelihood.
 
     Parameters
     ----------
     model, counts : float32 (n, n_levels, n_codes)
     targets : int64 (n, n_levels)
     """
-    chosen = []
-    for level in range(targets.shape[1]):
-        best: tuple[float, float, float] | None = None
-        for a in GRID:
-            for b in GRID:
-                mixed = _normalised(np.asarray(a * model[:, level] + b * counts[:, level]))
-                loss = -float(mixed[np.arange(len(mixed)), targets[:, level]].mean())
-                if best is None or loss < best[0]:
-                    best = (loss, a, b)
-        assert best is not None
-        chosen.append(best[1:])
-    return Mixture(tuple(chosen))
+    losses = [nll(Mixture((w,) * targets.shape[1])(model, counts), targets).mean(0) for w in GRID]
+    best = np.argmin(losses, axis=0)
+    return Mixture(tuple(GRID[i] for i in best))
 
 
 @torch.no_grad()

@@ -67,16 +67,22 @@ def test_counts_in_the_form_of_a_model():
     np.testing.assert_allclose(-nll(found, codes), counts.log_likelihood(codes), rtol=1e-5)
 
 
-def test_the_mixture_drops_a_part_that_knows_nothing():
+def test_the_weight_of_counts_goes_to_what_knows_the_target():
     targets = RNG.integers(5, size=(400, 1))
     knows = np.full((400, 1, 5), -3.0, np.float32)
     np.put_along_axis(knows, targets[:, :, None], 0.0, axis=2)
     noise = RNG.normal(size=knows.shape).astype(np.float32)
-    (weights,) = fit_mixture(knows, noise, targets).weights
-    assert weights[0] > 0
-    assert weights[1] == 0
-    mixed = Mixture(((1.0, 0.5),))(knows, noise)
-    np.testing.assert_allclose(np.exp(mixed).sum(2), 1, rtol=1e-5)
+    assert fit_mixture(knows, noise, targets).weights == (0.0,)
+    assert fit_mixture(noise, knows, targets).weights == (3.0,)  # the largest of the grid
+
+
+def test_a_mixture_adds_logarithms_a_level_at_a_time():
+    model = np.log(np.array([[[0.5, 0.5], [0.2, 0.8]]], np.float32))
+    counts = np.log(np.array([[[0.9, 0.1], [0.8, 0.2]]], np.float32))
+    found = np.exp(Mixture((1.0, 0.5))(model, counts))
+    np.testing.assert_allclose(found[0, 0], [0.9, 0.1], rtol=1e-5)
+    second = np.array([0.2 * 0.8**0.5, 0.8 * 0.2**0.5])
+    np.testing.assert_allclose(found[0, 1], second / second.sum(), rtol=1e-5)
 
 
 def examples(n=6):

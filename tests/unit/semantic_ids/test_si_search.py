@@ -6,11 +6,25 @@ import numpy as np
 import pytest
 import torch
 
-from lib.semantic_ids.beam import BeamResult, CountSteps, beam_search, by_length, generate
+from lib.semantic_ids.beam import (
+    BeamResult,
+    CountSteps,
+    MixedSteps,
+    beam_search,
+    by_length,
+    generate,
+)
 from lib.semantic_ids.catalogue import SidCatalog
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import Examples
-from lib.semantic_ids.evaluation import distinct_first, recall, valid_share
+from lib.semantic_ids.evaluation import (
+    Mixture,
+    count_log_probs,
+    distinct_first,
+    recall,
+    teacher_forced,
+    valid_share,
+)
 from lib.semantic_ids.study import peers
 from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
 
@@ -106,6 +120,21 @@ def test_the_count_tables_beam_is_its_most_likely_ids():
     found = beam_search(CountSteps(counts), 3, len(CODES), catalog=CATALOG)
     # With vanishing smoothing the probability of an ID is its share of the interactions.
     assert found.codes[0].tolist() == CODES[::-1].tolist()
+
+
+def test_a_beam_plus_counts_scores_ids_as_the_mixture_does(model):
+    counts = NGramCounts(CODES, 4, weights=RNG.integers(1, 50, size=len(CODES)))
+    weights = (0.0, 0.5, 2.0)
+    one = Examples(np.zeros(1, np.int64), (np.array([0, 3]),), np.zeros(1, np.int64))
+    found = generate(
+        model, one, CODES, 64, catalog=CATALOG, steps=lambda s: MixedSteps(s, counts, weights)
+    )
+    every = Examples(np.arange(len(CODES)), (one.histories[0],) * len(CODES), np.arange(len(CODES)))
+    mixed = Mixture(weights)(teacher_forced(model, every, CODES), count_log_probs(counts, CODES))
+    scores = np.take_along_axis(mixed, CODES[:, :, None], axis=2).sum(axis=(1, 2))
+    order = np.argsort(-scores)
+    np.testing.assert_array_equal(found.codes[0, : len(CODES)], CODES[order])
+    np.testing.assert_allclose(found.scores[0, : len(CODES)], scores[order], atol=1e-4)
 
 
 def test_recall_counts_a_target_once_and_refuses_more_than_was_searched():
