@@ -101,7 +101,8 @@ class _TableDirective(LedgerDirective):
         claim = row.claim
         facts = [claim.source, claim.kind]
         cell = nodes.entry("", nodes.paragraph("", "", *self.inline(claim.statement)))
-        cell += small(" · ".join(facts) + " · ", nodes.literal("", claim.id))
+        own = link(nodes.literal("", claim.id), LEDGER, f"row-{claim.id}")  # an address to pass on
+        cell += small(" · ".join(facts) + " · ", own)
         for name, text in (
             ("Why not here", claim.reason),
             ("Must fail", claim.control),
@@ -231,22 +232,32 @@ class Ledger(_TableDirective):
         """Return one table of counts: the paper's rows and ours of each chapter, basis, and all."""
         labels = [v for v in (*VERDICTS, NOT_REPORTED) if v != NOT_REPORTED or v in tally(rows)]
         parts = [
-            (link(f"{c.number} {c.title}", index(c.slug)), [r for r in rows if r.chapter == c.slug])
+            (
+                link(f"{c.number} {c.title}", index(c.slug)),
+                f"in-{_slug(c.slug)}",
+                [r for r in rows if r.chapter == c.slug],
+            )
             for c in chapters
         ]
         parts += [
-            (nodes.emphasis("", basis), [r for r in rows if r.claim.basis == basis])
+            (
+                nodes.emphasis("", basis),
+                f"basis-{_slug(basis)}",
+                [r for r in rows if r.claim.basis == basis],
+            )
             for basis in BASES
         ]
         body = []
-        for name, part in [*parts, (nodes.strong("", "All"), rows)]:
+        for name, group, part in [*parts, (nodes.strong("", "All"), "", rows)]:
             for by, found in tally_by(part).items():
                 if not found:
                     continue
                 first = nodes.entry("", nodes.paragraph("", "", name.deepcopy()), small(WHOSE[by]))
                 counts = [found.get(label, 0) or "·" for label in labels] + [sum(found.values())]
                 cells = [nodes.entry("", nodes.paragraph("", str(count))) for count in counts]
-                body.append(nodes.row("", first, *cells, classes=[f"by-{by}"]))
+                # ledger.js makes a count a link to its rows: what this line and column choose.
+                chosen = [f"by-{by}", *((f"of-{group}",) if group else ())]
+                body.append(nodes.row("", first, *cells, classes=chosen))
         return _table(["Rows by", *labels, "all"], body, ["ledger-counts"])
 
 
@@ -400,6 +411,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger", Ledger)
     app.add_directive("chapter-cards", ChapterCards)
     app.add_directive("paper-card", PaperCard)
+    app.setup_extension("tenpapers.exports")
     app.setup_extension("tenpapers.findings")
     app.connect("config-inited", _configure)
     app.connect("env-get-outdated", outdated)

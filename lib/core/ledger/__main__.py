@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from lib.core.ledger.claims import LedgerError
-from lib.core.ledger.rows import Row, check, collect, tally_by, warnings
+from lib.core.ledger.rows import Row, as_json, check, collect, tally_by, warnings
 from lib.core.ledger.values import format_measured, format_value
 
 
@@ -74,8 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     if options.json:
-        data = {"counts": tally_by(rows), "rows": [row.to_json() for row in rows]}
-        print(json.dumps(data, indent=1, ensure_ascii=False))
+        print(as_json(rows))
     else:
         print(_table(rows))
     return 0

@@ -28,6 +28,7 @@ from lib.core.paths import ROOT
 
 __all__ = [
     "Row",
+    "as_json",
     "check",
     "collect",
     "measurements",
@@ -251,3 +252,9 @@ def tally(rows: list[Row]) -> dict[str, int]:
     """Count rows by verdict, best first, "not reported" last, those that do not occur left out."""
     counts = Counter(row.label for row in rows)
     return {label: counts[label] for label in (*VERDICTS, NOT_REPORTED) if counts[label]}
+
+
+def as_json(rows: list[Row]) -> str:
+    """Return rows and their counts as text: what the command line prints and the page offers."""
+    data = {"counts": tally_by(rows), "rows": [row.to_json() for row in rows]}
+    return json.dumps(data, indent=1, ensure_ascii=False)
