@@ -271,7 +271,8 @@ class ChapterCards(_TableDirective):
         if missing:
             raise LedgerError(f"data/chapters.yml does not list {', '.join(sorted(missing))}")
         cards = [self.card(entry, entry.slug in written) for entry in entries]
-        return [box(*cards, classes=["chapter-cards"])]
+        count = nodes.paragraph("", f"{len(written)} of {len(entries)} chapters are written.")
+        return [count, box(*cards, classes=["chapter-cards"])]
 
     def card(self, entry: Entry, written: bool) -> nodes.container:
         title, question = entry.title, entry.question

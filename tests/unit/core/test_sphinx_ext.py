@@ -71,6 +71,7 @@ def test_pages(book: Path):
     assert (book / "_build/html/_static/ledger.js").is_file()
 
     front = page(book, "index.html")
+    assert "1 of 2 chapters are written." in front.text
     written, planned = front.select(".chapter-card")
     assert written.select_one("a.internal")["href"] == "book/ch01_toy/index.html"
     lines = [" ".join(line.text.split()) for line in written.select(".verdict-counts")]
