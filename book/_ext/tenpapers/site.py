@@ -5,6 +5,7 @@ A Sphinx extension, listed in ``_config.yml``.
 
 from __future__ import annotations
 
+import html
 import re
 import shutil
 import tomllib
@@ -119,6 +120,32 @@ def number_chapters(app: Sphinx, env: Any) -> None:
                 title["secnumber"] = renumbered(document, tuple(title["secnumber"]))
 
 
+def describe(
+    app: Sphinx, pagename: str, template: str, context: dict[str, Any], tree: nodes.document | None
+) -> None:
+    """Give a page the tags from which search engines and messengers make a preview."""
+    if tree is None:
+        return
+    words = (" ".join(one.astext().split()) for one in tree.findall(nodes.paragraph))
+    text = next((one for one in words if len(one) > 60), app.config.html_title or "")
+    if len(text) > 200:
+        text = text[:200].rpartition(" ")[0] + " …"
+    title = html.unescape(re.sub(r"<[^>]*>", "", context.get("title") or ""))
+    tags = {
+        "description": text,
+        "og:title": title,
+        "og:description": text,
+        "og:type": "article",
+        "og:site_name": app.config.project or "Ten Papers, Executable",
+        "og:image": context["pathto"]("_static/preview.png", 1),
+    }
+    context["metatags"] = context.get("metatags", "") + "".join(
+        f'<meta {"property" if name.startswith("og:") else "name"}="{name}" '
+        f'content="{html.escape(value)}">\n'
+        for name, value in tags.items()
+    )
+
+
 def colab_cell(package: str, root: Path = ROOT) -> str:
     """Return the cell that a notebook of a chapter needs on Colab, before all others.
 
@@ -166,6 +193,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("colab-cells", ColabCells)
     app.connect("env-check-consistency", number_chapters)
     app.connect("html-page-context", add_vega)
+    app.connect("html-page-context", describe)
     # After the theme has made its buttons (501) and the assets of the page are known.
     app.connect("html-page-context", add_py_download, priority=900)
     app.connect("html-page-context", drop_thebe, priority=900)
