@@ -79,7 +79,12 @@ def _table(head: list[str], rows: list[nodes.row], classes: list[str]) -> nodes.
 
 
 def _many(value: Value | None) -> str:
-    return f"{len(value)} values, listed" if isinstance(value, tuple) else "—"
+    return f"{len(value)} values" if isinstance(value, tuple) else "—"
+
+
+def _summary(row: Row) -> str:
+    found = row.measured
+    return f"{len(found)} values" if isinstance(found, tuple) and len(found) > 1 else "Conditions"
 
 
 class _TableDirective(LedgerDirective):
@@ -103,15 +108,19 @@ class _TableDirective(LedgerDirective):
         cell = nodes.entry("", nodes.paragraph("", "", *self.inline(claim.statement)))
         own = link(nodes.literal("", claim.id), LEDGER, f"row-{claim.id}")  # an address to pass on
         cell += small(" · ".join(facts) + " · ", own)
-        for name, text in (
-            ("Why not here", claim.reason),
-            ("Must fail", claim.control),
-            ("Measured before it was declared", claim.measured_before),
-        ):
-            if text:
-                cell += small(f"{name}: ", *self.inline(text))
-        if claim.control_of:
-            cell += small("Its control is that of ", nodes.literal("", claim.control_of))
+        if claim.reason:
+            cell += small("Why not here: ", *self.inline(claim.reason))
+        more = self.conditions(row)
+        if more:
+            # Raw, for docutils has no element to open; other formats show what is inside.
+            cell += nodes.raw("", f"<details><summary>{_summary(row)}</summary>", format="html")
+            cell += more
+            cell += nodes.raw("", "</details>", format="html")
+        return cell
+
+    def conditions(self, row: Row) -> list[nodes.Node]:
+        """Return what stands behind a row: each value of a list, the null, and what must fail."""
+        claim, found = row.claim, list[nodes.Node]()
         lines = pairs(claim, row.measurement) if row.measurement else []
         if lines:
             head, *body = lines
@@ -119,8 +128,21 @@ class _TableDirective(LedgerDirective):
                 nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in line))
                 for line in body
             ]
-            cell += _table(list(head), rows, ["claim-pairs"])
-        return cell
+            found.append(_table(list(head), rows, ["claim-pairs"]))
+        if claim.null:
+            listed = isinstance(claim.null.value, tuple)
+            unit = f" {claim.unit}" if claim.unit else ""
+            shown = "" if listed else f" {format_value(claim.null.value)}{unit}"
+            found.append(small(f"Nothing gives{shown}: ", *self.inline(claim.null.why)))
+        for name, text in (
+            ("Must fail", claim.control),
+            ("Measured before it was declared", claim.measured_before),
+        ):
+            if text:
+                found.append(small(f"{name}: ", *self.inline(text)))
+        if claim.control_of:
+            found.append(small("Its control is that of ", nodes.literal("", claim.control_of)))
+        return found
 
     def measured_cell(self, row: Row) -> nodes.entry:
         unit = f" {row.claim.unit}" if row.claim.unit else ""
@@ -155,10 +177,6 @@ class _TableDirective(LedgerDirective):
         tolerance = describe(claim)
         if tolerance:
             cell += small(f"holds if {tolerance}")
-        if claim.null:
-            listed = isinstance(claim.null.value, tuple)
-            shown = "" if listed else f" {format_value(claim.null.value)}{unit}"
-            cell += small(f"nothing gives{shown}: ", *self.inline(claim.null.why))
         if not cell.children:
             cell += nodes.paragraph("", "—")
         return cell
