@@ -39,6 +39,7 @@ from typing import Any
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
+import preloaded
 from mutants import Mutant, mutants, sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -143,6 +144,16 @@ def _preload() -> list[str]:
         and ("site-packages" in file or file.startswith(sys.base_prefix))
         and not name.startswith(("__", "lib."))
     )
+
+
+def preload(names: list[str], folder: Path) -> None:
+    """Have the process that trials are forked from import these modules, before the first one."""
+    file = folder / "preload.json"
+    file.write_text(json.dumps(names), encoding="utf-8")
+    here = str(Path(__file__).parent)
+    os.environ[preloaded.LIST] = str(file)
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
+    multiprocessing.set_forkserver_preload(["preloaded"])
 
 
 def cpu_seconds() -> float:
@@ -421,7 +432,7 @@ def main() -> int:
             campaign.reach()
             print(show(fitting[0], campaign))
             return 0
-        multiprocessing.set_forkserver_preload(campaign.reach()["preload"])
+        preload(campaign.reach()["preload"], Path(folder))
         if campaign.data["reach"]["dropped"]:
             print("take no part:", *campaign.data["reach"]["dropped"], sep="\n  ")
         chosen = sample(campaign.all, options.n, options.seed)

@@ -182,3 +182,21 @@ def test_listed_equivalents_are_there_and_have_a_reason():
     there = {one.name for folder in sources for one in mutants(folder, ROOT)}
     assert set(listed) <= there
     assert all(len(reason.split()) > 3 for reason in listed.values())
+
+
+def test_trials_start_from_a_process_that_has_imported_a_great_deal(tmp_path: Path):
+    # As arguments of a process so many names are refused by the system.
+    names = ["colorsys", *(f"no_such_module_{i}" for i in range(20_000))]
+    code = (
+        "import multiprocessing, pathlib, sys\n"
+        f"sys.path.insert(0, {str(Path(run.__file__).parent)!r})\n"
+        "import run\n"
+        "def look(): sys.exit(0 if 'colorsys' in sys.modules else 1)\n"
+        "if __name__ == '__main__':\n"
+        f"    run.preload({names!r}, pathlib.Path({str(tmp_path)!r}))\n"
+        "    one = multiprocessing.get_context('forkserver').Process(target=look)\n"
+        "    one.start(); one.join(); sys.exit(one.exitcode)\n"
+    )
+    script = tmp_path / "start.py"
+    script.write_text(code, encoding="utf-8")
+    subprocess.run([sys.executable, str(script)], check=True, cwd=tmp_path)
