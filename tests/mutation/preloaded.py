@@ -16,8 +16,8 @@ LIST = "MUTATION_PRELOAD"
 
 def imported() -> list[str]:
     """Import what is listed in the file that the environment names; return what came."""
-    file = os.environ.get(LIST)
-    names = json.loads(Path(file).read_text(encoding="utf-8")) if file else []
+    file = Path(os.environ.get(LIST, ""))  # another run's list may be gone
+    names = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     for name in names:
         # Some can be imported only by their parents, or by pytest itself.
         with contextlib.suppress(Exception):
