@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lib.semantic_ids.catalogue import IntArray, check_codes, prefix_keys
+from lib.core import check
+from lib.semantic_ids.catalogue import IntArray, check_codes, prefix_ranks
 from lib.semantic_ids.counts import NGramCounts, item_counts
 from lib.semantic_ids.datasets import SidData
 
@@ -32,6 +33,13 @@ def _entropy(counts: FloatArray) -> float:
     return abs(float((share * np.log2(share)).sum()))  # never −0
 
 
+def _weights(weights: npt.ArrayLike, n_items: int) -> FloatArray:
+    found = check.array("weights", weights, shape=(n_items,), at_least=0)
+    if not found.any():
+        raise ValueError("weights are all 0, expected some above")
+    return found
+
+
 def distinct_prefixes(codes: IntArray, n_codes: int) -> IntArray:
     """Return the number of distinct prefixes of each length, int64 ``(n_levels,)``.
 
@@ -40,9 +48,7 @@ def distinct_prefixes(codes: IntArray, n_codes: int) -> IntArray:
     >>> distinct_prefixes(np.array([[0, 1], [0, 2], [1, 2]]), 3)
     array([2, 3])
     """
-    table = check_codes(codes, n_codes)
-    lengths = range(1, table.shape[1] + 1)
-    return np.array([len(np.unique(prefix_keys(table[:, :n], n_codes))) for n in lengths])
+    return prefix_ranks(check_codes(codes, n_codes)).max(axis=0) + 1
 
 
 def next_code_entropy(codes: IntArray, n_codes: int, weights: npt.ArrayLike) -> FloatArray:
@@ -66,15 +72,9 @@ def next_code_entropy(codes: IntArray, n_codes: int, weights: npt.ArrayLike) -> 
     array([1. , 0.5])
     """
     table = check_codes(codes, n_codes)
-    weight = np.asarray(weights, np.float64)
-    if weight.shape != (len(table),) or not (weight >= 0).all() or not weight.any():
-        raise ValueError(
-            f"weights have shape {weight.shape}, expected {len(table)} counts, some > 0"
-        )
-    joint = [0.0]
-    for length in range(1, table.shape[1] + 1):
-        _, at = np.unique(prefix_keys(table[:, :length], n_codes), return_inverse=True)
-        joint.append(_entropy(np.bincount(at, weights=weight).astype(np.float64)))
+    weight = _weights(weights, len(table))
+    ranks = prefix_ranks(table).T
+    joint = [0.0, *(_entropy(np.bincount(at, weights=weight).astype(np.float64)) for at in ranks)]
     # The chain rule: H(next | prefix) = H(prefix and next) − H(prefix).
     return np.maximum(np.diff(joint), 0)
 
@@ -106,11 +106,8 @@ def contexts(codes: IntArray, n_codes: int) -> FloatArray:
     array([1. , 1.5])
     """
     table = check_codes(codes, n_codes)
-    means = []
-    for length in range(1, table.shape[1] + 1):
-        keys = np.unique(prefix_keys(table[:, :length], n_codes))
-        means.append(len(keys) / len(np.unique(keys % n_codes)))
-    return np.array(means)
+    used = np.array([len(np.unique(column)) for column in table.T])
+    return distinct_prefixes(table, n_codes) / used
 
 
 def determinism(codes: IntArray, n_codes: int, weights: npt.ArrayLike) -> FloatArray:
@@ -122,12 +119,13 @@ def determinism(codes: IntArray, n_codes: int, weights: npt.ArrayLike) -> FloatA
     array([0. , 0.5])
     """
     table = check_codes(codes, n_codes)
-    weight = np.asarray(weights, np.float64)
+    weight = _weights(weights, len(table))
     shares = []
-    for length in range(1, table.shape[1] + 1):
-        keys, at = np.unique(prefix_keys(table[:, :length], n_codes), return_inverse=True)
-        _, parent, children = np.unique(keys // n_codes, return_inverse=True, return_counts=True)
-        shares.append(weight[children[parent][at] == 1].sum() / weight.sum())
+    before = np.zeros(len(table), np.int64)
+    for rank in prefix_ranks(table).T:
+        children = np.bincount(before[np.unique(rank, return_index=True)[1]])
+        shares.append(weight[children[before] == 1].sum() / weight.sum())
+        before = rank
     return np.array(shares)
 
 
@@ -188,7 +186,7 @@ def scrambled(data: SidData, *, seed: int = 0) -> npt.NDArray[np.bool_]:
     train = np.concatenate(split.train)
     size = len(train) + len(split.test)
     fresh = np.column_stack([rng.choice(column, size=size) for column in data.codes.T])
-    table = NGramCounts(fresh, data.n_codes, weights=np.arange(size) < len(train))
+    table = NGramCounts(fresh, data.n_codes, weights=(np.arange(size) < len(train)) * 1.0)
     return table.hits(fresh[len(train) :])
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from lib.core import check
 from lib.semantic_ids.catalogue import SidCatalog
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import Examples
@@ -55,34 +56,6 @@ class Steps(Protocol):
     def step(self, parents: Tensor, prefix: Tensor) -> Tensor:
         """Return those after each prefix ``(n, width, l)``: ``(n, width, n_codes)``."""
         ...
-
-
-class _Trie:
-    """The catalogue as one table a level: the child node of each node and code, −1 for none."""
-
-    def __init__(self, catalog: SidCatalog) -> None:
-        self.catalog = catalog
-        self.version = catalog.version
-        self.children: list[Tensor] = []
-        for length in range(1, catalog.n_levels + 1):
-            level = catalog.level(length)
-            n_parents = len(catalog.level(length - 1).prefixes)
-            child = torch.full((n_parents, catalog.n_codes), -1, dtype=torch.int32)
-            at = torch.from_numpy(level.parent), torch.from_numpy(level.prefixes[:, -1].copy())
-            child[at] = torch.arange(len(level.prefixes), dtype=torch.int32)
-            self.children.append(child)
-
-
-_TRIES: dict[int, _Trie] = {}
-
-
-def _trie(catalog: SidCatalog) -> _Trie:
-    """Return the tables of a catalogue, made once for each version of it."""
-    found = _TRIES.get(id(catalog))
-    if found is None or found.catalog is not catalog or found.version != catalog.version:
-        _TRIES.clear()  # one is enough, and the tables are large
-        found = _TRIES[id(catalog)] = _Trie(catalog)
-    return found
 
 
 class CountSteps:
@@ -156,34 +129,36 @@ def beam_search(
     Raises
     ------
     ValueError
-        If the width is below 1 or the catalogue has another number of levels.
+        If the width is below 1, the catalogue has another number of levels, or a log-probability
+        is NaN.
     """
-    if width < 1:
-        raise ValueError(f"width is {width}, expected at least 1")
+    check.integer("n_levels", n_levels, at_least=1)
+    check.integer("width", width, at_least=1)
     if catalog is not None and catalog.n_levels != n_levels:
         raise ValueError(f"the catalogue has {catalog.n_levels} levels, expected {n_levels}")
-    children = None if catalog is None else _trie(catalog).children
     log_probs = steps.first().unsqueeze(1)
     batch, _, n_codes = log_probs.shape
     scores = torch.zeros(batch, 1)
-    nodes = torch.zeros(batch, 1, dtype=torch.int64)
+    nodes = np.zeros((batch, 1), np.int64)
     prefix = torch.zeros(batch, 1, 0, dtype=torch.int64)
     parents = torch.zeros(batch, 1, dtype=torch.int64)
     for level in range(n_levels):
         if level:
             log_probs = steps.step(parents, prefix)
+        if bool(log_probs.isnan().any()):
+            raise ValueError(f"log-probabilities of level {level + 1} hold NaN, expected numbers")
         total = scores.unsqueeze(2) + log_probs
-        if children is not None:
-            child = children[level][nodes.clamp(min=0)]
-            forbidden = (child < 0) | (nodes < 0).unsqueeze(2)
-            total = total.masked_fill(forbidden, -torch.inf)
+        if catalog is not None:
+            allowed = torch.from_numpy(catalog.mask(level + 1, nodes.ravel()))
+            total = total.masked_fill(~allowed.view_as(total), -torch.inf)
         flat = total.flatten(1)
         scores, at = flat.topk(min(width, flat.shape[1]), dim=1)
         parents, code = at // n_codes, at % n_codes
         kept = prefix.gather(1, parents.unsqueeze(2).expand(-1, -1, level))
         prefix = torch.cat([kept, code.unsqueeze(2)], dim=2)
-        if children is not None:
-            nodes = child.flatten(1).gather(1, at).long()
+        if catalog is not None:
+            known = np.take_along_axis(nodes, parents.numpy(), axis=1)
+            nodes = catalog.step(level + 1, known.ravel(), code.numpy().ravel()).reshape(code.shape)
     return BeamResult(*_padded(prefix, scores, width))
 
 

@@ -7,10 +7,13 @@ one item is how recall comes out too high.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Self, get_args
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
+
+from lib.core import check
 
 __all__ = [
     "Collisions",
@@ -19,7 +22,7 @@ __all__ = [
     "SidCatalog",
     "StaleRowsError",
     "check_codes",
-    "prefix_keys",
+    "prefix_ranks",
 ]
 
 IntArray = npt.NDArray[np.int64]
@@ -30,22 +33,44 @@ class StaleRowsError(RuntimeError):
     """Something derived from a catalogue was used after the catalogue had changed."""
 
 
-class Level(NamedTuple):
-    """The prefixes of one length, sorted, and how they hang in the trie.
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The prefixes of one length in lexicographic order; a node's number is its place among them.
+
+    Children of a node lie side by side one level down, and so do the items below it in the order of
+    `by_leaf`: three numbers a node are the whole trie (compressed sparse rows).
 
     Attributes
     ----------
-    prefixes : int64 (n_prefixes, length)
-        Distinct prefixes in lexicographic order; the row number is the node's number.
-    parent : int64 (n_prefixes,)
-        Node number of the prefix without its last code, one level up.
-    items : int64 (n_prefixes,)
-        How many items lie below the node.
+    keys : int64 (n_prefixes,)
+        Ascending: number of the parent, one level up, times `n_codes`, plus the last code.
+    first : int32 or int64 (n_prefixes + 1,)
+        Where the items below each node begin in `by_leaf`.
+    children : int32 or int64 (n_prefixes + 1,)
+        Where its children begin one level down; empty for whole IDs.
+    by_leaf : int32 or int64 (n_items,)
+        Item numbers by ID, ascending within one; the same array at all levels.
     """
 
-    prefixes: IntArray
-    parent: IntArray
-    items: IntArray
+    keys: IntArray
+    first: npt.NDArray[np.integer]
+    children: npt.NDArray[np.integer]
+    by_leaf: npt.NDArray[np.integer]
+    _table: IntArray
+    _length: int
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def prefixes(self) -> IntArray:
+        """The prefixes themselves, int64 ``(n_prefixes, length)``."""
+        return self._table[self.by_leaf[self.first[:-1]], : self._length]
+
+    @property
+    def items(self) -> IntArray:
+        """How many items lie below each node, int64 ``(n_prefixes,)``."""
+        return np.diff(self.first).astype(np.int64)
 
 
 def check_codes(codes: npt.ArrayLike, n_codes: int, *, n_levels: int | None = None) -> IntArray:
@@ -71,6 +96,7 @@ def check_codes(codes: npt.ArrayLike, n_codes: int, *, n_levels: int | None = No
     array([[0, 3],
            [1, 2]])
     """
+    check.integer("n_codes", n_codes, at_least=1)
     try:
         table = np.asarray(codes)
     except ValueError as error:  # numpy's word for rows of different lengths
@@ -79,8 +105,6 @@ def check_codes(codes: npt.ArrayLike, n_codes: int, *, n_levels: int | None = No
         raise ValueError(f"codes have shape {table.shape}, expected (n_items, n_levels), not empty")
     if table.dtype.kind not in "iu":
         raise ValueError(f"codes are {table.dtype}, expected integers")
-    if n_codes < 1:
-        raise ValueError(f"n_codes is {n_codes}, expected at least 1")
     if n_levels is not None and table.shape[1] != n_levels:
         raise ValueError(f"codes have {table.shape[1]} levels, expected {n_levels}")
     wrong = (table < 0) | (table >= n_codes)
@@ -93,26 +117,38 @@ def check_codes(codes: npt.ArrayLike, n_codes: int, *, n_levels: int | None = No
     return table.astype(np.int64)
 
 
-def prefix_keys(prefixes: IntArray, n_codes: int) -> IntArray:
-    """Return one integer a prefix: its codes as digits in base `n_codes`, order-preserving.
+def prefix_ranks(codes: IntArray) -> IntArray:
+    """Return the rank of each prefix among the distinct ones of its length, from 0.
 
-    Raises
-    ------
-    ValueError
-        If the number would not fit 63 bits.
+    However deep the tree and large the code book, ranks are smaller than the number of rows.
+
+    Parameters
+    ----------
+    codes : int64 (n, n_levels)
+
+    Returns
+    -------
+    int64 (n, n_levels)
+        Column l - 1 ranks the prefixes of l codes, in lexicographic order.
 
     Examples
     --------
-    >>> prefix_keys(np.array([[0, 3], [1, 2]]), 4)
-    array([3, 6])
+    >>> prefix_ranks(np.array([[1, 2], [0, 3], [1, 0]]))
+    array([[1, 2],
+           [0, 0],
+           [1, 1]])
     """
-    length = prefixes.shape[1]
-    if n_codes**length > 2**63 - 1:
-        raise ValueError(f"{n_codes}^{length} prefixes do not fit an int64 key")
-    key = np.zeros(len(prefixes), np.int64)
-    for column in prefixes.T:
-        key = key * n_codes + column
-    return key
+    order = np.lexsort(codes.T[::-1])
+    ranks = np.empty_like(codes)
+    ranks[order] = np.cumsum(_new(codes[order]), axis=0) - 1
+    return ranks
+
+
+def _new(ordered: IntArray) -> npt.NDArray[np.bool_]:
+    """Return where a prefix of each length begins in rows that are in order, ``(n, n_levels)``."""
+    new = np.ones(ordered.shape, bool)
+    np.logical_or.accumulate(ordered[1:] != ordered[:-1], axis=1, out=new[1:])
+    return new
 
 
 class SidCatalog:
@@ -144,15 +180,13 @@ class SidCatalog:
     def __init__(
         self, codes: npt.ArrayLike, n_codes: int, *, collisions: Collisions = "keep"
     ) -> None:
-        if collisions not in get_args(Collisions):
-            raise ValueError(f"collisions is {collisions!r}, expected keep, refuse or number")
+        self._policy = check.known("collisions", collisions, get_args(Collisions))
         table = check_codes(codes, n_codes)
-        self._policy = collisions
         self._n_codes = int(n_codes)
         if collisions == "number":
             table = np.column_stack([table, self._numbers(table)])
         elif collisions == "refuse":
-            self._refuse(table)
+            self._refuse(table, np.arange(len(table)))
         self._table = table
         self._alive = np.ones(len(table), bool)
         self._version = 0
@@ -203,27 +237,31 @@ class SidCatalog:
         ValueError
             If `length` is not within ``[0, n_levels]``.
         """
-        if not 0 <= length <= self.n_levels:
-            raise ValueError(f"length is {length}, expected 0 to {self.n_levels}")
+        check.integer("length", length, at_least=0, at_most=self.n_levels)
         if self._levels is None:
             self._levels = self._build()
         return self._levels[length]
 
     def _build(self) -> tuple[Level, ...]:
-        table = self._table[self._alive]
-        empty = np.zeros((1, 0), np.int64)
-        levels = [Level(empty, np.zeros(1, np.int64), np.array([len(table)], np.int64))]
-        node = np.zeros(len(table), np.int64)
-        for length in range(1, self.n_levels + 1):
-            # Node number and code make the key, so numbers stay small at any depth.
-            key = node * self.n_codes + table[:, length - 1]
-            found, first, node, count = np.unique(
-                key, return_index=True, return_inverse=True, return_counts=True
-            )
-            levels.append(
-                Level(table[first, :length], found // self.n_codes, count.astype(np.int64))
-            )
-            node = node.astype(np.int64)
+        alive = np.flatnonzero(self._alive)
+        order = alive[np.lexsort(self._table[alive].T[::-1])]
+        ordered = self._table[order]
+        new = np.column_stack([np.arange(len(order)) == 0, _new(ordered)])  # the root first
+        whole = np.int32 if len(order) < 2**31 else np.int64
+        by_leaf = order.astype(whole)
+        node = np.cumsum(new, axis=0) - 1
+        levels = []
+        for length in range(self.n_levels + 1):
+            first = np.flatnonzero(new[:, length])
+            keys = np.zeros(1, np.int64)
+            if length:
+                keys = node[first, length - 1] * self.n_codes + ordered[first, length - 1]
+            ends = np.append(first, len(order)).astype(whole)
+            children = np.zeros(0, whole)
+            if length < self.n_levels:
+                last = node[-1, length + 1] + 1
+                children = np.append(node[first, length + 1], last).astype(whole)
+            levels.append(Level(keys, ends, children, by_leaf, self._table, length))
         return tuple(levels)
 
     def nodes(self, prefixes: npt.ArrayLike) -> IntArray:
@@ -236,8 +274,17 @@ class SidCatalog:
         Returns
         -------
         int64 (n_prefixes,)
+
+        Raises
+        ------
+        ValueError
+            If they are not whole numbers, or longer than an ID.
         """
-        wanted = np.atleast_2d(np.asarray(prefixes, np.int64))
+        wanted = check.integers("prefixes", prefixes, shape=("n_prefixes", "length"), empty=True)
+        if wanted.shape[1] > self.n_levels:
+            raise ValueError(
+                f"prefixes have {wanted.shape[1]} codes, expected at most {self.n_levels}"
+            )
         node = np.zeros(len(wanted), np.int64)
         for length in range(1, wanted.shape[1] + 1):
             node = self.step(length, node, wanted[:, length - 1])
@@ -253,12 +300,11 @@ class SidCatalog:
         nodes, codes : int64 (n,)
             A node of −1 stays −1.
         """
-        level = self.level(length)
-        keys = level.parent * self.n_codes + level.prefixes[:, -1]
+        keys = self._down(length).keys
         valid = (nodes >= 0) & (codes >= 0) & (codes < self.n_codes)
         key = np.where(valid, nodes * self.n_codes + codes, -1)
         at = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
-        return np.where(keys[at] == key, at, -1).astype(np.int64) if len(keys) else key * 0 - 1
+        return np.where(keys[at] == key, at, -1).astype(np.int64)
 
     def mask(self, length: int, nodes: IntArray) -> npt.NDArray[np.bool_]:
         """Return which codes may follow, bool ``(n, n_codes)``: the trie as a mask for decoding.
@@ -270,34 +316,40 @@ class SidCatalog:
         nodes : int64 (n,)
             Nodes of ``length - 1`` codes; −1 allows nothing.
         """
-        level = self.level(length)
-        nodes = np.asarray(nodes, np.int64)
-        low = np.searchsorted(level.parent, nodes)
-        high = np.searchsorted(level.parent, nodes, side="right")
-        allowed = np.zeros((len(nodes), self.n_codes), bool)
-        count = high - low
+        keys, children = self._down(length).keys, self.level(length - 1).children
+        nodes = check.integers(
+            "nodes", nodes, shape=("n",), empty=True, at_least=-1, below=len(children) - 1
+        )
+        low = children[nodes].astype(np.int64)  # of −1 the last one, which begins nothing
+        count = np.where(nodes < 0, 0, children[nodes + 1] - low)
         rows = np.repeat(np.arange(len(nodes)), count)
         # Children of a node lie side by side: low, low + 1, … of each, laid out flat.
-        flat = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        allowed[rows, level.prefixes[np.repeat(low, count) + flat, -1]] = True
+        flat = np.arange(len(rows)) + np.repeat(low - np.cumsum(count) + count, count)
+        allowed = np.zeros((len(nodes), self.n_codes), bool)
+        allowed[rows, keys[flat] % self.n_codes] = True
         return allowed
+
+    def _down(self, length: int) -> Level:
+        return self.level(check.integer("length", length, at_least=1, at_most=self.n_levels))
 
     def children(self, prefix: npt.ArrayLike) -> IntArray:
         """Return the codes that may follow a prefix, ascending; none if the prefix is unknown."""
-        wanted = np.asarray(prefix, np.int64).reshape(1, -1)
-        if wanted.shape[1] >= self.n_levels:
+        wanted = self._prefix(prefix)
+        if wanted.shape[1] == self.n_levels:
             return np.zeros(0, np.int64)
         return np.flatnonzero(self.mask(wanted.shape[1] + 1, self.nodes(wanted))[0])
 
     def items(self, prefix: npt.ArrayLike) -> IntArray:
         """Return every item below a prefix, ascending: all that share an ID, none dropped."""
-        wanted = np.asarray(prefix, np.int64).ravel()
-        if len(wanted) > self.n_levels:
-            raise ValueError(
-                f"the prefix has {len(wanted)} codes, expected at most {self.n_levels}"
-            )
-        same = (self._table[:, : len(wanted)] == wanted).all(axis=1) & self._alive
-        return np.flatnonzero(same).astype(np.int64)
+        wanted = self._prefix(prefix)
+        node = int(self.nodes(wanted)[0])
+        if node < 0:
+            return np.zeros(0, np.int64)
+        level = self.level(wanted.shape[1])
+        return np.sort(level.by_leaf[level.first[node] : level.first[node + 1]]).astype(np.int64)
+
+    def _prefix(self, prefix: npt.ArrayLike) -> IntArray:
+        return check.integers("prefix", prefix, shape=("length",), empty=True)[None]
 
     def sid(self, item: int) -> tuple[int, ...]:
         """Return the Semantic ID of an item.
@@ -307,13 +359,14 @@ class SidCatalog:
         ValueError
             If there is no such item, or it was deleted.
         """
+        item = check.integer("item", item)
         if not 0 <= item < len(self._table) or not self._alive[item]:
             raise ValueError(f"item {item} is not in the catalogue")
         return tuple(int(code) for code in self._table[item])
 
     def shared(self) -> int:
         """Return how many items share their ID with an earlier one: items minus distinct IDs."""
-        return len(self) - len(self.level(self.n_levels).prefixes)
+        return len(self) - len(self.level(self.n_levels))
 
     # ── changes ─────────────────────────────────────────────────────────────────────────────────
     def insert(self, codes: npt.ArrayLike) -> IntArray:
@@ -337,7 +390,9 @@ class SidCatalog:
             # Deleted items count too: a number that was given once is not given again.
             new = np.column_stack([known, self._numbers(known)])[len(self._table) :]
         elif self._policy == "refuse":
-            self._refuse(np.vstack([self._table[self._alive], new]))
+            there = self.alive
+            ids = np.vstack([self._table[there], new])
+            self._refuse(ids, np.append(there, len(self._table) + np.arange(len(new))))
         numbers = np.arange(len(self._table), len(self._table) + len(new), dtype=np.int64)
         self._table = np.vstack([self._table, new])
         self._alive = np.concatenate([self._alive, np.ones(len(new), bool)])
@@ -353,7 +408,7 @@ class SidCatalog:
             If one is not in the catalogue or named twice, or none would be left. Nothing is
             changed then.
         """
-        gone = np.atleast_1d(np.asarray(items, np.int64))
+        gone = np.atleast_1d(check.integers("items", items))
         unknown = (gone < 0) | (gone >= len(self._table))
         if not unknown.any():
             unknown = ~self._alive[gone]
@@ -387,11 +442,10 @@ class SidCatalog:
 
     def _numbers(self, table: IntArray) -> IntArray:
         """Return for each item how many earlier ones have its ID."""
-        _, inverse = np.unique(table, axis=0, return_inverse=True)
-        order = np.argsort(inverse.ravel(), kind="stable")
-        same = inverse.ravel()[order]
-        first = np.r_[True, same[1:] != same[:-1]]
-        start = np.maximum.accumulate(np.where(first, np.arange(len(same)), 0))
+        rank = prefix_ranks(table)[:, -1]
+        order = np.argsort(rank, kind="stable")
+        same = rank[order]
+        start = np.searchsorted(same, same)  # where the items of each ID begin
         number = np.empty(len(same), np.int64)
         number[order] = np.arange(len(same)) - start
         if number.max(initial=0) >= self._n_codes:
@@ -400,11 +454,13 @@ class SidCatalog:
             )
         return number
 
-    def _refuse(self, table: IntArray) -> None:
-        found, first, count = np.unique(table, axis=0, return_index=True, return_counts=True)
+    def _refuse(self, table: IntArray, numbers: IntArray) -> None:
+        rank = prefix_ranks(table)[:, -1]
+        count = np.bincount(rank)[rank]
         if (count > 1).any():
-            at = np.flatnonzero(count > 1)[0]
+            at = int(np.argmax(count > 1))
             raise ValueError(
-                f"{int((count - 1).sum())} items share an ID, first {tuple(found[at].tolist())} "
-                f"of item {first[at]}; expected none (collisions='refuse')"
+                f"{len(table) - len(np.unique(rank))} items share an ID, "
+                f"first {tuple(table[at].tolist())} of item {numbers[at]}; "
+                "expected none (collisions='refuse')"
             )

@@ -12,7 +12,8 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from lib.semantic_ids.catalogue import IntArray, check_codes, prefix_keys
+from lib.core import check
+from lib.semantic_ids.catalogue import IntArray, SidCatalog, check_codes
 
 __all__ = ["NGramCounts", "item_counts"]
 
@@ -20,14 +21,11 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class _Level(NamedTuple):
-    """Children of every prefix of one length, laid flat."""
+    """What follows the prefixes of one length, by node of the trie."""
 
-    prefix: IntArray  # keys of seen prefixes, ascending
-    start: IntArray  # where the children of each begin, (n_prefixes + 1,)
-    code: IntArray  # code of each child, ascending within a prefix
-    weight: FloatArray
+    count: FloatArray  # of each child, one level down
     total: FloatArray  # of each prefix
-    best: IntArray  # most frequent code of each prefix, the lowest of equals
+    best: IntArray  # most frequent code after each prefix, the lowest of equals
     marginal: FloatArray  # (n_codes,), what to fall back on
 
 
@@ -39,9 +37,10 @@ def item_counts(sequences: Sequence[IntArray], n_items: int) -> IntArray:
     >>> item_counts([np.array([0, 2]), np.array([2])], 3)
     array([1, 0, 2])
     """
-    if not sequences:
+    check.integer("n_items", n_items, at_least=1)
+    if not len(sequences):
         return np.zeros(n_items, np.int64)
-    seen = np.concatenate(sequences)
+    seen = check.integers("sequences", np.concatenate(sequences), shape=("n",), empty=True)
     if seen.size and (seen.min() < 0 or seen.max() >= n_items):
         raise ValueError(f"items {seen.min()} to {seen.max()}, expected 0 to {n_items - 1}")
     return np.bincount(seen, minlength=n_items).astype(np.int64)
@@ -75,62 +74,47 @@ class NGramCounts:
         self, codes: npt.ArrayLike, n_codes: int, *, weights: npt.ArrayLike, alpha: float = 1.0
     ) -> None:
         table = check_codes(codes, n_codes)
-        weight = np.asarray(weights, np.float64)
-        if weight.shape != (len(table),) or not np.isfinite(weight).all() or (weight < 0).any():
-            raise ValueError(
-                f"weights have shape {weight.shape}, expected {len(table)} finite numbers ≥ 0"
-            )
+        weight = check.array("weights", weights, shape=(len(table),), at_least=0)
         if not weight.any():
-            raise ValueError("all weights are 0, there is nothing to count")
-        if not 0 < alpha < np.inf:
-            raise ValueError(f"alpha is {alpha}, expected a positive number")
+            raise ValueError("weights are all 0, there is nothing to count")
         self.n_codes = int(n_codes)
         self.n_levels = int(table.shape[1])
-        self.alpha = float(alpha)
+        self.alpha = check.number("alpha", alpha, above=0)
         seen = weight > 0
-        self._levels = [
-            self._count(table[seen, :length], table[seen, length], weight[seen])
-            for length in range(self.n_levels)
-        ]
+        self._trie = SidCatalog(table[seen], n_codes)
+        self._levels = [self._count(length, weight[seen]) for length in range(self.n_levels)]
 
     @classmethod
     def fit(
         cls, codes: npt.ArrayLike, n_codes: int, train: Sequence[IntArray], *, alpha: float = 1.0
     ) -> Self:
         """Count the items of train sequences; never hand it a test interaction."""
-        return cls(codes, n_codes, weights=item_counts(train, len(np.asarray(codes))), alpha=alpha)
+        table = check_codes(codes, n_codes)
+        return cls(table, n_codes, weights=item_counts(train, len(table)), alpha=alpha)
 
-    def _count(self, prefixes: IntArray, nexts: IntArray, weight: FloatArray) -> _Level:
-        prefix, at = np.unique(prefix_keys(prefixes, self.n_codes), return_inverse=True)
-        child, place = np.unique(at * self.n_codes + nexts, return_inverse=True)
-        count = np.asarray(np.bincount(place, weights=weight), np.float64)
-        owner, code = np.divmod(child, self.n_codes)
-        start = np.searchsorted(owner, np.arange(len(prefix) + 1))
+    def _count(self, length: int, weight: FloatArray) -> _Level:
+        here, below = self._trie.level(length), self._trie.level(length + 1)
+        count = np.add.reduceat(weight[below.by_leaf], below.first[:-1])
+        parent, code = np.divmod(below.keys, self.n_codes)
         # By prefix, then count downwards, then code upwards: the first of each prefix is its best.
-        order = np.lexsort((code, -count, owner))
-        marginal = np.bincount(nexts, weights=weight, minlength=self.n_codes) + 1
+        order = np.lexsort((code, -count, parent))
+        marginal = np.bincount(code, weights=count, minlength=self.n_codes) + 1
         return _Level(
-            prefix,
-            start.astype(np.int64),
-            code.astype(np.int64),
             count,
-            np.add.reduceat(count, start[:-1]),
-            code[order][start[:-1]].astype(np.int64),
+            np.add.reduceat(count, here.children[:-1]),
+            code[order][here.children[:-1]],
             marginal / marginal.sum(),
         )
 
-    def _find(self, prefixes: npt.ArrayLike) -> tuple[_Level, IntArray, npt.NDArray[np.bool_]]:
-        wanted = np.asarray(prefixes)
-        if wanted.ndim != 2 or wanted.shape[1] >= self.n_levels:
+    def _find(self, prefixes: npt.ArrayLike) -> tuple[int, _Level, IntArray]:
+        wanted = check.integers("prefixes", prefixes, shape=("n", "length"), empty=True)
+        if wanted.shape[1] >= self.n_levels:
             raise ValueError(
                 f"prefixes have shape {wanted.shape}, expected (n, 0 to {self.n_levels - 1} codes)"
             )
         if wanted.size and (wanted.min() < 0 or wanted.max() >= self.n_codes):
-            raise ValueError(f"a code is outside [0, {self.n_codes})")
-        level = self._levels[wanted.shape[1]]
-        key = prefix_keys(wanted.astype(np.int64), self.n_codes)
-        at = np.minimum(np.searchsorted(level.prefix, key), len(level.prefix) - 1)
-        return level, at.astype(np.int64), level.prefix[at] == key
+            raise ValueError(f"prefixes hold a code outside [0, {self.n_codes})")
+        return wanted.shape[1], self._levels[wanted.shape[1]], self._trie.nodes(wanted)
 
     def predict(self, prefixes: npt.ArrayLike) -> IntArray:
         """Return the most frequent next code of each prefix, the lowest of equals.
@@ -144,19 +128,20 @@ class NGramCounts:
         -------
         int64 (n,)
         """
-        level, at, known = self._find(prefixes)
-        return np.where(known, level.best[at], int(level.marginal.argmax())).astype(np.int64)
+        _, level, node = self._find(prefixes)
+        return np.where(node < 0, level.marginal.argmax(), level.best[node]).astype(np.int64)
 
     def probabilities(self, prefixes: npt.ArrayLike) -> FloatArray:
         """Return the probability of every next code, float ``(n, n_codes)``; rows sum to 1."""
-        level, at, known = self._find(prefixes)
-        total = np.where(known, level.total[at], 0.0)
-        result = self.alpha * np.broadcast_to(level.marginal, (len(at), self.n_codes)).copy()
-        number = np.where(known, level.start[at + 1] - level.start[at], 0)
-        rows = np.repeat(np.arange(len(at)), number)
-        inside = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number, number)
-        child = np.repeat(level.start[at], number) + inside
-        result[rows, level.code[child]] += level.weight[child]
+        length, level, node = self._find(prefixes)
+        result = np.tile(self.alpha * level.marginal, (len(node), 1))
+        known = np.flatnonzero(node >= 0)
+        start = self._trie.level(length).children.astype(np.int64)
+        low, number = start[node[known]], np.diff(start)[node[known]]
+        rows = np.repeat(known, number)
+        child = np.arange(len(rows)) + np.repeat(low - np.cumsum(number) + number, number)
+        result[rows, self._trie.level(length + 1).keys[child] % self.n_codes] += level.count[child]
+        total = np.where(node < 0, 0.0, level.total[node])
         return result / (total + self.alpha)[:, None]
 
     def logits(self, prefixes: npt.ArrayLike) -> FloatArray:

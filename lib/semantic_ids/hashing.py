@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 from sympy import nextprime
 
-from lib.semantic_ids.catalogue import IntArray, SidCatalog, prefix_keys
+from lib.core import check
+from lib.semantic_ids.catalogue import IntArray, SidCatalog
 
 __all__ = [
     "CatalogRows",
@@ -323,17 +324,12 @@ class PerfectHash:
         *,
         unknown: Literal["error", "absent"] = "error",
     ) -> None:
-        if not 1 <= max_order <= catalog.n_levels:
-            raise ValueError(f"max_order is {max_order}, expected 1 to {catalog.n_levels}")
-        if unknown not in ("error", "absent"):
-            raise ValueError(f"unknown is {unknown!r}, expected error or absent")
+        self._slots = check.integer("max_order", max_order, at_least=1, at_most=catalog.n_levels)
+        self._unknown = check.known("unknown", unknown, ("error", "absent"))
         self._catalog = catalog
         self._version = catalog.version
-        self._unknown = unknown
-        self._keys = [
-            prefix_keys(catalog.level(order).prefixes, catalog.n_codes)
-            for order in range(1, max_order + 1)
-        ]
+        orders = range(1, self._slots + 1)
+        self._sizes = tuple(len(catalog.level(order)) for order in orders)
 
     @property
     def n_levels(self) -> int:
@@ -343,7 +339,7 @@ class PerfectHash:
     @property
     def n_slots(self) -> int:
         """Orders."""
-        return len(self._keys)
+        return self._slots
 
     @property
     def n_heads(self) -> int:
@@ -353,12 +349,12 @@ class PerfectHash:
     @property
     def table_size(self) -> int:
         """Rows of the largest order."""
-        return max(map(len, self._keys))
+        return max(self._sizes)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Prefixes of each order."""
-        return tuple(map(len, self._keys))
+        return self._sizes
 
     @property
     def n_rows(self) -> int:
@@ -424,14 +420,11 @@ class PerfectHash:
 
     def _rank(self, flat: IntArray, order: int) -> IntArray:
         """Return the rank of the first `order` codes among the catalogue's, −1 if unknown."""
-        keys = self._keys[order - 1]
-        key = prefix_keys(flat[:, :order], self._catalog.n_codes)
-        at = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
-        known = keys[at] == key
-        if self._unknown == "error" and not known.all():
-            wrong = flat[~known][0, :order].tolist()
+        node = self._catalog.nodes(flat[:, :order])
+        if self._unknown == "error" and (node < 0).any():
+            wrong = flat[node < 0][0, :order].tolist()
             raise ValueError(f"no item has the prefix {wrong}, so it has no row")
-        return np.where(known, at, -1).astype(np.int64)
+        return node
 
 
 @dataclass(frozen=True)

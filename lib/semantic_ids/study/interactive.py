@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lib.semantic_ids.catalogue import IntArray, check_codes, prefix_keys
+from lib.semantic_ids.catalogue import IntArray, check_codes, prefix_ranks
 
 if TYPE_CHECKING:
     import altair as alt
@@ -70,10 +70,8 @@ def node_table(
     ranks = np.rint(np.geomspace(1, len(ranked), min(n_first, len(ranked)))).astype(np.int64)
     kept = ranked[np.unique(ranks) - 1]
     frames = []
-    for length in range(1, table.shape[1]):
-        _, start, number = np.unique(
-            prefix_keys(table[:, :length], n_codes), return_index=True, return_counts=True
-        )
+    for length, rank in enumerate(prefix_ranks(table).T[:-1], start=1):
+        _, start, number = np.unique(rank, return_index=True, return_counts=True)
         first = table[start, 0]
         begin = np.searchsorted(table[:, 0], first)
         frame = pd.DataFrame(

@@ -16,8 +16,10 @@ def test_entropy_of_known_trees() -> None:
     assert anatomy.determinism(chain, 4, [3, 1]).tolist() == [0, 1]
     assert anatomy.contexts(full, 4).tolist() == [1, 4]
     assert anatomy.code_use(full, 4).tolist() == [1, 1]
-    with pytest.raises(ValueError, match="expected 2 counts"):
+    with pytest.raises(ValueError, match="weights has shape"):
         anatomy.next_code_entropy(chain, 4, [1])
+    with pytest.raises(ValueError, match="weights are all 0"):
+        anatomy.determinism(chain, 4, [0, 0])
     with pytest.raises(ValueError, match="n_codes is 1"):
         anatomy.code_use(np.zeros((1, 1), int), 1)
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.semantic_ids import CatalogRows, PerfectHash, PrefixHash, SidCatalog, StaleRowsError
-from lib.semantic_ids.catalogue import check_codes, prefix_keys
+from lib.semantic_ids.catalogue import check_codes, prefix_ranks
 
 TABLE = np.array([[0, 1, 2], [0, 1, 2], [0, 3, 1], [2, 0, 0]])
 
@@ -34,8 +34,6 @@ def test_other_arguments() -> None:
         check_codes([[0]], 0)
     with pytest.raises(ValueError, match="2 levels, expected 3"):
         check_codes([[0, 0]], 4, n_levels=3)
-    with pytest.raises(ValueError, match="do not fit"):
-        prefix_keys(np.zeros((1, 9), np.int64), 256)
 
 
 def test_shared_ids_are_kept_refused_or_numbered() -> None:
@@ -84,6 +82,82 @@ def test_mask_of_several_nodes_and_of_nowhere() -> None:
     assert [np.flatnonzero(row).tolist() for row in mask] == [[1, 3], [0], []]
     with pytest.raises(ValueError, match="length is 4"):
         catalog.level(4)
+
+
+def test_ranks_are_places_among_the_distinct_prefixes_of_their_length() -> None:
+    """Eight levels of 256 codes and code books of 300 are as good as any."""
+    rng = np.random.default_rng(0)
+    for n_codes, shape in ((256, (50, 8)), (300, (200, 3)), (2, (40, 20))):
+        codes = rng.integers(n_codes, size=shape)
+        codes[: len(codes) // 2, :2] = codes[0, :2]
+        ranks = prefix_ranks(codes)
+        for length in range(1, shape[1] + 1):
+            there = sorted({tuple(row) for row in codes[:, :length].tolist()})
+            assert ranks[:, length - 1].tolist() == [
+                there.index(tuple(row)) for row in codes[:, :length].tolist()
+            ]
+        catalog = SidCatalog(codes, n_codes)
+        assert (catalog.nodes(codes) == ranks[:, -1]).all()
+        assert (catalog.level(2).prefixes[ranks[:, 1]] == codes[:, :2]).all()
+
+
+def test_the_trie_of_a_known_table() -> None:
+    catalog = SidCatalog(TABLE[[3, 0, 2, 1]], 4)  # IDs 200, 012, 031, 012
+    two = catalog.level(2)
+    assert two.prefixes.tolist() == [[0, 1], [0, 3], [2, 0]]
+    assert two.keys.tolist() == [1, 3, 4]  # parents 0, 0, 1, times four, plus the code
+    assert two.items.tolist() == [2, 1, 1]
+    assert two.first.tolist() == [0, 2, 3, 4]
+    assert two.children.tolist() == [0, 1, 2, 3]
+    assert two.by_leaf.tolist() == [1, 3, 2, 0]
+    assert len(two) == 3
+    assert catalog.level(0).children.tolist() == [0, 2]
+    assert catalog.level(3).children.tolist() == []
+    assert catalog.items([0]).tolist() == [1, 2, 3]
+    assert catalog.items([]).tolist() == [0, 1, 2, 3]
+    assert catalog.items([0, 2]).tolist() == []
+    assert catalog.nodes([[0, 3, 1], [0, 3, 2], [0, 3, 9], [0, -1, 1]]).tolist() == [1, -1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.delete([1.9]),
+        lambda c: c.items([0.5]),
+        lambda c: c.nodes([[0.5]]),
+        lambda c: c.children([np.nan]),
+        lambda c: c.sid(1.5),
+        lambda c: c.mask(1, [0.5]),
+        lambda c: c.mask(0, [0]),
+        lambda c: c.mask(2, [2]),
+        lambda c: c.nodes([0, 1]),
+        lambda c: c.nodes([[0, 1, 2, 0]]),
+        lambda c: c.items([0, 1, 2, 0]),
+        lambda c: c.level(-1),
+        lambda c: c.insert([[0.5, 0, 0]]),
+    ],
+)
+def test_what_is_not_whole_or_not_there_is_refused(call) -> None:
+    catalog = SidCatalog(TABLE, 4)
+    with pytest.raises(ValueError, match="expected"):
+        call(catalog)
+    assert (catalog.version, len(catalog)) == (0, 4)
+
+
+def test_whole_floats_are_whole() -> None:
+    catalog = SidCatalog(TABLE, 4)
+    catalog.delete([1.0])
+    assert catalog.alive.tolist() == [0, 2, 3]
+
+
+def test_the_refused_item_is_named_by_its_number_after_a_deletion() -> None:
+    catalog = SidCatalog([[0, 0], [1, 1], [2, 2]], 4, collisions="refuse")
+    catalog.delete([0])
+    with pytest.raises(ValueError, match=r"1 items share an ID, first \(2, 2\) of item 2;"):
+        catalog.insert([[2, 2]])
+    assert catalog.insert([[0, 0], [3, 3]]).tolist() == [3, 4]
+    with pytest.raises(ValueError, match=r"2 items share an ID, first \(1, 1\) of item 1;"):
+        catalog.insert([[1, 1], [1, 1]])
 
 
 def test_insert_and_delete_change_the_trie_and_nothing_else() -> None:

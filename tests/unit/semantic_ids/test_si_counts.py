@@ -64,7 +64,7 @@ def test_only_train_is_counted() -> None:
         ({"weights": [0, 0]}, "nothing to count"),
         ({"weights": [1]}, r"shape \(1,\)"),
         ({"weights": [1, np.nan]}, "finite"),
-        ({"weights": [1, -1]}, "≥ 0"),
+        ({"weights": [1, -1]}, "at least 0"),
         ({"alpha": 0}, "alpha is 0"),
         ({"alpha": np.nan}, "alpha is nan"),
     ],
