@@ -48,7 +48,7 @@ def distinct_prefixes(codes: IntArray, n_codes: int) -> IntArray:
     >>> distinct_prefixes(np.array([[0, 1], [0, 2], [1, 2]]), 3)
     array([2, 3])
     """
-    return prefix_ranks(check_codes(codes, n_codes)).max(axis=0) + 1
+    return np.asarray(prefix_ranks(check_codes(codes, n_codes)).max(axis=0) + 1, np.int64)
 
 
 def next_code_entropy(codes: IntArray, n_codes: int, weights: npt.ArrayLike) -> FloatArray:
@@ -107,7 +107,7 @@ def contexts(codes: IntArray, n_codes: int) -> FloatArray:
     """
     table = check_codes(codes, n_codes)
     used = np.array([len(np.unique(column)) for column in table.T])
-    return distinct_prefixes(table, n_codes) / used
+    return np.asarray(distinct_prefixes(table, n_codes) / used, np.float64)
 
 
 def determinism(codes: IntArray, n_codes: int, weights: npt.ArrayLike) -> FloatArray:

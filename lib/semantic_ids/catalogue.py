@@ -8,7 +8,7 @@ one item is how recall comes out too high.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -53,9 +53,9 @@ class Level:
     """
 
     keys: IntArray
-    first: npt.NDArray[np.integer]
-    children: npt.NDArray[np.integer]
-    by_leaf: npt.NDArray[np.integer]
+    first: npt.NDArray[Any]
+    children: npt.NDArray[Any]
+    by_leaf: npt.NDArray[Any]
     _table: IntArray
     _length: int
 
@@ -237,10 +237,13 @@ class SidCatalog:
         ValueError
             If `length` is not within ``[0, n_levels]``.
         """
-        check.integer("length", length, at_least=0, at_most=self.n_levels)
+        return self._trie[check.integer("length", length, at_least=0, at_most=self.n_levels)]
+
+    @property
+    def _trie(self) -> tuple[Level, ...]:
         if self._levels is None:
             self._levels = self._build()
-        return self._levels[length]
+        return self._levels
 
     def _build(self) -> tuple[Level, ...]:
         alive = np.flatnonzero(self._alive)
@@ -286,8 +289,8 @@ class SidCatalog:
                 f"prefixes have {wanted.shape[1]} codes, expected at most {self.n_levels}"
             )
         node = np.zeros(len(wanted), np.int64)
-        for length in range(1, wanted.shape[1] + 1):
-            node = self.step(length, node, wanted[:, length - 1])
+        for level, column in zip(self._trie[1:], wanted.T, strict=False):
+            node = self._below(level, node, column)
         return node
 
     def step(self, length: int, nodes: IntArray, codes: IntArray) -> IntArray:
@@ -300,7 +303,10 @@ class SidCatalog:
         nodes, codes : int64 (n,)
             A node of −1 stays −1.
         """
-        keys = self._down(length).keys
+        return self._below(self._down(length), nodes, codes)
+
+    def _below(self, level: Level, nodes: IntArray, codes: IntArray) -> IntArray:
+        keys = level.keys
         valid = (nodes >= 0) & (codes >= 0) & (codes < self.n_codes)
         key = np.where(valid, nodes * self.n_codes + codes, -1)
         at = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
@@ -345,7 +351,7 @@ class SidCatalog:
         node = int(self.nodes(wanted)[0])
         if node < 0:
             return np.zeros(0, np.int64)
-        level = self.level(wanted.shape[1])
+        level = self._trie[wanted.shape[1]]
         return np.sort(level.by_leaf[level.first[node] : level.first[node + 1]]).astype(np.int64)
 
     def _prefix(self, prefix: npt.ArrayLike) -> IntArray:

@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 class _Level(NamedTuple):
     """What follows the prefixes of one length, by node of the trie."""
 
-    count: FloatArray  # of each child, one level down
+    weight: FloatArray  # of each child, one level down
     total: FloatArray  # of each prefix
     best: IntArray  # most frequent code after each prefix, the lowest of equals
     marginal: FloatArray  # (n_codes,), what to fall back on
@@ -140,7 +140,7 @@ class NGramCounts:
         low, number = start[node[known]], np.diff(start)[node[known]]
         rows = np.repeat(known, number)
         child = np.arange(len(rows)) + np.repeat(low - np.cumsum(number) + number, number)
-        result[rows, self._trie.level(length + 1).keys[child] % self.n_codes] += level.count[child]
+        result[rows, self._trie.level(length + 1).keys[child] % self.n_codes] += level.weight[child]
         total = np.where(node < 0, 0.0, level.total[node])
         return result / (total + self.alpha)[:, None]
 
