@@ -138,6 +138,11 @@ def beam_search(
         raise ValueError(f"the catalogue has {catalog.n_levels} levels, expected {n_levels}")
     log_probs = steps.first().unsqueeze(1)
     batch, _, n_codes = log_probs.shape
+    if catalog is not None and catalog.n_codes != n_codes:
+        raise ValueError(
+            f"the catalogue has {catalog.n_codes} codes a level, the model {n_codes}, "
+            "expected as many"
+        )
     scores = torch.zeros(batch, 1)
     nodes = np.zeros((batch, 1), np.int64)
     prefix = torch.zeros(batch, 1, 0, dtype=torch.int64)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from lib.core import check
 from lib.semantic_ids.beam import BeamResult, by_length
 from lib.semantic_ids.catalogue import SidCatalog
 from lib.semantic_ids.counts import NGramCounts
@@ -30,6 +31,7 @@ __all__ = [
     "fit_mixture",
     "hit_rate",
     "hits",
+    "item_recall",
     "nll",
     "popularity_tertiles",
     "reachable",
@@ -45,6 +47,20 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 LogProbs = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
+
+
+def _asked(log_probs: LogProbs, targets: Ints) -> tuple[LogProbs, Ints]:
+    """Refuse log-probabilities that hold NaN, and targets that are no codes of theirs."""
+    if log_probs.ndim != 3 or not len(log_probs):
+        raise ValueError(
+            f"log_probs have shape {log_probs.shape}, expected (n, n_levels, n_codes), not empty"
+        )
+    if np.isnan(log_probs).any() or np.isposinf(log_probs).any():
+        raise ValueError("log_probs hold NaN or infinity, expected logarithms of probabilities")
+    n, levels, n_codes = log_probs.shape
+    return log_probs, check.integers(
+        "targets", targets, shape=(n, levels), at_least=0, below=n_codes
+    )
 
 
 @torch.no_grad()
@@ -75,6 +91,8 @@ def teacher_forced(
         for at in range(0, len(places), batch):
             logits = model.target_logits(torch.from_numpy(codes[items[at : at + batch]]))
             result[places[at : at + batch]] = torch.log_softmax(logits, dim=-1).numpy()
+    if not np.isfinite(result).all():
+        raise ValueError("log-probabilities of the model are not finite, expected a trained model")
     return result
 
 
@@ -92,20 +110,34 @@ def count_log_probs(counts: NGramCounts, targets: Ints) -> LogProbs:
 
 
 def hits(log_probs: LogProbs, targets: Ints) -> Bools:
-    """Return where the likeliest code is the true one, ``(n, n_levels)``."""
+    """Return where the likeliest code, the lowest of equals, is the true one, ``(n, n_levels)``."""
+    log_probs, targets = _asked(log_probs, targets)
     return np.asarray(log_probs.argmax(axis=2) == targets, bool)
 
 
 def nll(log_probs: LogProbs, targets: Ints) -> Floats:
     """Return minus the log-probability of the true codes, ``(n, n_levels)``, in nats."""
+    log_probs, targets = _asked(log_probs, targets)
     picked = np.take_along_axis(log_probs, targets[:, :, None], axis=2)[:, :, 0]
     return -picked.astype(np.float64)
 
 
 def top(log_probs: LogProbs, targets: Ints, k: int) -> Bools:
-    """Return where the true code is among the `k` likeliest, ``(n, n_levels)``."""
+    """Return where the true code is among the `k` likeliest, ``(n, n_levels)``.
+
+    A code has the mean place of all that are as likely, so a model that tells none apart has its
+    targets in the middle of the code book.
+    """
+    log_probs, targets = _asked(log_probs, targets)
+    k = check.integer("k", k, at_least=1)
     picked = np.take_along_axis(log_probs, targets[:, :, None], axis=2)
-    return np.asarray((log_probs > picked).sum(axis=2) < k, bool)
+    return np.asarray(_mean_rank(log_probs, picked) <= k - 1, bool)
+
+
+def _mean_rank(scores: npt.NDArray[np.floating], own: npt.NDArray[np.floating]) -> Floats:
+    """Return the place, from 0, of `own` among scores along the last axis; equals share theirs."""
+    above, equal = (scores > own).sum(axis=-1), (scores == own).sum(axis=-1)
+    return np.asarray(above + (equal - 1) / 2, np.float64)
 
 
 def reachable(log_probs: LogProbs, targets: Ints, k: int = 10) -> Bools:
@@ -125,6 +157,7 @@ def hit_rate(log_probs: LogProbs, targets: Ints, catalog: SidCatalog) -> Bools:
     -------
     bool (n, n_levels)
     """
+    log_probs, targets = _asked(log_probs, targets)
     best = log_probs.argmax(axis=2)
     columns = []
     for level in range(targets.shape[1]):
@@ -149,6 +182,7 @@ def popularity_tertiles(targets: Ints, train: Ints, length: int) -> Ints:
     int64 (n,)
         Rare, medium, popular. Equal counts stay together, so parts may differ in size.
     """
+    length = check.integer("length", length, at_least=1, at_most=targets.shape[1])
     prefixes = np.vstack([train[:, :length], targets[:, :length]])
     _, inverse = np.unique(prefixes, axis=0, return_inverse=True)
     inverse = inverse.ravel()
@@ -166,23 +200,75 @@ def recall(result: BeamResult, targets: Ints, ks: Sequence[int]) -> dict[int, Bo
     ValueError
         If k is larger than the beam, which would count what was never looked at as missed.
     """
-    if max(ks) > result.codes.shape[1]:
-        raise ValueError(f"k = {max(ks)} is more than the beam's width {result.codes.shape[1]}")
-    same = (result.codes == targets[:, None]).all(axis=2) & np.isfinite(result.scores)
+    same, ks = _same(result, targets, ks)
     return {k: np.asarray(same[:, :k].any(axis=1), bool) for k in ks}
 
 
+def _same(result: BeamResult, targets: Ints, ks: Sequence[int]) -> tuple[Bools, list[int]]:
+    """Return where the target's ID stands in each beam, and the list lengths, checked."""
+    n, width, levels = result.codes.shape
+    targets = check.integers("targets", targets, shape=(n, levels), at_least=0)
+    lengths = [check.integer("ks", k, at_least=1) for k in ks]
+    if max(lengths, default=0) > width:
+        raise ValueError(f"k = {max(lengths)} is more than the beam's width {width}")
+    same = (result.codes == targets[:, None]).all(axis=2) & np.isfinite(result.scores)
+    return np.asarray(same, bool), lengths
+
+
+def item_recall(
+    result: BeamResult, targets: npt.ArrayLike, catalog: SidCatalog, ks: Sequence[int]
+) -> dict[int, Floats]:
+    """Return the chance that the target *item* is among the first k items, for each k.
+
+    An ID stands for all items that share it. They follow one another in the list in no particular
+    order, so a target whose m namesakes straddle the end of the list is there with a chance. An ID
+    that no item has takes a place and brings nothing.
+
+    Parameters
+    ----------
+    result : BeamResult
+    targets : int64 (n,)
+        Item numbers.
+    catalog : SidCatalog
+    ks : sequence of int
+
+    Returns
+    -------
+    dict of int to float64 (n,)
+        Equal to `recall` where no two items share an ID.
+
+    Raises
+    ------
+    ValueError
+        If k is larger than the beam, or a target is not in the catalogue.
+    """
+    n, width, levels = result.codes.shape
+    wanted = check.integers("targets", targets, shape=(n,), at_least=0, below=len(catalog.codes))
+    if not np.isin(wanted, catalog.alive).all():
+        raise ValueError("targets hold an item that was deleted, expected items of the catalogue")
+    same, lengths = _same(result, catalog.codes[wanted], ks)
+    nodes = catalog.nodes(result.codes.reshape(-1, levels)).reshape(n, width)
+    size = np.where(nodes < 0, 1, catalog.level(levels).items[nodes])
+    before = np.cumsum(size, axis=1) - size
+    return {
+        k: np.asarray((same * np.clip((k - before) / size, 0, 1)).sum(axis=1), np.float64)
+        for k in lengths
+    }
+
+
 def valid_share(result: BeamResult, catalog: SidCatalog) -> Floats:
-    """Return the share of each beam that is the ID of some item, ``(n,)``."""
+    """Return the share of the IDs in each beam that are of some item, ``(n,)``."""
     n, width, levels = result.codes.shape
     known = catalog.nodes(result.codes.reshape(-1, levels)).reshape(n, width) >= 0
-    return np.asarray((known & np.isfinite(result.scores)).mean(axis=1), np.float64)
+    there = np.isfinite(result.scores)  # the rest is padding
+    return np.asarray((known & there).sum(axis=1) / np.maximum(there.sum(axis=1), 1), np.float64)
 
 
 def distinct_first(result: BeamResult) -> Ints:
-    """Return how many different first codes stand in each beam, ``(n,)``."""
-    ordered = np.sort(result.codes[:, :, 0], axis=1)
-    return np.asarray(1 + (np.diff(ordered, axis=1) != 0).sum(axis=1), np.int64)
+    """Return how many different first codes the IDs in each beam have, ``(n,)``."""
+    there = np.isfinite(result.scores)
+    rows = zip(result.codes[:, :, 0], there, strict=True)
+    return np.array([len(np.unique(codes[real])) for codes, real in rows], np.int64)
 
 
 def shuffle_histories(examples: Examples, seed: int) -> Examples:
@@ -226,14 +312,20 @@ def fit_mixture(model: LogProbs, counts: LogProbs, targets: Ints) -> Mixture:
     model, counts : float32 (n, n_levels, n_codes)
     targets : int64 (n, n_levels)
     """
+    model, targets = _asked(model, targets)
+    if counts.shape != model.shape:
+        raise ValueError(f"counts have shape {counts.shape}, expected {model.shape}")
+    _asked(counts, targets)
     losses = [nll(Mixture((w,) * targets.shape[1])(model, counts), targets).mean(0) for w in GRID]
     best = np.argmin(losses, axis=0)
     return Mixture(tuple(GRID[i] for i in best))
 
 
 @torch.no_grad()
-def sasrec_ranks(model: SasRec, examples: Examples, *, batch: int = 512) -> Ints:
+def sasrec_ranks(model: SasRec, examples: Examples, *, batch: int = 512) -> Floats:
     """Return the rank (from 0) of each target among all items, seen ones included.
+
+    Items with equal scores share the mean of their ranks.
 
     Parameters
     ----------
@@ -241,17 +333,28 @@ def sasrec_ranks(model: SasRec, examples: Examples, *, batch: int = 512) -> Ints
         In evaluation mode.
     examples : Examples
     batch : int
+
+    Returns
+    -------
+    float64 (n_examples,)
+
+    Raises
+    ------
+    ValueError
+        If the model is in training mode, or a score is not finite.
     """
     if model.training:
         raise ValueError("the model is in training mode, expected model.eval() before")
-    ranks = np.empty(len(examples), np.int64)
+    ranks = np.empty(len(examples), np.float64)
     for places, histories in by_length(examples, model.max_items):
         for at in range(0, len(places), batch):
             part = places[at : at + batch]
             states = model(torch.from_numpy(histories[at : at + batch]))[:, -1]
-            scores = states @ model.items.weight.T
-            own = scores.gather(1, torch.from_numpy(examples.targets[part])[:, None])
-            ranks[part] = (scores > own).sum(1).numpy()
+            scores = (states @ model.items.weight.T).numpy()
+            if not np.isfinite(scores).all():
+                raise ValueError("scores of the model are not finite, expected a trained model")
+            own = np.take_along_axis(scores, examples.targets[part][:, None], axis=1)
+            ranks[part] = _mean_rank(scores, own)
     return ranks
 
 

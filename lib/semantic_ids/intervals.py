@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from lib.core import check
+
 __all__ = ["Estimate", "Resample"]
 
 Floats = npt.NDArray[np.float64]
@@ -79,8 +81,7 @@ class Resample:
 
     def __init__(self, n_seeds: int, n_users: int, *, draws: int = 1000, seed: int = 0) -> None:
         for name, value in (("n_seeds", n_seeds), ("n_users", n_users), ("draws", draws)):
-            if value < 1:
-                raise ValueError(f"{name} is {value}, expected at least 1")
+            check.integer(name, value, at_least=1)
         rng = np.random.default_rng(seed)
         # The first row is the sample itself.
         drawn = rng.multinomial(n_users, np.full(n_users, 1 / n_users), size=draws)
@@ -101,6 +102,7 @@ class Resample:
         Returns
         -------
         float64 (1 + draws,)
+            NaN where a draw holds no user of a seed's group.
 
         Raises
         ------
@@ -119,8 +121,9 @@ class Resample:
             raise ValueError("values are not finite")
         if not w.any(axis=1).all():
             raise ValueError("a seed has no user left")
-        size = np.maximum(self._users @ w.T, 1e-12)
-        per_seed = self._users @ (w * x).T / size
+        size = self._users @ w.T
+        # A draw without any user of the group says nothing of it, and certainly not 0.
+        per_seed = self._users @ (w * x).T / np.where(size > 0, size, np.nan)
         return np.asarray((per_seed * self._seeds).sum(axis=1), np.float64)
 
     def resampled(self, statistic: Callable[[Floats], Floats]) -> Floats:
@@ -135,6 +138,6 @@ class Resample:
 
     @staticmethod
     def estimate(samples: Floats, level: float = 0.95) -> Estimate:
-        """Return the first number with the percentile interval of the others."""
-        low, high = np.quantile(samples[1:], [(1 - level) / 2, (1 + level) / 2])
+        """Return the first number with the percentile interval of the others, NaN left out."""
+        low, high = np.nanquantile(samples[1:], [(1 - level) / 2, (1 + level) / 2])
         return Estimate(float(samples[0]), float(low), float(high))

@@ -42,8 +42,48 @@ RNG = np.random.default_rng(0)
 def test_hits_losses_and_places():
     assert hits(LOGS, TARGETS).tolist() == [[True, False], [False, True]]
     np.testing.assert_allclose(np.exp(-nll(LOGS, TARGETS)), [[0.7, 0.1], [0.2, 0.6]], rtol=1e-6)
-    assert top(LOGS, TARGETS, 2).tolist() == [[True, True], [False, True]]
+    assert top(LOGS, TARGETS, 2).tolist() == [[True, False], [False, True]]  # two share a place
     assert reachable(LOGS, TARGETS, k=2).tolist() == [True, False]
+
+
+def test_equal_scores_share_the_mean_of_their_places():
+    """A model that tells no codes apart has nothing in its top, whatever the target."""
+    flat = np.full((6, 1, 12), -np.log(12), np.float32)
+    targets = np.arange(0, 12, 2)[:, None]
+    assert not top(flat, targets, 5).any()
+    assert top(flat, targets, 7).all()  # the mean place is 6.5
+    assert hits(flat, targets)[:, 0].tolist() == [True] + [False] * 5
+    pair = np.log(np.array([[[0.3, 0.3, 0.2, 0.2]]], np.float32))
+    places = [[bool(top(pair, np.array([[c]]), k)[0, 0]) for k in (1, 2, 3, 4)] for c in range(4)]
+    assert places == [[False, True, True, True]] * 2 + [[False, False, False, True]] * 2
+    two = np.concatenate([flat[:2], LOGS[:, :1].repeat(4, axis=2)], axis=1)
+    assert not reachable(two, np.array([[0, 0], [5, 0]]), k=3).any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        hits,
+        nll,
+        lambda logs, targets: top(logs, targets, 2),
+        reachable,
+        lambda logs, targets: hit_rate(logs, targets, SidCatalog([[0, 1]], 3)),
+        lambda logs, targets: fit_mixture(logs, LOGS, targets),
+        lambda logs, targets: fit_mixture(LOGS, logs, targets),
+    ],
+)
+def test_what_is_no_probability_is_no_answer(ask, bad):
+    broken = LOGS.copy()
+    broken[1, 0, 2] = bad
+    with pytest.raises(ValueError, match="NaN"):
+        ask(broken, TARGETS)
+    ask(LOGS, TARGETS)
+    for targets in (TARGETS + 0.5, TARGETS + 2, TARGETS - 1, TARGETS[:1], TARGETS[:, :1]):
+        with pytest.raises(ValueError, match="targets"):
+            ask(LOGS, targets)
+    with pytest.raises(ValueError, match="shape"):
+        ask(LOGS[:0], TARGETS[:0])
 
 
 def test_hit_rate_asks_whether_the_guess_is_a_prefix_of_some_item():
@@ -104,6 +144,33 @@ def test_teacher_forcing_gives_each_example_its_own_row():
         np.testing.assert_allclose(found[i], logits.log_softmax(-1), atol=1e-5)
     with pytest.raises(ValueError, match="training mode"):
         teacher_forced(model.train(), some, codes)
+
+
+@pytest.mark.parametrize("fill", [np.nan, np.inf])
+def test_a_broken_model_is_not_a_perfect_one(fill):
+    torch.manual_seed(0)
+    shape = TransformerConfig(n_levels=2, n_codes=4, max_items=4, d_model=8, n_heads=2)
+    model, sasrec = GenerativeTransformer(shape).eval(), SasRec(10, max_items=3, d_model=8).eval()
+    with torch.no_grad():
+        model.heads[1].weight[2, 3] = fill
+        sasrec.items.weight[7, 1] = fill
+    with pytest.raises(ValueError, match="model are not finite"):
+        teacher_forced(model, examples(), RNG.integers(4, size=(10, 2)))
+    with pytest.raises(ValueError, match="model are not finite"):
+        sasrec_ranks(sasrec, examples())
+
+
+def test_constant_scores_rank_every_target_in_the_middle():
+    sasrec = SasRec(10, max_items=3, d_model=8).eval()
+    with torch.no_grad():
+        sasrec.items.weight[:] = 0.0
+    assert sasrec_ranks(sasrec, examples()).tolist() == [4.5] * 6
+    with torch.no_grad():  # the state has a bias of its own: items 8 and 9 above the rest, or below
+        sasrec.items.weight[8:] = 1.0
+        state = sasrec(torch.tensor([[1]]))[0, -1].sum()
+    some = Examples(np.arange(3), (np.array([1]),) * 3, np.array([0, 7, 9]))
+    above = [5.5, 5.5, 0.5] if state > 0 else [3.5, 3.5, 8.5]
+    assert sasrec_ranks(sasrec, some).tolist() == above
 
 
 def test_exchanged_histories_keep_targets():
@@ -173,6 +240,16 @@ def test_a_group_counts_its_own_users_only():
     values = np.array([[1, 1, 0, 0], [1, 0, 0, 0]])
     where = np.array([True, True, False, False])
     assert draw.mean(values, where=where)[0] == pytest.approx(0.75)
+
+
+def test_a_draw_without_anyone_of_a_group_is_no_zero():
+    """One user whose value is 1 has a mean of 1 in each draw that holds them."""
+    draw = Resample(1, 3, draws=400)
+    only = np.array([False, True, False])
+    found = draw.mean([0, 1, 0], where=only)
+    assert set(found[~np.isnan(found)].tolist()) == {1.0}
+    assert 60 < np.isnan(found).sum() < 180  # (2/3)^3 of the draws
+    assert draw.estimate(found) == Estimate(1.0, 1.0, 1.0)
 
 
 @pytest.mark.parametrize(

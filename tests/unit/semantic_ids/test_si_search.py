@@ -21,6 +21,7 @@ from lib.semantic_ids.evaluation import (
     Mixture,
     count_log_probs,
     distinct_first,
+    item_recall,
     recall,
     teacher_forced,
     valid_share,
@@ -104,6 +105,8 @@ def test_bad_searches_are_refused(model):
         beam_search(steps, 3, 0)
     with pytest.raises(ValueError, match="2 levels, expected 3"):
         beam_search(steps, 3, 2, catalog=SidCatalog([[0, 1]], 4))
+    with pytest.raises(ValueError, match="5 codes a level, the model 4"):
+        beam_search(steps, 3, 2, catalog=SidCatalog([[0, 1, 4]], 5))
     with pytest.raises(ValueError, match="training mode"):
         generate(GenerativeTransformer(SHAPE), examples(), CODES, 2)
     with pytest.raises(ValueError, match="longest is 0"):
@@ -149,7 +152,83 @@ def test_recall_counts_a_target_once_and_refuses_more_than_was_searched():
     }
     with pytest.raises(ValueError, match="more than the beam's width 3"):
         recall(result, targets, [4])
-    assert distinct_first(result).tolist() == [3, 2]
+    for wrong, ks in ((targets + 0.5, [1]), (targets[:1], [1]), (targets, [0]), (targets, [1.5])):
+        with pytest.raises(ValueError, match="expected"):
+            recall(result, wrong, ks)
+
+
+def test_padding_is_no_part_of_a_beam():
+    """Five items under four first codes in a beam of twenty: four codes, and all are items."""
+    codes = np.array([[0, 0], [1, 1], [2, 2], [3, 3], [3, 0]])
+    catalog = SidCatalog(codes, 8)
+    counts = NGramCounts(codes, 8, weights=np.ones(5))
+    for catalogue, share in ((catalog, 1.0), (None, 0.25)):
+        found = beam_search(CountSteps(counts), 2, 20, catalog=catalogue)
+        assert valid_share(found, catalog).tolist() == [share]
+    found = beam_search(CountSteps(counts), 2, 20, catalog=catalog)
+    assert np.isfinite(found.scores).sum() == 5
+    assert distinct_first(found).tolist() == [4]
+    half = BeamResult(
+        np.array([[[0, 0], [0, 1], [5, 0]], [[7, 0], [7, 1], [0, 0]]]),
+        np.array([[-1.0, -2.0, -np.inf], [-1.0, -2.0, -3.0]], np.float32),
+    )
+    assert distinct_first(half).tolist() == [1, 2]
+    assert valid_share(half, catalog).tolist() == [0.5, pytest.approx(1 / 3)]
+
+
+def test_items_that_share_an_id_share_its_places():
+    """Fifty items of one ID, and other shares: the chance that the target is among the first k."""
+    catalog = SidCatalog([[0, 1]] * 50, 4)
+    found = BeamResult(np.array([[[0, 1]] + [[2, 2]] * 49]), np.array([[-1.0] + [-2.0] * 49]))
+    assert recall(found, np.array([[0, 1]]), [1])[1].tolist() == [True]
+    for k, chance in ((1, 0.02), (5, 0.1), (50, 1.0)):
+        assert item_recall(found, [49], catalog, [k])[k].tolist() == [pytest.approx(chance)]
+    # IDs: one without an item, three items, two items, padding.
+    catalog = SidCatalog([[0, 1], [0, 1], [2, 2], [0, 1], [2, 2], [3, 3]], 4)
+    found = BeamResult(
+        np.array([[[1, 1], [0, 1], [2, 2], [0, 0], [3, 3]]] * 3),
+        np.array([[-1.0, -2.0, -3.0, -4.0, -np.inf]] * 3, np.float32),
+    )
+    chances = item_recall(found, [3, 4, 5], catalog, [1, 2, 3, 4, 5])
+    assert np.array([chances[k] for k in (1, 2, 3, 4, 5)]).round(9).tolist() == [
+        [0, 0, 0],
+        [round(1 / 3, 9), 0, 0],
+        [round(2 / 3, 9), 0, 0],
+        [1, 0, 0],
+        [1, 0.5, 0],
+    ]
+    catalog.delete([4])
+    for targets, ks in (([4] * 3, [1]), ([9] * 3, [1]), ([0.5] * 3, [1]), ([0] * 3, [6])):
+        with pytest.raises(ValueError, match=r"expected|more than"):
+            item_recall(found, targets, catalog, ks)
+
+
+def test_of_different_ids_items_and_ids_are_recalled_alike(model):
+    some = examples()
+    found = generate(model, some, CODES, 16, catalog=CATALOG)
+    items = np.array([0, 3, 5, 7, 9])
+    by_id, by_item = (
+        one(found, *rest, [1, 4, 16])
+        for one, rest in ((recall, (CODES[items],)), (item_recall, (items, CATALOG)))
+    )
+    assert {k: v.tolist() for k, v in by_id.items()} == {k: v.tolist() for k, v in by_item.items()}
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_a_search_stops_at_nan(level):
+    class Broken:
+        def __init__(self, n):
+            self.logs = [torch.zeros(1, 4) for _ in range(n)]
+            self.logs[level][0, 3] = torch.nan
+
+        def first(self):
+            return self.logs[0]
+
+        def step(self, parents, prefix):
+            return self.logs[prefix.shape[2]].expand(1, prefix.shape[1], 4)
+
+    with pytest.raises(ValueError, match=f"level {level + 1} hold NaN"):
+        beam_search(Broken(3), 3, 2)
 
 
 def test_our_search_gives_the_peers_lists():
