@@ -204,7 +204,7 @@ class ArmResult:
     free: Beam | None = None
 
 
-def run_any(arm: Arm | SasRecArm) -> ArmResult | Ints:
+def run_any(arm: Arm | SasRecArm) -> ArmResult | Floats:
     """Run either kind of arm, so that one sweep may hold both."""
     return run_arm(arm) if isinstance(arm, Arm) else run_sasrec(arm)
 
@@ -379,7 +379,7 @@ class SasRecArm:
     data: str = "beauty_rqkmeans"
 
 
-def run_sasrec(arm: SasRecArm) -> Ints:
+def run_sasrec(arm: SasRecArm) -> Floats:
     """Train SASRec and return the rank (from 0) of each test target among all items."""
     torch.set_num_threads(1)
     data = load(arm.data)
