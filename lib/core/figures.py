@@ -1,7 +1,8 @@
 """House style of the figures: one look, readable on light and dark pages and by the colour-blind.
 
-Figures keep a near-white ground on dark pages too: a theme that dims images then dims the whole
-panel, and no axis ever sinks into the page. Colours are the Okabe-Ito set, darkened until each has
+Figures are drawings (SVG) whose text takes the font of the page; with very many points, pictures of
+twice the size. Their ground is near-white; a dark page of the book turns light and dark round and
+keeps the hues. Colours are the Okabe-Ito set, darkened until each has
 a contrast of nearly 3:1 against the ground (``tests/unit/core/test_figures.py`` measures it).
 """
 
@@ -12,6 +13,7 @@ import hashlib
 import html
 import io
 import json
+import re
 from typing import Any
 
 import altair as alt
@@ -27,6 +29,7 @@ from lib.core import check
 __all__ = [
     "DPI",
     "GROUND",
+    "LARGEST_DRAWING",
     "MARKERS",
     "PALETTE",
     "SIZE",
@@ -38,10 +41,16 @@ __all__ = [
 ]
 
 DPI = 100
-"""Pixels per inch of every figure; keeps a page's notebook small."""
+"""Pixels per inch at which a figure is shown; a picture has twice as many."""
+
+LARGEST_DRAWING = 120_000
+"""Characters of a drawing; a figure that needs more has so many points that a picture is better."""
 
 SIZE: tuple[float, float] = (7.0, 4.0)
 """Default width and height in inches: the width of the text column."""
+
+FONT = "'Source Sans 3', 'DejaVu Sans', sans-serif"
+"""Fonts of a drawing's text: the book's; elsewhere the one that its places were measured with."""
 
 GROUND = "#fcfcfc"
 """The ground of every figure."""
@@ -162,12 +171,31 @@ def _small(picture: io.BytesIO) -> bytes:
     return target.getvalue()
 
 
+def _drawing(fig: Figure, alt: str) -> str:
+    """Return a figure as an SVG element to stand in a page, its text as text."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        # No date and no version: they would move the bytes.
+        fig.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    drawing = buffer.getvalue().partition("<svg")[2]
+    # The style would be that of all drawings of the page.
+    drawing = re.sub("<(metadata|style).*?</\\1>|<!--.*?-->", "", drawing, flags=re.DOTALL)
+    # Only what is used elsewhere in the drawing keeps its name, which would not be the only one of
+    # a page. A hundredth of a point is seen by nobody.
+    used = set(re.findall(r'#([^")]+)', drawing))
+    drawing = re.sub(' id="([^"]+)"', lambda m: m[0] if m[1] in used else "", drawing)
+    drawing = re.sub(r"(\d\.\d\d)\d+", r"\1", drawing)
+    drawing = re.sub(r"\s*\n\s*", "\n", drawing).replace("'DejaVu Sans'", FONT).strip()
+    ends = 'style="stroke-linejoin: round; stroke-linecap: butt"'
+    return f'<svg role="img" aria-label="{html.escape(alt)}" {ends} {drawing}'
+
+
 def show(fig: Figure, *, alt: str, caption: str) -> None:
     r"""Display a figure with its alternative text and, below it, a visible caption; then close it.
 
-    The image stays a PNG output of its own, because its bytes differ between machines and strict
-    nbval does not compare images, while it does compare HTML. One figure a cell: the alternative
-    text reaches the page through the metadata of the cell (see ``lib.core.notebooks``).
+    Drawing or picture is an output of its own: its bytes differ between machines and the proof does
+    not compare it, while it does compare the caption. One figure a cell: the alternative text of a
+    picture reaches the page through the metadata of the cell (see ``lib.core.notebooks``).
 
     Parameters
     ----------
@@ -185,14 +213,18 @@ def show(fig: Figure, *, alt: str, caption: str) -> None:
     """
     check.text("alt", alt)
     check.text("caption", caption)
-    buffer = io.BytesIO()
-    # No Software entry: it names the matplotlib version and would move the bytes.
-    fig.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    kind, content = "image/svg+xml", _drawing(fig, alt)
+    if len(content) > LARGEST_DRAWING:
+        buffer = io.BytesIO()
+        # No Software entry: it names the matplotlib version and would move the bytes.
+        fig.savefig(buffer, format="png", dpi=2 * DPI, metadata={"Software": None})
+        kind, content = "image/png", base64.b64encode(_small(buffer)).decode()
+    width = round(float(fig.get_figwidth()) * DPI)
     plt.close(fig)
     display(
-        {"image/png": base64.b64encode(_small(buffer)).decode(), "text/plain": "<figure>"},
+        {kind: content, "text/plain": "<figure>"},
         raw=True,
-        metadata={"image/png": {"alt": alt}},
+        metadata={kind: {"alt": alt, "width": width}},
     )
     display({"text/html": _caption(caption), "text/plain": caption}, raw=True)
 

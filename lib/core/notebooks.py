@@ -411,23 +411,24 @@ def _environment(root: Path, results: Path | None = None) -> dict[str, str]:
 
 
 def _set_alternative_text(content: Any) -> None:
-    """Copy each figure's alternative text to where myst-nb reads it, the metadata of its cell."""
+    """Copy a picture's alternative text and width to where myst-nb reads them, its cell."""
     for index, cell in enumerate(content.cells):
         if cell.cell_type != "code":
             continue
-        texts = {
-            output.metadata["image/png"]["alt"]
+        pictures = [
+            output.metadata["image/png"]
             for output in cell.outputs
             if "image/png" in output.get("data", {})
             and "alt" in output.get("metadata", {}).get("image/png", {})
-        }
-        if len(texts) > 1:
+        ]
+        if len({one["alt"] for one in pictures}) > 1:
             raise ExecutionError(
-                f"cell {index} shows {len(texts)} figures; a cell has one alternative text, so "
+                f"cell {index} shows {len(pictures)} figures; a cell has one alternative text, so "
                 "show one figure a cell"
             )
-        if texts:
-            cell.metadata["mystnb"] = {"image": {"alt": texts.pop()}}
+        for one in pictures:
+            width = {"width": f"{one['width']}px"} if "width" in one else {}
+            cell.metadata["mystnb"] = {"image": {"alt": one["alt"], **width}}
 
 
 def _tidy(content: Any) -> None:

@@ -29,6 +29,7 @@ from tenpapers.nodes import (
     all_rows,
     badge,
     box,
+    drawing,
     index,
     link,
     note_sources,
@@ -144,6 +145,8 @@ class Findings(LedgerDirective):
             if "image/png" in data:
                 alt = output["metadata"].get("image/png", {}).get("alt", "")
                 parts.append(nodes.image(uri=self.picture(data["image/png"]), alt=alt))
+            elif "image/svg+xml" in data:
+                parts.append(drawing(data["image/svg+xml"]))
             elif "text/html" in data and not any("tenpapers" in mime for mime in data):
                 parts.append(nodes.raw("", data["text/html"], format="html"))
         document = f"notebooks/{slug}/{finding.figure.notebook}"

@@ -47,6 +47,7 @@ from tenpapers.nodes import (
     LedgerDirective,
     badge,
     box,
+    drawing,
     index,
     link,
     outdated,
@@ -377,13 +378,15 @@ def _filtered(
 
 
 class ClaimCard:
-    """How myst-nb shows a stored claim: see `myst_nb.core.render.MimeRenderPlugin`."""
+    """How myst-nb shows a stored claim or drawing: `myst_nb.core.render.MimeRenderPlugin`."""
 
     mime_priority_overrides = (("html", MIME, 1),)
 
     @staticmethod
     def handle_mime(renderer: Any, data: Any, inline: bool) -> list[nodes.Element] | None:
-        """Return the card of a claim; None for other outputs."""
+        """Return the card of a claim, or a drawing as part of the page; None for other outputs."""
+        if data.mime_type == "image/svg+xml":
+            return [drawing(str(data.content))]
         if data.mime_type != MIME:
             return None
         env = renderer.renderer.sphinx_env

@@ -23,6 +23,7 @@ __all__ = [
     "all_rows",
     "badge",
     "box",
+    "drawing",
     "index",
     "link",
     "note_sources",
@@ -56,6 +57,12 @@ def box(*children: nodes.Node, classes: list[str], **attributes: object) -> node
     """Return a ``div``."""
     # is_div: sphinx-design then leaves out the class "container", which Bootstrap styles.
     return nodes.container("", *children, classes=classes, is_div=True, **attributes)
+
+
+def drawing(svg: str) -> nodes.raw:
+    """Return a figure's drawing as a part of the page, so that its text takes the page's font."""
+    # It may be wider than a phone, and is then moved by keys too.
+    return nodes.raw("", f'<div class="figure-drawing" tabindex="0">{svg}</div>', format="html")
 
 
 def link(content: str | nodes.Element, document: str, target: str = "") -> addnodes.pending_xref:

@@ -256,7 +256,8 @@ def stored_figure(picture: Picture, slug: str, *, root: Path | None = None) -> l
         )
     outputs = [dict(one) for one in found[0].outputs if one.output_type == "display_data"]
     if not any(
-        "image/png" in one["data"] or 'class="vega-chart"' in one["data"].get("text/html", "")
+        {"image/png", "image/svg+xml"} & set(one["data"])
+        or 'class="vega-chart"' in one["data"].get("text/html", "")
         for one in outputs
     ):
         raise LedgerError(f"{picture.notebook}: the cell tagged {tag!r} shows no figure")

@@ -7,6 +7,7 @@ import itertools
 import json
 import re
 from typing import Any
+from xml.etree import ElementTree
 
 import altair as alt
 import matplotlib as mpl
@@ -154,16 +155,52 @@ def test_a_figure_has_alternative_text_and_a_visible_caption(shown: list[Any]) -
     figures.use()
     fig, ax = plt.subplots()
     ax.plot([1, 2])
-    figures.show(fig, alt="A line", caption=r"It rises: \(a < b\).")
+    figures.show(fig, alt='A "line" <up>', caption=r"It rises: \(a < b\).")
     (image, metadata), (caption, _) = shown
+    drawing = ElementTree.fromstring(image["image/svg+xml"])
+    assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
+    assert drawing.get("role") == "img"
+    assert drawing.get("aria-label") == 'A "line" <up>'
+    assert drawing.get("viewBox") == "0 0 504 288"  # points: 7 by 4 inches
+    assert metadata["image/svg+xml"] == {"alt": 'A "line" <up>', "width": 700}
+    assert caption["text/html"].count(r"\(a &lt; b\)") == 1
+    assert not plt.fignum_exists(fig.number)
+
+
+def test_a_drawing_stands_in_a_page_beside_others(shown: list[Any]) -> None:
+    figures.use()
+    texts = []
+    for _ in range(2):
+        fig, ax = plt.subplots()
+        ax.plot([0, 1 / 3], marker="o", label="a & <b>")
+        ax.legend()
+        figures.show(fig, alt="A line", caption="It rises.")
+        texts.append(shown[-2][0]["image/svg+xml"])
+    assert texts[0] == texts[1]  # no date, no counter
+    # The text is text, in the page's font; no style reaches beyond; no name but those it uses.
+    assert "a &amp; &lt;b&gt;</text>" in texts[0]
+    assert f"font-family: {figures.FONT}" in texts[0]
+    assert "<style" not in texts[0]
+    assert "<metadata" not in texts[0]
+    assert "stroke-linejoin: round" in texts[0].partition(">")[0]
+    names = set(re.findall(r' id="([^"]+)"', texts[0]))
+    assert names
+    assert all(f"#{name}" in texts[0] for name in names)
+    assert not re.search(r"\d\.\d{3}", texts[0].partition(">")[2])
+
+
+def test_a_figure_of_very_many_points_is_a_picture_of_twice_the_size(shown: list[Any]) -> None:
+    figures.use()
+    fig, ax = plt.subplots()
+    ax.scatter(*np.random.default_rng(0).normal(size=(2, 3000)))
+    figures.show(fig, alt="A cloud", caption="It is round.")
+    image, metadata = shown[0]
+    assert "image/svg+xml" not in image
     png = base64.b64decode(image["image/png"])
     assert png.startswith(b"\x89PNG")
     width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))
-    assert (width, height) == tuple(round(side * figures.DPI) for side in figures.SIZE)
-    assert figures.DPI <= 110
-    assert metadata["image/png"]["alt"] == "A line"
-    assert caption["text/html"].count(r"\(a &lt; b\)") == 1
-    assert not plt.fignum_exists(fig.number)
+    assert (width, height) == tuple(round(2 * side * figures.DPI) for side in figures.SIZE)
+    assert metadata["image/png"] == {"alt": "A cloud", "width": 700}
 
 
 def chart() -> alt.Chart:

@@ -325,6 +325,22 @@ def test_headlines(book: Path) -> None:
     assert "no finding has a headline" in build_with(book, "```{headlines}\n```\n")
 
 
+def test_a_drawing_is_a_part_of_the_page(book: Path) -> None:
+    svg = '<svg role="img" aria-label="A line"><path d="M 0 1"/></svg>'
+    drawn = {"data": {"image/svg+xml": svg, "text/plain": "<figure>"}}
+    draw(book, drawn, CAPTION)
+    put(book, one(figure={"notebook": "01_one", "id": "gain"}))
+    write(book, "book/ch01_toy/index.md", "# Toys\n\n```{findings} ch01_toy\n```\n")
+    build(book)
+    for name, where in (
+        ("book/ch01_toy/index.html", ".finding-figure .figure-drawing > svg"),
+        ("notebooks/ch01_toy/01_one.html", ".cell_output .figure-drawing > svg"),
+    ):
+        (shown,) = page(book, name).select(where)
+        assert shown["aria-label"] == "A line"
+        assert shown.path["d"] == "M 0 1"
+
+
 def test_an_interactive_figure_comes_whole(book: Path) -> None:
     chart = {"data": {"text/html": '<div class="vega-chart" id="c"></div>', "text/plain": "c"}}
     draw(book, chart)

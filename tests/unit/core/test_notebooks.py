@@ -47,7 +47,7 @@ from IPython.display import display
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-display({"image/png": PIXEL}, raw=True, metadata={"image/png": {"alt": "a pixel"}})
+display({"image/png": PIXEL}, raw=True, metadata={"image/png": {"alt": "a pixel", "width": 1}})
 """
 
 USES = """
@@ -201,7 +201,7 @@ def test_execution_stores_outputs_key_and_nothing_that_moves(
     assert stored.cells[1].outputs[0].text == "6\n"
     assert stored.cells[3].outputs[0].data["text/plain"] == "('book', True)"
     assert "execution" not in json.dumps(stored.cells[1].metadata)
-    assert stored.cells[4].metadata.mystnb.image.alt == "a pixel"
+    assert stored.cells[4].metadata.mystnb.image == {"alt": "a pixel", "width": "1px"}
     assert sorted(stored.metadata) == ["book", "jupytext", "kernelspec", "language_info"]
     assert "version" not in stored.metadata.language_info
     assert notebooks.check([fresh]) == []
@@ -351,7 +351,7 @@ def test_pair_keeps_outputs_and_leaves_changed_code_stale(fresh: Notebook) -> No
     stored = fresh.read_stored()
     assert stored.cells[1].outputs == []
     assert stored.cells[2].outputs != []
-    assert stored.cells[4].metadata.mystnb.image.alt == "a pixel"
+    assert stored.cells[4].metadata.mystnb.image == {"alt": "a pixel", "width": "1px"}
     assert notebooks.key_problems(fresh) != []
 
 

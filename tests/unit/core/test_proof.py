@@ -200,8 +200,9 @@ CELLS = [
     ("show({'application/vnd.toy+json': {'g': 0.25}})", '"g": 0.25', '"g": 0.75', ""),
     ("show({'application/vnd.toy+json': {'h': 0.25}})", '"h": 0.25', '"h": 0.76', "0.25 for 0.76"),
     ("show({'image/png': 'AAAA', 'text/plain': 'I 1.5'})", "AAAA", "BBBB", ""),
+    ("show({'image/svg+xml': '<svg/>', 'text/plain': 'K 1.5'})", "<svg/>", "<svg></svg>", ""),
 ]
-"""All in trained cells; pictures are not compared."""
+"""All in trained cells; pictures and drawings are not compared, here or elsewhere."""
 
 
 def test_the_proof_of_trained_cells(
