@@ -10,8 +10,11 @@ before the modulus. No salted hash is used, so rows are the same in every proces
 from __future__ import annotations
 
 import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -43,40 +46,6 @@ Scheme = Literal["mixed", "printed"]
 _U = np.uint64
 
 
-class RowIndex(Protocol):
-    """What an encoder needs of a hash: how many tables of how many rows, and the rows."""
-
-    @property
-    def n_levels(self) -> int:
-        """Codes in an ID."""
-
-    @property
-    def n_slots(self) -> int:
-        """Tables a head has: the orders, or 1 for full prefixes."""
-
-    @property
-    def n_heads(self) -> int:
-        """Heads, each with tables of its own."""
-
-    @property
-    def table_size(self) -> int:
-        """Rows of a table."""
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of all tables together, laid below one another."""
-
-    @property
-    def nested(self) -> bool:
-        """Whether the rows of a prefix begin with those of its own shorter prefixes."""
-
-    def index(self, codes: npt.ArrayLike) -> IntArray:
-        """Return rows, int64 ``(..., n_levels, n_slots, n_heads)``; −1 where there is none."""
-
-    def rows(self, prefix: torch.Tensor) -> torch.Tensor:
-        """Return rows of all tables laid below one another, for prefixes of one length."""
-
-
 def primes(n_levels: int, n_heads: int, *, seed: int = 0, bits: int = 61) -> npt.NDArray[np.uint64]:
     """Return distinct primes, one for each level and head, the same on every machine.
 
@@ -94,8 +63,10 @@ def primes(n_levels: int, n_heads: int, *, seed: int = 0, bits: int = 61) -> npt
     >>> primes(1, 2, seed=0).shape, primes(2, 2, bits=8)[0, 0] < 256
     ((1, 2), np.True_)
     """
-    if not 8 <= bits <= 62:
-        raise ValueError(f"bits is {bits}, expected 8 to 62")
+    check.integer("n_levels", n_levels, at_least=1)
+    check.integer("n_heads", n_heads, at_least=1)
+    check.integer("seed", seed, at_least=0)
+    check.integer("bits", bits, at_least=8, at_most=62)
     found: list[int] = []
     top = 1 << (bits - 1)
     for counter in range(n_levels * n_heads):
@@ -115,16 +86,113 @@ def _scramble(key: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return key ^ (key >> _U(31))
 
 
-@dataclass(frozen=True)
-class PrefixHash:
+class RowIndex(ABC):
+    """What an encoder needs of a hash: how many tables of how many rows, and the rows.
+
+    Attributes
+    ----------
+    n_levels : int
+        Codes in an ID.
+    n_slots : int
+        Tables a head has: the orders, or 1 for full prefixes.
+    n_heads : int
+        Heads, each with tables of its own.
+    table_size : int
+        Rows of a table, of the largest where they differ.
+    n_rows : int
+        Rows of all tables together, laid below one another.
+    nested : bool
+        Whether the rows of a prefix begin with those of its own shorter prefixes.
+    digest : str
+        Two hashes of one digest give every prefix the same rows; empty if not even one hash does.
+    """
+
+    n_levels: int
+    n_slots: int
+    n_heads: int
+    table_size: int
+    n_rows: int
+    nested: bool
+    digest: str
+
+    @abstractmethod
+    def _local(self, prefix: IntArray) -> IntArray:
+        """Return the rows, each in its own table, of prefixes of one length ``(n, length)``.
+
+        The shape is ``(n, n_present, n_heads)``; −1 stands for an unknown prefix.
+        """
+
+    def _starts(self) -> IntArray:
+        """Return where each table begins, ``(n_slots, n_heads)``."""
+        table = np.arange(self.n_slots * self.n_heads, dtype=np.int64)
+        return table.reshape(self.n_slots, self.n_heads) * self.table_size
+
+    def index(self, codes: npt.ArrayLike) -> IntArray:
+        """Return the rows of every prefix of every ID.
+
+        Row (l, n, h) belongs to the vector at the token of code l, from which code l + 1 is
+        predicted, and depends on codes up to l only.
+
+        Parameters
+        ----------
+        codes : integers (..., n_levels)
+            Nonnegative.
+
+        Returns
+        -------
+        int64 (..., n_levels, n_slots, n_heads)
+            In ``[0, table_size)``, or −1 where level l has no such order or the prefix is unknown.
+
+        Raises
+        ------
+        ValueError
+            If codes are not whole numbers, negative, or have another number of levels.
+        """
+        table = check.integers("codes", codes, at_least=0, empty=True)
+        if table.ndim < 1 or table.shape[-1] != self.n_levels:
+            raise ValueError(f"codes have shape {table.shape}, expected (..., {self.n_levels})")
+        flat = table.reshape(-1, self.n_levels)
+        rows = np.full((len(flat), self.n_levels, self.n_slots, self.n_heads), -1, np.int64)
+        for length in range(1, self.n_levels + 1):
+            present = self._local(flat[:, :length])
+            rows[:, length - 1, : present.shape[1]] = present
+        return rows.reshape(*table.shape, self.n_slots, self.n_heads)
+
+    def rows(self, prefix: torch.Tensor) -> torch.Tensor:
+        """Return the rows of prefixes of one length, in all tables laid below one another.
+
+        Parameters
+        ----------
+        prefix : int64 tensor (..., length)
+            1 to `n_levels` codes, nonnegative.
+
+        Returns
+        -------
+        int64 tensor (..., n_present, n_heads)
+            In ``[0, n_rows)``. Present are the orders that the length has, or the one of full
+            prefixes; an unknown prefix has the last row of all.
+        """
+        codes = check.integers("prefix", prefix.detach().cpu().numpy(), at_least=0, empty=True)
+        if codes.ndim < 1 or not 1 <= codes.shape[-1] <= self.n_levels:
+            raise ValueError(
+                f"prefix has shape {codes.shape}, expected (..., 1 to {self.n_levels} codes)"
+            )
+        local = self._local(codes.reshape(-1, codes.shape[-1]))
+        found = np.where(local < 0, self.n_rows - 1, local + self._starts()[: local.shape[1]])
+        shape = (*codes.shape[:-1], *local.shape[1:])
+        return torch.from_numpy(found.reshape(shape)).to(prefix.device)
+
+
+@dataclass(frozen=True, eq=False)
+class PrefixHash(RowIndex):
     """Rows of a memory for each prefix of an ID, by order and head (2606.00324, Equation 1).
 
     Parameters
     ----------
     n_levels : int
-        Codes in an ID.
+        Codes in an ID. The tables do not care how large the code book is.
     max_order : int
-        Largest n: how many codes an order may read, 1 to `n_levels`.
+        Largest n: how many codes an order may read; cut to `n_levels`.
     n_heads : int
         Independent hashes of each prefix.
     table_size : int
@@ -138,13 +206,16 @@ class PrefixHash:
     scheme : {"mixed", "printed"}
         Ours, or the formula as printed.
     multipliers : uint64 (n_levels, n_heads), optional
-        Instead of primes made from the seed.
+        Instead of primes made from the seed; at least 1, below 2^63.
 
     Examples
     --------
-    >>> rows = PrefixHash(n_levels=3, max_order=2, n_heads=4, table_size=64).index([[1, 2, 3]])
+    >>> hashing = PrefixHash(n_levels=3, max_order=2, n_heads=4, table_size=64)
+    >>> rows = hashing.index([[1, 2, 3]])
     >>> rows.shape, rows[0, 0, 1]  # at level 1 there is no order 2
     ((1, 3, 2, 4), array([-1, -1, -1, -1]))
+    >>> hashing.rows(torch.tensor([[1, 2]])).shape
+    torch.Size([1, 2, 4])
     """
 
     n_levels: int
@@ -154,161 +225,98 @@ class PrefixHash:
     seed: int = 0
     kind: Kind = "prefix"
     scheme: Scheme = "mixed"
-    multipliers: npt.NDArray[np.uint64] | None = field(default=None, compare=False)
+    multipliers: npt.NDArray[np.uint64] | None = None
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("n_levels", 1, 64),
-            ("max_order", 1, self.n_levels),
+            ("max_order", 1, 2**31),
             ("n_heads", 1, 64),
             ("table_size", 2, 2**31),
             ("seed", 0, 2**63),
         ):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or not low <= value <= high:
-                raise ValueError(f"{name} is {value!r}, expected an integer from {low} to {high}")
-        for name, choices in (("kind", get_args(Kind)), ("scheme", get_args(Scheme))):
-            if getattr(self, name) not in choices:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, expected one of {', '.join(choices)}"
-                )
+            check.integer(name, getattr(self, name), at_least=low, at_most=high)
+        check.known("kind", self.kind, get_args(Kind))
+        check.known("scheme", self.scheme, get_args(Scheme))
         shape = (self.n_levels, self.n_heads)
-        if self.multipliers is None:
-            object.__setattr__(self, "multipliers", primes(*shape, seed=self.seed))
-        elif np.shape(self.multipliers) != shape or (np.asarray(self.multipliers) < 1).any():
-            raise ValueError(
-                f"multipliers have shape {np.shape(self.multipliers)}, expected positive {shape}"
-            )
+        factors = self.multipliers
+        if factors is None:
+            factors = primes(*shape, seed=self.seed)
         else:
-            object.__setattr__(self, "multipliers", np.asarray(self.multipliers, _U))
+            check.integers("multipliers", factors, shape=shape, at_least=1)
+        object.__setattr__(self, "multipliers", np.asarray(factors, _U))
+        object.__setattr__(self, "max_order", min(self.max_order, self.n_levels))
 
     @property
-    def n_slots(self) -> int:
+    def n_slots(self) -> int:  # type: ignore[override]
         """Tables a head has: one an order, or one for full prefixes."""
         return 1 if self.kind == "full" else self.max_order
 
     @property
-    def n_rows(self) -> int:
+    def n_rows(self) -> int:  # type: ignore[override]
         """Rows of all tables together."""
         return self.n_slots * self.n_heads * self.table_size
 
     @property
-    def nested(self) -> bool:
+    def nested(self) -> bool:  # type: ignore[override]
         """True for kind ``prefix``: order n reads the first n codes at every level."""
         return self.kind == "prefix"
 
-    def index(self, codes: npt.ArrayLike) -> IntArray:
-        """Return the rows of every prefix of every ID.
+    def fields(self) -> dict[str, Any]:
+        """Return all that determines the rows, as JSON has it; see `of_fields`."""
+        names = ("n_levels", "max_order", "n_heads", "table_size", "kind", "scheme")
+        rows = cast(Any, self.multipliers).tolist()
+        return {**{name: getattr(self, name) for name in names}, "multipliers": rows}
 
-        Row (l, n, h) belongs to the vector at the token of code l, from which code l + 1 is
-        predicted, and depends on codes up to l only.
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the hash that `fields` describes."""
+        return cls(**{**fields, "multipliers": np.array(fields["multipliers"], _U)})
 
-        Parameters
-        ----------
-        codes : integers (..., n_levels)
-            Nonnegative. The tables do not care how large the code book is.
+    @property
+    def digest(self) -> str:  # type: ignore[override]
+        """SHA-256 of `fields`."""
+        return hashlib.sha256(json.dumps(self.fields(), sort_keys=True).encode()).hexdigest()
 
-        Returns
-        -------
-        int64 (..., n_levels, n_slots, n_heads)
-            In ``[0, table_size)``, or −1 where level l has no such order.
-
-        Raises
-        ------
-        ValueError
-            If codes are not integers, negative, or have another number of levels.
-        """
-        table = np.asarray(codes)
-        if table.ndim < 1 or table.shape[-1] != self.n_levels:
-            raise ValueError(f"codes have shape {table.shape}, expected (..., {self.n_levels})")
-        if table.dtype.kind not in "iu":
-            raise ValueError(f"codes are {table.dtype}, expected integers")
-        if table.size and table.min() < 0:
-            raise ValueError(f"a code is {table.min()}, expected none below 0")
-        running = self._running(table.astype(np.int64))
-        rows = np.full((*table.shape, self.n_slots, self.n_heads), -1, np.int64)
-        for level in range(self.n_levels):
-            present = self._at(running, level)
-            rows[..., level, : present.shape[-2], :] = present
-        return rows
-
-    def rows(self, prefix: torch.Tensor) -> torch.Tensor:
-        """Return the rows of prefixes of one length, in all tables laid below one another.
-
-        Parameters
-        ----------
-        prefix : int64 tensor (..., length)
-            1 to `n_levels` codes, nonnegative.
-
-        Returns
-        -------
-        int64 tensor (..., n_present, n_heads)
-            In ``[0, n_rows)``; table (slot n, head h) starts at ``(n·n_heads + h)·table_size``.
-            Present are the orders 1 to ``min(length, max_order)``, or the one of full prefixes.
-
-        Examples
-        --------
-        >>> PrefixHash(3, 3, 2, 64).rows(torch.tensor([[1, 2]])).shape
-        torch.Size([1, 2, 2])
-        """
-        codes = prefix.detach().cpu().numpy()
-        if codes.ndim < 1 or not 1 <= codes.shape[-1] <= self.n_levels:
-            raise ValueError(
-                f"the prefix has shape {codes.shape}, expected (..., 1 to {self.n_levels} codes)"
-            )
-        if codes.dtype.kind not in "iu":
-            raise ValueError(f"codes are {codes.dtype}, expected integers")
-        if codes.size and codes.min() < 0:
-            raise ValueError(f"a code is {codes.min()}, expected none below 0")
-        present = self._at(self._running(codes.astype(np.int64)), codes.shape[-1] - 1)
-        table = np.arange(present.shape[-2] * self.n_heads).reshape(-1, self.n_heads)
-        return torch.from_numpy(present + table * self.table_size).to(prefix.device)
-
-    def _running(self, table: IntArray) -> npt.NDArray[np.uint64]:
-        """Return the exclusive or of the products up to each level, ``(..., levels, n_heads)``."""
-        assert self.multipliers is not None
-        factor = table + 1 if self.scheme == "mixed" else table
+    def _local(self, prefix: IntArray) -> IntArray:
+        length = prefix.shape[1]
+        factor = prefix + 1 if self.scheme == "mixed" else prefix
         # Unsigned products wrap, which loses nothing but the high bits.
-        product = factor.astype(_U)[..., None] * self.multipliers[: table.shape[-1]]
-        running: npt.NDArray[np.uint64] = np.bitwise_xor.accumulate(product, axis=-2)
-        return running
-
-    def _at(self, running: npt.NDArray[np.uint64], level: int) -> IntArray:
-        """Return the rows of the orders present at a level (from 0): ``(..., present, heads)``."""
-        last = running[..., level, :]
+        product = factor.astype(_U)[..., None] * cast(Any, self.multipliers)[:length]
+        running = np.bitwise_xor.accumulate(product, axis=1)
+        last = running[:, -1:]
         if self.kind == "full":
-            return self._reduce(last[..., None, :])
-        present = min(level + 1, self.max_order)
-        if self.kind == "prefix":
-            return self._reduce(running[..., :present, :])
-        # The last n codes: what came before them cancels out of the exclusive or.
-        keys = [
-            last ^ running[..., level - order, :] if order <= level else last
-            for order in range(1, present + 1)
-        ]
-        return self._reduce(np.stack(keys, axis=-2))
-
-    def _reduce(self, key: npt.NDArray[np.uint64]) -> IntArray:
+            key = last
+        elif self.kind == "prefix":
+            key = running[:, : self.max_order]
+        else:  # the last n codes: what came before them cancels out of the exclusive or
+            before = np.concatenate([running[:, -2::-1], np.zeros_like(last)], axis=1)
+            key = last ^ before[:, : self.max_order]
         if self.scheme == "mixed":
             key = _scramble(key)
         return (key % _U(self.table_size)).astype(np.int64)
 
 
-class PerfectHash:
+class PerfectHash(RowIndex):
     """One row for each prefix of a catalogue, none empty, none shared: for small catalogues.
 
     The row is the rank of the prefix among those of its length, so the hash is minimal and perfect
-    and keeps the keys; an unknown prefix is told apart instead of landing in someone's row.
+    and keeps the prefixes; an unknown one is told apart instead of landing in someone's row.
 
     Parameters
     ----------
     catalog : SidCatalog
-        Its prefixes at this moment; see `check`.
+        Its prefixes at this moment; after a change it raises `StaleRowsError`.
     max_order : int
         Largest prefix length, 1 to ``catalog.n_levels``.
     unknown : {"error", "absent"}
         For a prefix that no item has: raise, or return −1 (`index`) and the spare last row
         (`rows`), which free decoding needs.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        Prefixes of each order.
 
     Examples
     --------
@@ -317,6 +325,9 @@ class PerfectHash:
     array([1, 2])
     """
 
+    n_heads = 1
+    nested = True
+
     def __init__(
         self,
         catalog: SidCatalog,
@@ -324,107 +335,32 @@ class PerfectHash:
         *,
         unknown: Literal["error", "absent"] = "error",
     ) -> None:
-        self._slots = check.integer("max_order", max_order, at_least=1, at_most=catalog.n_levels)
         self._unknown = check.known("unknown", unknown, ("error", "absent"))
-        self._catalog = catalog
-        self._version = catalog.version
-        orders = range(1, self._slots + 1)
-        self._sizes = tuple(len(catalog.level(order)) for order in orders)
+        self._catalog, self._version = catalog, catalog.version
+        self.n_levels = catalog.n_levels
+        self.n_slots = check.integer("max_order", max_order, at_least=1, at_most=self.n_levels)
+        levels = [catalog.level(order) for order in range(1, self.n_slots + 1)]
+        self.sizes = tuple(map(len, levels))
+        self.table_size = max(self.sizes)
+        self.n_rows = sum(self.sizes) + 1  # one spare row for all unknown prefixes
+        prefixes = np.ascontiguousarray(levels[-1].prefixes, "<i8")
+        about = json.dumps(["perfect", prefixes.shape]).encode()
+        self.digest = hashlib.sha256(about + prefixes.tobytes()).hexdigest()
 
-    @property
-    def n_levels(self) -> int:
-        """Codes in an ID."""
-        return self._catalog.n_levels
+    def _starts(self) -> IntArray:
+        return np.cumsum([0, *self.sizes[:-1]])[:, None]
 
-    @property
-    def n_slots(self) -> int:
-        """Orders."""
-        return self._slots
-
-    @property
-    def n_heads(self) -> int:
-        """One: there is nothing to tell apart."""
-        return 1
-
-    @property
-    def table_size(self) -> int:
-        """Rows of the largest order."""
-        return max(self._sizes)
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Prefixes of each order."""
-        return self._sizes
-
-    @property
-    def n_rows(self) -> int:
-        """Prefixes of all orders together, and one spare row for all unknown ones."""
-        return sum(self.sizes) + 1
-
-    @property
-    def nested(self) -> bool:
-        """True: order n reads the first n codes at every level."""
-        return True
-
-    def index(self, codes: npt.ArrayLike) -> IntArray:
-        """Return rows, int64 ``(..., n_levels, n_slots, 1)``; see `PrefixHash.index`.
-
-        Raises
-        ------
-        ValueError
-            If codes are malformed, or a prefix is unknown and that is an error.
-        StaleRowsError
-            If the catalogue has changed since.
-        """
-        table = np.asarray(codes)
-        if table.ndim < 1 or table.shape[-1] != self.n_levels:
-            raise ValueError(f"codes have shape {table.shape}, expected (..., {self.n_levels})")
-        flat = self._checked(table)
-        rows = np.full((len(flat), self.n_levels, self.n_slots, 1), -1, np.int64)
-        for order in range(1, self.n_slots + 1):
-            rows[:, order - 1 :, order - 1, 0] = self._rank(flat, order)[:, None]
-        return rows.reshape(*table.shape, self.n_slots, 1)
-
-    def rows(self, prefix: torch.Tensor) -> torch.Tensor:
-        """Return rows of all orders laid below one another; see `PrefixHash.rows`.
-
-        Returns
-        -------
-        int64 tensor (..., n_present, 1)
-        """
-        table = prefix.detach().cpu().numpy()
-        if table.ndim < 1 or not 1 <= table.shape[-1] <= self.n_levels:
-            raise ValueError(
-                f"the prefix has shape {table.shape}, expected (..., 1 to {self.n_levels} codes)"
-            )
-        flat = self._checked(table)
-        present = range(1, min(table.shape[-1], self.n_slots) + 1)
-        start = np.cumsum([0, *self.sizes])
-        ranks = [self._rank(flat, order) for order in present]
-        rows = np.column_stack(
-            [
-                np.where(r < 0, self.n_rows - 1, r + start[order - 1])
-                for order, r in zip(present, ranks, strict=True)
-            ]
-        )
-        shape = (*table.shape[:-1], len(present), 1)
-        return torch.from_numpy(rows.reshape(shape)).to(prefix.device)
-
-    def _checked(self, table: npt.NDArray[np.integer]) -> IntArray:
+    def _local(self, prefix: IntArray) -> IntArray:
         self._catalog.check_version(self._version)
-        if table.dtype.kind not in "iu":
-            raise ValueError(f"codes are {table.dtype}, expected integers")
-        if table.size and not 0 <= table.min() <= table.max() < self._catalog.n_codes:
-            raise ValueError(f"a code is outside [0, {self._catalog.n_codes})")
-        return table.reshape(-1, table.shape[-1]).astype(np.int64)
-
-    def _rank(self, flat: IntArray, order: int) -> IntArray:
-        """Return the rank of the first `order` codes among the catalogue's, −1 if unknown."""
-        node = self._catalog.nodes(flat[:, :order])
-        if self._unknown == "error" and (node < 0).any():
-            wrong = flat[node < 0][0, :order].tolist()
-            raise ValueError(f"no item has the prefix {wrong}, so it has no row")
-        return node
+        if prefix.size and prefix.max() >= self._catalog.n_codes:
+            raise ValueError(f"code {prefix.max()} is outside [0, {self._catalog.n_codes})")
+        orders = range(1, min(prefix.shape[1], self.n_slots) + 1)
+        nodes = [self._catalog.nodes(prefix[:, :order]) for order in orders]
+        for order, node in zip(orders, nodes, strict=True):
+            if self._unknown == "error" and (node < 0).any():
+                wrong = prefix[node < 0][0, :order].tolist()
+                raise ValueError(f"no item has the prefix {wrong}, so it has no row")
+        return np.stack(nodes, axis=1)[..., None]
 
 
 @dataclass(frozen=True)
@@ -463,7 +399,7 @@ class CatalogRows:
             If there is no such item.
         """
         self.catalog.check_version(self._version)
-        wanted = np.asarray(items, np.int64)
+        wanted = check.integers("items", items, at_least=0)
         known = np.isin(wanted, self.catalog.alive)
         if not known.all():
             raise ValueError(f"item {np.atleast_1d(wanted[~known])[0]} is not in the catalogue")
@@ -499,13 +435,13 @@ def expected_rows(n_prefixes: int, table_size: int) -> float:
     >>> round(expected_rows(2, 2), 3)
     1.5
     """
-    _positive(n_prefixes=n_prefixes, table_size=table_size)
+    n_prefixes, table_size = _counts(n_prefixes, table_size)
     return float(-table_size * np.expm1(n_prefixes * np.log1p(-1 / table_size)))
 
 
 def rows_sd(n_prefixes: int, table_size: int) -> float:
     """Return the standard deviation of the number of filled rows of a random function."""
-    _positive(n_prefixes=n_prefixes, table_size=table_size)
+    n_prefixes, table_size = _counts(n_prefixes, table_size)
     size, count = float(table_size), float(n_prefixes)
     one = np.exp(count * np.log1p(-1 / size))
     two = np.exp(count * np.log1p(-2 / size)) if table_size > 2 else 0.0
@@ -523,10 +459,11 @@ def expected_excess(n_prefixes: int, table_size: int) -> float:
     return 1 - expected_rows(n_prefixes, table_size) / n_prefixes
 
 
-def _positive(**values: int) -> None:
-    for name, value in values.items():
-        if value < (2 if name == "table_size" else 1):
-            raise ValueError(f"{name} is {value}, expected more")
+def _counts(n_prefixes: int, table_size: int) -> tuple[int, int]:
+    return (
+        check.integer("n_prefixes", n_prefixes, at_least=1),
+        check.integer("table_size", table_size, at_least=2),
+    )
 
 
 def confused(rows: IntArray) -> int:
@@ -590,12 +527,6 @@ def prefix_rows(hashing: PrefixHash, prefixes: IntArray) -> IntArray:
     ValueError
         If the hash does not read so many codes.
     """
-    length = prefixes.shape[1]
-    if not 1 <= length <= hashing.n_levels or (
-        hashing.kind != "full" and length > hashing.max_order
-    ):
-        raise ValueError(f"prefixes have {length} codes, more than the hash reads")
-    padded = np.zeros((len(prefixes), hashing.n_levels), np.int64)
-    padded[:, :length] = prefixes
-    rows = hashing.index(padded)[:, length - 1]
-    return rows[:, 0] if hashing.kind == "full" else rows[:, length - 1]
+    if prefixes.shape[1] > (hashing.n_levels if hashing.kind == "full" else hashing.max_order):
+        raise ValueError(f"prefixes have {prefixes.shape[1]} codes, more than the hash reads")
+    return hashing._local(prefixes)[:, -1]

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lib.core import check
 from lib.core.paths import write_atomic
 from lib.semantic_ids.hashing import Kind, PrefixHash, RowIndex
 
@@ -85,17 +86,16 @@ class PrefixMemConfig:
     d_model : int
         Width of the model it is attached to.
     active_levels : tuple of int
-        Levels, counted from 1, that are predicted with the memory: from 2 to `n_levels`.
+        Levels, counted from 1, that are predicted with the memory: from 2 to `n_levels`; the two
+        deepest by default.
     d_mem : int
         Width of the memory, a multiple of `n_heads`.
     n_heads, table_size, max_order : int
-        Tables an order, rows a table, largest order.
+        Tables an order, rows a table, largest order (at most `n_levels`, to which it is cut).
     kind : {"prefix", "suffix", "full"}
         First n codes (the paper's), last n codes, or the whole prefix only.
     seed : int
         Of the hash.
-    gate : bool
-        Scale ``m_l`` by a gate made from the token's embedding, as Engram does (2601.07372).
     init_std : float
         Standard deviation of ``W_out`` at the start; 0 makes the attached model exactly the one
         without memory.
@@ -104,32 +104,32 @@ class PrefixMemConfig:
     n_levels: int = 4
     n_codes: int = 256
     d_model: int = 96
-    active_levels: tuple[int, ...] = (3, 4)
+    active_levels: tuple[int, ...] = ()
     d_mem: int = 64
     n_heads: int = 4
     table_size: int = 16_381
     max_order: int = 4
     kind: Kind = "prefix"
     seed: int = 0
-    gate: bool = False
     init_std: float = 0.0
 
     def __post_init__(self) -> None:
-        # JSON gives a list back.
-        object.__setattr__(self, "active_levels", tuple(self.active_levels))
-        levels = self.active_levels
-        if not levels or len(set(levels)) != len(levels):
-            raise ValueError(f"active_levels is {levels}, expected different levels, at least one")
-        for level in levels:
-            if not 2 <= level <= self.n_levels:
-                raise ValueError(
-                    f"active level {level}, expected 2 to {self.n_levels}: the first code of an "
-                    "item has no prefix, and none comes after the last"
-                )
+        for name in ("n_levels", "n_codes", "d_model", "d_mem", "n_heads", "max_order"):
+            check.integer(name, getattr(self, name), at_least=1)
         if self.d_mem % self.n_heads:
             raise ValueError(f"d_mem is {self.d_mem}, expected a multiple of {self.n_heads} heads")
-        if self.init_std < 0:
-            raise ValueError(f"init_std is {self.init_std}, expected at least 0")
+        check.number("init_std", self.init_std, at_least=0)
+        deepest = range(max(2, self.n_levels - 1), self.n_levels + 1)
+        # The first code of an item has no prefix, and none comes after the last.
+        levels = check.integers(
+            "active_levels",
+            self.active_levels or tuple(deepest),
+            shape=("n",),
+            at_least=2,
+            at_most=self.n_levels,
+        )
+        object.__setattr__(self, "active_levels", check.unique("active_levels", levels.tolist()))
+        object.__setattr__(self, "max_order", min(self.max_order, self.n_levels))
 
 
 class PrefixMem(nn.Module):
@@ -166,18 +166,17 @@ class PrefixMem(nn.Module):
             seed=config.seed,
             kind=config.kind,
         )
-        if self.hash.n_levels != config.n_levels:
-            raise ValueError(f"the hash has {self.hash.n_levels} levels, not {config.n_levels}")
+        if self.hash.n_levels != config.n_levels or config.d_mem % self.hash.n_heads:
+            raise ValueError(
+                f"the hash has {self.hash.n_levels} levels and {self.hash.n_heads} heads, expected "
+                f"{config.n_levels} levels and heads that divide {config.d_mem}"
+            )
         width = config.d_mem // self.hash.n_heads
         self.table = nn.Embedding(self.hash.n_rows, width, sparse=True)
         # The sum over orders, not one row, should have unit scale.
         nn.init.normal_(self.table.weight, std=config.max_order**-0.5)
         self.out = nn.Linear(config.d_mem, config.d_model, bias=False)
         self.fresh_projection()
-        if config.gate:
-            self.key = nn.Linear(config.d_mem, config.d_model, bias=False)
-            self.norm_key = nn.RMSNorm(config.d_model)
-            self.norm_query = nn.RMSNorm(config.d_model)
 
     def fresh_projection(self) -> None:
         """Set ``W_out`` back to its start, which is exactly zero unless the config says else."""
@@ -227,7 +226,7 @@ class PrefixMem(nn.Module):
         ----------
         codes : Tensor of int64, shape (..., l)
         hidden : Tensor, shape (..., l, d_model)
-            Embeddings of the codes; only the gate reads them.
+            Embeddings of the codes, for their shape.
 
         Returns
         -------
@@ -238,22 +237,14 @@ class PrefixMem(nn.Module):
         if not places:
             check_codes(codes, self.config.n_codes, self.config.n_levels)
             return torch.zeros_like(hidden)
-        memory = self.memory(codes)
-        value = self.out(memory)
-        if self.config.gate:
-            at = hidden[..., [p - 1 for p in places], :]
-            match = (self.norm_query(at) * self.norm_key(self.key(memory))).sum(-1, keepdim=True)
-            match = match / self.config.d_model**0.5
-            # Signed square root: keeps the sign, tames the size (Engram's demonstration code).
-            value = value * torch.sigmoid(match.sign() * (match.abs() + 1e-6).sqrt())
-        return place(value, places, hidden.shape[-2])
+        return place(self.out(self.memory(codes)), places, hidden.shape[-2])
 
     def dense_parameters(self) -> list[nn.Parameter]:
         """Return all parameters but the table, which wants a sparse optimiser."""
         return [p for name, p in self.named_parameters() if name != "table.weight"]
 
 
-class RandomRows:
+class RandomRows(RowIndex):
     """Control that must fail: a hash that answers with other rows at every look-up.
 
     Parameters
@@ -263,29 +254,18 @@ class RandomRows:
     seed : int
     """
 
+    digest = ""
+
     def __init__(self, hashing: RowIndex, seed: int = 0) -> None:
         self._hashing = hashing
         self._generator = torch.Generator().manual_seed(seed)
-        self.n_levels = hashing.n_levels
-        self.n_slots = hashing.n_slots
-        self.n_heads = hashing.n_heads
-        self.table_size = hashing.table_size
-        self.nested = hashing.nested
-        self.n_rows = hashing.n_rows
+        for name in ("n_levels", "n_slots", "n_heads", "table_size", "n_rows", "nested"):
+            setattr(self, name, getattr(hashing, name))
 
-    def index(self, codes: npt.ArrayLike) -> npt.NDArray[np.int64]:
-        """Return random rows where the true hash has some, −1 elsewhere."""
-        rows = self._hashing.index(codes)
-        drawn = torch.randint(self.table_size, rows.shape, generator=self._generator).numpy()
-        return np.where(rows < 0, rows, drawn)
-
-    def rows(self, prefix: Tensor) -> Tensor:
-        """Return random rows, each in the table where the true one would be."""
-        true = self._hashing.rows(prefix)
-        drawn = torch.randint(self.table_size, true.shape, generator=self._generator).to(
-            true.device
-        )
-        return true - true % self.table_size + drawn
+    def _local(self, prefix: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        true = self._hashing._local(prefix)
+        drawn = torch.randint(self.table_size, true.shape, generator=self._generator).numpy()
+        return np.where(true < 0, true, drawn)
 
 
 def place(value: Tensor, places: Sequence[int], length: int) -> Tensor:
@@ -320,27 +300,49 @@ class LeakyEncoder(nn.Module):
 
 
 def save_encoder(encoder: PrefixMem, target: Path) -> Path:
-    """Write an encoder and its config to one safetensors file, in one step.
+    """Write an encoder, its config and what determines its rows to one safetensors file.
 
     Parameters
     ----------
     encoder : PrefixMem
     target : Path
+
+    Raises
+    ------
+    ValueError
+        If its hash has no digest, so that nobody could tell which rows it means.
     """
+    if not encoder.hash.digest:
+        raise ValueError(
+            f"hash is a {type(encoder.hash).__name__}, expected one that gives the same rows twice"
+        )
     tensors = {name: value.contiguous() for name, value in encoder.state_dict().items()}
-    about = {"prefixmem": json.dumps(asdict(encoder.config))}
-    return write_atomic(target, safetensors.torch.save(tensors, metadata=about))
+    about = {
+        "config": asdict(encoder.config),
+        "hash": encoder.hash.fields() if isinstance(encoder.hash, PrefixHash) else None,
+        "digest": encoder.hash.digest,
+    }
+    text = {"prefixmem": json.dumps(about)}
+    return write_atomic(target, safetensors.torch.save(tensors, metadata=text))
 
 
-def load_encoder(source: Path) -> PrefixMem:
+def load_encoder(source: Path, hashing: RowIndex | None = None) -> PrefixMem:
     """Read what `save_encoder` wrote.
+
+    Parameters
+    ----------
+    source : Path
+    hashing : RowIndex, optional
+        The encoder's hash, needed where it is no `PrefixHash`: a `PerfectHash` of the same
+        catalogue.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is truncated, altered in its shape, holds NaN, or was not written by `save_encoder`.
+        If it is truncated, altered in its shape, holds NaN, was not written by `save_encoder`, or
+        its rows would mean other prefixes.
     """
     if not Path(source).is_file():
         raise FileNotFoundError(
@@ -348,10 +350,17 @@ def load_encoder(source: Path) -> PrefixMem:
         )
     try:
         with safetensors.safe_open(source, framework="pt") as file:
-            about = (file.metadata() or {})["prefixmem"]
+            about = json.loads((file.metadata() or {})["prefixmem"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config = PrefixMemConfig(**json.loads(about))
-        encoder = PrefixMem(config)
+        config, fields, digest = PrefixMemConfig(**about["config"]), about["hash"], about["digest"]
+        found = hashing or (PrefixHash.of_fields(fields) if fields else None)
+        if found is None or found.digest != digest:
+            raise ValueError(
+                f"{source}: hashing is {type(found).__name__} with digest "
+                f"{getattr(found, 'digest', '')[:12]!r}, expected the one that was saved, "
+                f"{digest[:12]!r}"
+            )
+        encoder = PrefixMem(config, found)
         encoder.load_state_dict(tensors)
     except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(
@@ -371,24 +380,18 @@ def transfer(source: PrefixMem, target: PrefixMem) -> None:
     Raises
     ------
     ValueError
-        If a row would not mean the same prefix in both.
+        If a row would not mean the same prefix in both, or the rows have another width.
     """
-    for name in (
-        "n_levels",
-        "n_codes",
-        "d_mem",
-        "n_heads",
-        "table_size",
-        "max_order",
-        "kind",
-        "seed",
-    ):
-        ours, theirs = getattr(target.config, name), getattr(source.config, name)
-        if ours != theirs:
-            raise ValueError(
-                f"{name} is {theirs} in the source and {ours} in the target; "
-                "a row would not mean the same prefix"
-            )
+    if not source.hash.digest or source.hash.digest != target.hash.digest:
+        raise ValueError(
+            f"source has the hash {source.hash}, target {target.hash}; "
+            "a row would not mean the same prefix"
+        )
+    if source.table.weight.shape != target.table.weight.shape:
+        raise ValueError(
+            f"source has a table of {tuple(source.table.weight.shape)}, target of "
+            f"{tuple(target.table.weight.shape)}, expected the same"
+        )
     with torch.no_grad():
         target.table.weight.copy_(source.table.weight)
     target.fresh_projection()

@@ -21,7 +21,6 @@ pytestmark = pytest.mark.bench
 ENCODERS = {
     "flat": lambda: None,
     "PrefixMem": lambda: PrefixMem(PrefixMemConfig()),
-    "gated": lambda: PrefixMem(PrefixMemConfig(gate=True)),
     "SID-Transformer": lambda: SidTransformerEncoder(4, 256, SHAPE.d_model),
 }
 

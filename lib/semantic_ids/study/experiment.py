@@ -118,7 +118,6 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "suffix hashes": {"encoder": "prefixmem", "memory": {"kind": "suffix"}},
     "full prefix only": {"encoder": "prefixmem", "memory": {"kind": "full"}},
     "perfect hash": {"encoder": "perfect hash"},
-    "gated (Engram)": {"encoder": "prefixmem", "memory": {"gate": True}},
     # Five times the rate of the embeddings does it harm, on validation users.
     "SID-Transformer": {"encoder": "sid-transformer", "train": {"memory_factor": 1.0}},
     "classifier first": {"encoder": "prefixmem", "start": "classifier"},

@@ -96,15 +96,17 @@ def test_kinds_read_what_they_say() -> None:
     ("change", "message"),
     [
         ({"n_levels": 0}, "n_levels is 0"),
-        ({"max_order": 4}, "max_order is 4"),
+        ({"max_order": 0}, "max_order is 0"),
         ({"n_heads": 0}, "n_heads is 0"),
         ({"table_size": 1}, "table_size is 1"),
         ({"table_size": 2.5}, "table_size is 2.5"),
         ({"seed": -1}, "seed is -1"),
         ({"kind": "infix"}, "kind is 'infix'"),
         ({"scheme": "md5"}, "scheme is 'md5'"),
-        ({"multipliers": np.ones((2, 2))}, r"shape \(2, 2\), expected positive \(3, 2\)"),
-        ({"multipliers": np.zeros((3, 2))}, "expected positive"),
+        ({"multipliers": np.ones((2, 2))}, r"shape \(2, 2\), expected shape \(3, 2\)"),
+        ({"multipliers": np.zeros((3, 2))}, "at least 1"),
+        ({"multipliers": -np.ones((3, 2))}, r"multipliers\[0, 0\] is -1"),
+        ({"multipliers": np.full((3, 2), 1.5)}, r"multipliers\[0, 0\] is 1.5"),
     ],
 )
 def test_bad_settings_are_named(change, message) -> None:
@@ -117,8 +119,8 @@ def test_bad_settings_are_named(change, message) -> None:
     ("codes", "message"),
     [
         ([[1, 2]], r"shape \(1, 2\)"),
-        ([[1.0, 2.0, 3.0]], "float64"),
-        ([[1, 2, -3]], "a code is -3"),
+        ([[1.5, 2.0, 3.0]], r"codes\[0, 0\] is 1.5"),
+        ([[1, 2, -3]], r"codes\[0, 2\] is -3"),
     ],
 )
 def test_bad_codes_are_named_by_hashes(codes, message) -> None:
@@ -128,10 +130,10 @@ def test_bad_codes_are_named_by_hashes(codes, message) -> None:
 
 def test_bad_tensors_are_named() -> None:
     hashing = PrefixHash(3, 3, 2, 64)
-    for wrong in (torch.zeros(2, 0), torch.zeros(2, 4), torch.zeros(2, 2)):
+    for wrong in (torch.zeros(2, 0), torch.zeros(2, 4), torch.full((2, 2), 0.5)):
         with pytest.raises(ValueError, match="expected"):
             hashing.rows(wrong)
-    with pytest.raises(ValueError, match="a code is -1"):
+    with pytest.raises(ValueError, match="is -1.0, expected"):
         hashing.rows(torch.tensor([[-1]]))
 
 

@@ -21,6 +21,7 @@ from lib.semantic_ids.prefixmem import (
     RandomRows,
     check_codes,
     load_encoder,
+    place,
     save_encoder,
     transfer,
 )
@@ -46,12 +47,11 @@ TRAINED = replace(SMALL, init_std=0.5, active_levels=(2, 3, 4))
     "encoder",
     [
         made(),
-        made(replace(SMALL, gate=True)),
         made(replace(SMALL, kind="suffix")),
         made(replace(SMALL, kind="full")),
         SidTransformerEncoder(4, 16, 12, d_enc=8, n_layers=1, n_heads=2),
     ],
-    ids=["prefix", "gate", "suffix", "full", "transformer"],
+    ids=["prefix", "suffix", "full", "transformer"],
 )
 def test_nothing_is_added_at_the_start(encoder):
     codes = codes_of((3, 5, 4))
@@ -67,9 +67,8 @@ def test_attached_models_are_bit_identical_at_the_start():
 
 
 @pytest.mark.parametrize("kind", ["prefix", "suffix", "full"])
-@pytest.mark.parametrize("gate", [False, True])
-def test_a_vector_sees_its_own_items_codes_up_to_its_place(kind, gate):
-    encoder = made(replace(TRAINED, kind=kind, gate=gate))
+def test_a_vector_sees_its_own_items_codes_up_to_its_place(kind):
+    encoder = made(replace(TRAINED, kind=kind))
     assert guarantees.sees_no_further(encoder, codes_of((2, 3, 4)).numpy(), 16, 12)
 
 
@@ -86,9 +85,10 @@ def test_a_transformer_over_codes_is_causal_too():
     assert guarantees.sees_no_further(encoder, codes_of((2, 3, 4)).numpy(), 16, 12)
 
 
-@pytest.mark.parametrize("gate", [False, True])
-def test_a_shorter_prefix_gets_the_same_vectors(gate):
-    encoder = made(replace(TRAINED, gate=gate))
+@pytest.mark.parametrize("kind", ["prefix", "suffix", "full"])
+@pytest.mark.parametrize("max_order", [1, 2, 4])
+def test_a_shorter_prefix_gets_the_same_vectors(kind, max_order):
+    encoder = made(replace(TRAINED, kind=kind, max_order=max_order))
     codes, hidden = codes_of((6, 4)), torch.randn(6, 4, 12)
     whole = encoder(codes, hidden)
     for length in (1, 2, 3):
@@ -111,24 +111,42 @@ def test_permuting_the_batch_permutes_the_vectors():
     assert torch.equal(encoder(codes, hidden)[order], encoder(codes[order], hidden[order]))
 
 
-def test_the_memory_is_the_sum_over_orders_of_the_heads_side_by_side():
-    encoder = made()
+@pytest.mark.parametrize("kind", ["prefix", "suffix", "full"])
+@pytest.mark.parametrize("max_order", [1, 2, 4])
+@pytest.mark.parametrize("levels", [(3, 4), (2, 4), (4,)])
+def test_the_memory_is_the_sum_over_orders_of_the_heads_side_by_side(kind, max_order, levels):
+    encoder = made(replace(SMALL, kind=kind, max_order=max_order, active_levels=levels))
     codes = codes_of((3, 4))
     rows = encoder.hash.index(codes.numpy())  # (3, level, order, head)
     table = encoder.table.weight.detach().numpy()
     size, heads = SMALL.table_size, SMALL.n_heads
-    for i, position in enumerate((2, 3)):
+    found = encoder.memory(codes)
+    assert found.shape == (3, len(levels), 8)
+    for i, level in enumerate(levels):
+        slots = 1 if kind == "full" else min(level - 1, max_order)
         wanted = sum(
             np.concatenate(
                 [
-                    table[(order * heads + head) * size + rows[:, position - 1, order, head]]
+                    table[(order * heads + head) * size + rows[:, level - 2, order, head]]
                     for head in range(heads)
                 ],
                 axis=1,
             )
-            for order in range(position)
+            for order in range(slots)
         )
-        np.testing.assert_allclose(encoder.memory(codes)[:, i].detach(), wanted, atol=1e-6)
+        np.testing.assert_allclose(found[:, i].detach(), wanted, atol=1e-6)
+
+
+def test_columns_are_placed_side_by_side_or_apart():
+    value = torch.tensor([[[1.0], [2.0]]])
+    for places, wanted in (
+        ([1, 2], [1, 2, 0, 0]),
+        ([2, 3], [0, 1, 2, 0]),
+        ([3, 4], [0, 0, 1, 2]),
+        ([1, 4], [1, 0, 0, 2]),
+        ([1, 3], [1, 0, 2, 0]),
+    ):
+        assert place(value, places, 4)[0, :, 0].tolist() == wanted
 
 
 def test_sparse_gradients_equal_dense_ones():
@@ -167,13 +185,56 @@ def test_the_same_in_another_process():
     assert there == f"{here}\n"
 
 
-def test_saved_and_loaded_it_is_the_same(tmp_path):
-    encoder = made(TRAINED)
+HASHES = {
+    "config": None,
+    "another seed": PrefixHash(4, 4, 2, 101, seed=9),
+    "as printed": PrefixHash(4, 4, 2, 101, scheme="printed"),
+    "suffix": PrefixHash(4, 3, 4, 50, kind="suffix"),
+    "own multipliers": PrefixHash(4, 2, 1, 77, multipliers=[[3], [5], [2**62 + 9], [11]]),
+}
+
+
+@pytest.mark.parametrize("hashing", HASHES.values(), ids=HASHES)
+def test_saved_and_loaded_it_is_the_same(tmp_path, hashing):
+    """Whatever its hash: the file has all that determines the rows."""
+    torch.manual_seed(0)
+    encoder = PrefixMem(TRAINED, hashing)
     file = save_encoder(encoder, tmp_path / "memory.safetensors")
     back = load_encoder(file)
     assert back.config == encoder.config
     codes, hidden = codes_of((5, 4)), torch.randn(5, 4, 12)
     assert torch.equal(encoder(codes, hidden), back(codes, hidden))
+    assert encoder(codes, hidden).abs().max() > 0.1
+
+
+def test_a_perfect_hash_is_saved_by_digest_and_wanted_back(tmp_path):
+    table = np.unique(codes_of((40, 4)).numpy(), axis=0)
+    catalog = SidCatalog(table, 16)
+    torch.manual_seed(0)
+    encoder = PrefixMem(TRAINED, PerfectHash(catalog, 4))
+    file = save_encoder(encoder, tmp_path / "memory.safetensors")
+    with pytest.raises(ValueError, match="hashing is NoneType"):
+        load_encoder(file)
+    back = load_encoder(file, PerfectHash(SidCatalog(table[::-1], 16), 4, unknown="absent"))
+    codes, hidden = torch.from_numpy(table), torch.zeros(len(table), 4, 12)
+    assert torch.equal(encoder(codes, hidden), back(codes, hidden))
+    for other in (PerfectHash(SidCatalog(table[1:], 16), 4), PerfectHash(catalog, 3)):
+        with pytest.raises(ValueError, match="expected the one that was saved"):
+            load_encoder(file, other)
+    encoder = made(TRAINED)
+    save_encoder(encoder, file)
+    with pytest.raises(ValueError, match="expected the one that was saved"):
+        load_encoder(file, PrefixHash(4, 4, 2, 101, seed=1))
+
+
+def test_what_forgets_its_rows_is_not_saved(tmp_path):
+    encoder = made(TRAINED)
+    encoder.hash = RandomRows(encoder.hash)
+    with pytest.raises(ValueError, match="hash is a RandomRows"):
+        save_encoder(encoder, tmp_path / "memory.safetensors")
+    with pytest.raises(ValueError, match="would not mean the same"):
+        transfer(encoder, encoder)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("fault", ["missing", "truncated", "other", "nan"])
@@ -203,9 +264,19 @@ def test_transfer_keeps_the_tables_and_starts_the_projection_anew():
     assert not target.out.weight.any()
 
 
-def test_transfer_between_different_hashes_is_refused():
-    with pytest.raises(ValueError, match="seed is 1 in the source and 0"):
-        transfer(made(replace(SMALL, seed=1)), made())
+@pytest.mark.parametrize("hashing", list(HASHES.values())[1:], ids=list(HASHES)[1:])
+def test_transfer_between_different_hashes_is_refused(hashing):
+    source, target = PrefixMem(SMALL, hashing), made()
+    before = target.table.weight.detach().clone()
+    for one, other in ((source, target), (target, source)):
+        with pytest.raises(ValueError, match="would not mean the same prefix"):
+            transfer(one, other)
+    assert torch.equal(target.table.weight, before)
+    same = PrefixMem(replace(SMALL, seed=5, d_model=3), hashing)  # the hash counts, not the config
+    transfer(source, same)
+    assert torch.equal(same.table.weight, source.table.weight)
+    with pytest.raises(ValueError, match=r"expected the same"):
+        transfer(source, PrefixMem(replace(SMALL, d_mem=16), hashing))
 
 
 def test_rows_at_random_forget():
@@ -250,10 +321,14 @@ def test_bad_codes_are_refused(codes, error, match):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"active_levels": (1, 2)}, "active level 1, expected 2 to 4"),
-        ({"active_levels": (5,)}, "active level 5, expected 2 to 4"),
-        ({"active_levels": ()}, "at least one"),
-        ({"active_levels": (3, 3)}, "different levels"),
+        ({"active_levels": (1, 2)}, "active_levels.0. is 1.0, expected a whole number at least 2"),
+        ({"active_levels": (5,)}, "active_levels.0. is 5"),
+        ({"active_levels": (2.5,)}, "active_levels.0. is 2.5"),
+        ({"active_levels": (3, 3)}, "expected each value once"),
+        ({"n_levels": 1}, "active_levels"),
+        ({"n_codes": 0}, "n_codes is 0"),
+        ({"d_model": 1.5}, "d_model is 1.5"),
+        ({"max_order": 0}, "max_order is 0"),
         ({"d_mem": 9}, "a multiple of 2 heads"),
         ({"init_std": -1.0}, "at least 0"),
     ],
@@ -261,6 +336,15 @@ def test_bad_codes_are_refused(codes, error, match):
 def test_bad_configs_are_refused(change, match):
     with pytest.raises(ValueError, match=match):
         replace(SMALL, **change)
+
+
+@pytest.mark.parametrize(("n_levels", "active"), [(2, (2,)), (3, (2, 3)), (4, (3, 4)), (8, (7, 8))])
+def test_any_number_of_levels_has_its_defaults(n_levels, active):
+    """The two deepest levels, and orders that the levels allow: on three levels not four."""
+    config = PrefixMemConfig(n_levels=n_levels, n_codes=300, table_size=50)
+    assert (config.active_levels, config.max_order) == (active, min(4, n_levels))
+    codes = codes_of((2, n_levels), 300)
+    assert made(config).memory(codes).shape == (2, len(active), 64)
 
 
 def test_one_row_a_table_is_refused():
