@@ -18,6 +18,7 @@ import numpy.typing as npt
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
 
+from lib.core import check
 from lib.semantic_ids.catalogue import IntArray, check_codes
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "all_prefixes",
     "boolean_maps",
     "encoder_parameters",
+    "independent_rows",
     "projection_share",
     "represented_by_rows",
 ]
@@ -60,8 +62,8 @@ def all_prefixes(n_codes: int, length: int) -> IntArray:
     >>> all_prefixes(2, 2).tolist()
     [[0, 0], [0, 1], [1, 0], [1, 1]]
     """
-    if n_codes < 1 or length < 0:
-        raise ValueError(f"n_codes is {n_codes} and length {length}, expected at least 1 and 0")
+    check.integer("n_codes", n_codes, at_least=1)
+    check.integer("length", length, at_least=0)
     rows = list(itertools.product(range(n_codes), repeat=length))
     return np.array(rows, np.int64).reshape(-1, length)
 
@@ -72,19 +74,16 @@ def boolean_maps() -> Iterator[tuple[str, IntArray]]:
         yield "".join(map(str, values)), np.array(values, np.int64)
 
 
-def _inequalities(prefixes: IntArray, nexts: IntArray, n_codes: int, n_next: int) -> csr_array:
+def _inequalities(prefixes: IntArray, nexts: IntArray, n_codes: int) -> csr_array:
     """Return A so that ``A w > 0`` says: the right code's logit is above every other one's."""
-    length = prefixes.shape[1]
-    others = [[c for c in range(n_next) if c != right] for right in nexts]
-    rows, columns, signs = [], [], []
-    for row, (at, wrong) in enumerate((i, c) for i, each in enumerate(others) for c in each):
-        for position in range(length):
-            base = (position * n_codes + prefixes[at, position]) * n_next
-            rows += [row, row]
-            columns += [base + nexts[at], base + wrong]
-            signs += [1, -1]
-    shape = (len(prefixes) * (n_next - 1), length * n_codes * n_next)
-    return csr_array((signs, (rows, columns)), shape=shape)
+    n, length = prefixes.shape
+    at, wrong = np.nonzero(np.arange(n_codes) != nexts[:, None])
+    base = (np.arange(length) * n_codes + prefixes[at]) * n_codes
+    columns = np.stack([base + nexts[at, None], base + wrong[:, None]])
+    signs = np.broadcast_to(np.array([1, -1])[:, None, None], columns.shape)
+    rows = np.broadcast_to(np.arange(len(at))[:, None], columns.shape)
+    shape = (n * (n_codes - 1), length * n_codes * n_codes)
+    return csr_array((signs.ravel(), (rows.ravel(), columns.ravel())), shape=shape)
 
 
 def additive(prefixes: npt.ArrayLike, nexts: npt.ArrayLike, *, n_codes: int) -> Additive:
@@ -121,16 +120,11 @@ def additive(prefixes: npt.ArrayLike, nexts: npt.ArrayLike, *, n_codes: int) -> 
     True
     """
     table = check_codes(prefixes, n_codes)
-    goal = np.asarray(nexts)
-    if n_codes < 2:
-        raise ValueError(f"n_codes is {n_codes}, expected at least 2")
-    if goal.shape != (len(table),) or goal.dtype.kind not in "iu":
-        raise ValueError(f"nexts have shape {goal.shape}, expected {len(table)} integers")
-    if goal.min() < 0 or goal.max() >= n_codes:
-        raise ValueError(f"a next code is outside [0, {n_codes})")
+    check.integer("n_codes", n_codes, at_least=2)
+    goal = check.integers("nexts", nexts, shape=(len(table),), at_least=0, below=n_codes)
     if len(np.unique(table, axis=0)) < len(table):
         raise ValueError("a prefix stands there twice")
-    matrix = _inequalities(table, goal.astype(np.int64), n_codes, n_codes)
+    matrix = _inequalities(table, goal, n_codes)
     count, size = matrix.shape
     bound = np.append(np.zeros(size), -1.0)  # the margin is maximised, the terms are free
     slack = csr_array(np.ones((count, 1)))
@@ -197,12 +191,72 @@ def represented_by_rows(rows: npt.ArrayLike, nexts: npt.ArrayLike, *, n_codes: i
     >>> represented_by_rows([0, 0, 0, 0], [0, 1, 1, 0], n_codes=2)
     False
     """
-    row, goal = np.asarray(rows, np.int64), np.asarray(nexts, np.int64)
+    check.integer("n_codes", n_codes, at_least=1)
+    row = check.integers("rows", rows, shape=("n_prefixes",), at_least=0)
+    goal = check.integers("nexts", nexts, shape=row.shape, at_least=0, below=n_codes)
     angle = 2 * np.pi * np.arange(n_codes) / n_codes
     reader = np.column_stack([np.cos(angle), np.sin(angle)])
     table = np.zeros((int(row.max()) + 1, 2))
     table[row] = reader[goal]
     return bool((np.argmax(table[row] @ reader.T, axis=1) == goal).all())
+
+
+def independent_rows(rows: npt.ArrayLike) -> bool:
+    """Say whether sums of one term a row can give every prefix the logits that it should have.
+
+    A linear reading of joined heads is a sum of one term for each row that a prefix has. All
+    assignments of logits to prefixes are such sums if and only if the matrix of prefixes by rows
+    has as many independent rows as there are prefixes. That no two prefixes share all their rows is
+    not enough: four prefixes with rows (0, 0), (0, 1), (1, 0), (1, 1) have three.
+
+    Parameters
+    ----------
+    rows : int64 (n_prefixes, n_tables)
+        Row of each prefix in each table; −1 where it has none.
+
+    Returns
+    -------
+    bool
+        True is certain. False holds unless the prime modulo which it is decided, 2^31 - 1, divides
+        all of the largest minors.
+
+    Examples
+    --------
+    >>> three = [[0, 0], [0, 1], [1, 0]]
+    >>> independent_rows(three), independent_rows([*three, [1, 1]])
+    (True, False)
+    """
+    table = check.integers("rows", rows, shape=("n_prefixes", "n_tables"), at_least=-1)
+    parts = [np.unique(column, return_inverse=True)[1] for column in table.T]
+    start = np.cumsum([0, *(part.max() + 1 for part in parts)])
+    place = np.where(table < 0, -1, np.column_stack(parts) + start[:-1])
+    # Who has a row alone is independent of the rest, and leaves.
+    while len(place):
+        alone = np.bincount(place[place >= 0], minlength=start[-1]) == 1
+        stays = ~(alone[place] & (place >= 0)).any(axis=1)
+        if stays.all():
+            break
+        place = place[stays]
+    used, column = np.unique(place, return_inverse=True)
+    matrix = np.zeros((len(place), len(used)), np.int64)
+    matrix[np.arange(len(place))[:, None], column.reshape(place.shape)] = 1
+    matrix = matrix[:, used >= 0]
+    return _full_rank(matrix)
+
+
+def _full_rank(matrix: IntArray, prime: int = 2**31 - 1) -> bool:
+    """Say whether the rows of a matrix of 0 and 1 are independent modulo a prime."""
+    if len(matrix) > matrix.shape[1]:
+        return False
+    for top in range(len(matrix)):
+        there = np.flatnonzero(matrix[top])
+        if not len(there):
+            return False
+        below = matrix[top + 1 :]
+        factor = below[:, there[0]] * pow(int(matrix[top, there[0]]), -1, prime) % prime
+        hit = np.flatnonzero(factor)
+        below[hit] = (below[hit] - factor[hit, None] * matrix[top]) % prime
+    return True
 
 
 def encoder_parameters(*, orders: int, heads: int, rows: int, width: int) -> int:
@@ -213,6 +267,8 @@ def encoder_parameters(*, orders: int, heads: int, rows: int, width: int) -> int
     >>> encoder_parameters(orders=2, heads=4, rows=10, width=8)
     160
     """
+    for name, value in (("orders", orders), ("heads", heads), ("rows", rows), ("width", width)):
+        check.integer(name, value, at_least=1)
     if width % heads:
         raise ValueError(f"width is {width}, expected a multiple of {heads} heads")
     return orders * heads * rows * (width // heads)
@@ -230,6 +286,8 @@ def projection_share(
     >>> projection_share(width=2, model_width=5, model_parameters=100, levels=2, active=1)
     0.05
     """
-    if not 0 <= active <= levels:
-        raise ValueError(f"active is {active}, expected 0 to {levels}")
+    for name, value in (("width", width), ("model_width", model_width), ("levels", levels)):
+        check.integer(name, value, at_least=1)
+    check.number("model_parameters", model_parameters, above=0)
+    check.integer("active", active, at_least=0, at_most=levels)
     return active * width * model_width / (levels * model_parameters)

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+import torch
 
-from lib.semantic_ids import PerfectHash, SidCatalog, expressive
+from lib.semantic_ids import PerfectHash, PrefixHash, SidCatalog, expressive
 from lib.semantic_ids.expressive import additive, all_prefixes, boolean_maps
+from lib.semantic_ids.hashing import prefix_rows
 
 
 def test_two_of_the_sixteen_boolean_maps_are_out_of_reach() -> None:
@@ -53,8 +55,8 @@ def test_sizes_by_hand() -> None:
     ("prefixes", "nexts", "message"),
     [
         ([[0, 1], [0, 1]], [0, 1], "twice"),
-        ([[0, 1]], [0, 1], "expected 1 integers"),
-        ([[0, 1]], [2], "outside"),
+        ([[0, 1]], [0, 1], r"nexts has shape \(2,\)"),
+        ([[0, 1]], [2], r"nexts\[0\] is 2"),
         ([[0, 2]], [0], "code 2"),
     ],
 )
@@ -63,5 +65,51 @@ def test_bad_maps_are_named(prefixes, nexts, message) -> None:
         additive(prefixes, nexts, n_codes=2)
     with pytest.raises(ValueError, match="n_codes is 1"):
         additive([[0]], [0], n_codes=1)
-    with pytest.raises(ValueError, match="at least 1 and 0"):
+    with pytest.raises(ValueError, match="expected a whole number at least"):
         all_prefixes(0, 1)
+
+
+def test_independent_rows_are_those_of_full_rank() -> None:
+    rng = np.random.default_rng(0)
+    answers = set()
+    for _ in range(200):
+        n, tables, size = rng.integers(1, 9), rng.integers(1, 4), rng.integers(1, 6)
+        rows = rng.integers(-1, size, size=(n, tables))
+        dense = np.zeros((n, tables * size))
+        for i, j in np.argwhere(rows >= 0):
+            dense[i, j * size + rows[i, j]] = 1
+        wanted = np.linalg.matrix_rank(dense) == n
+        assert expressive.independent_rows(rows) == wanted, rows
+        answers.add((bool(wanted), len(np.unique(rows, axis=0)) == n))
+    # Different rows are needed, and not enough.
+    assert answers == {(True, True), (False, True), (False, False)}
+
+
+def test_what_dependent_rows_cannot_be_taught() -> None:
+    """Two heads of two rows: exclusive or of the rows is no sum of terms, so a classifier with a
+    linear reading stays at log 2 where the count table has 0."""
+    rows = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    nexts = np.array([0, 1, 1, 0])
+    assert not expressive.independent_rows(rows)
+    assert not additive(rows, nexts, n_codes=2).feasible
+    table = torch.nn.Embedding(4, 8)
+    reading = torch.nn.Linear(16, 2)
+    steps = torch.optim.Adam([*table.parameters(), *reading.parameters()], lr=0.05)
+    for _ in range(300):
+        memory = table(torch.from_numpy(rows) + torch.tensor([0, 2])).flatten(1)
+        loss = torch.nn.functional.cross_entropy(reading(memory), torch.from_numpy(nexts))
+        steps.zero_grad()
+        loss.backward()
+        steps.step()
+    assert loss.item() == pytest.approx(np.log(2), abs=1e-3)
+    # One more head that tells them apart, and every map is a sum.
+    own = np.column_stack([rows, [0, 1, 2, 0]])
+    assert expressive.independent_rows(own)
+    assert all(additive(own, map_, n_codes=3).feasible for _, map_ in boolean_maps())
+
+
+def test_rows_of_a_real_catalogue_are_independent(catalogues) -> None:
+    prefixes = catalogues("beauty_rqkmeans").catalog().level(3).prefixes
+    wide, narrow = (prefix_rows(PrefixHash(4, 4, 4, size), prefixes) for size in (16_381, 1_021))
+    assert expressive.independent_rows(wide)
+    assert not expressive.independent_rows(narrow)  # 4,084 rows for 7,840 prefixes

@@ -133,7 +133,7 @@ def test_bad_tensors_are_named() -> None:
     for wrong in (torch.zeros(2, 0), torch.zeros(2, 4), torch.full((2, 2), 0.5)):
         with pytest.raises(ValueError, match="expected"):
             hashing.rows(wrong)
-    with pytest.raises(ValueError, match="is -1.0, expected"):
+    with pytest.raises(ValueError, match=r"is -1\.0, expected"):
         hashing.rows(torch.tensor([[-1]]))
 
 
