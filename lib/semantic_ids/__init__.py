@@ -13,8 +13,9 @@ from lib.core.lazy import exports
 if TYPE_CHECKING:
     from lib.semantic_ids.catalogue import SidCatalog, StaleRowsError
     from lib.semantic_ids.counts import NGramCounts
-    from lib.semantic_ids.datasets import SidData, load
+    from lib.semantic_ids.datasets import load
     from lib.semantic_ids.hashing import CatalogRows, PerfectHash, PrefixHash
+    from lib.semantic_ids.lm import attach
     from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
 else:
     __getattr__, __dir__ = exports(__name__, __file__)
@@ -27,7 +28,7 @@ __all__ = [
     "PrefixMem",
     "PrefixMemConfig",
     "SidCatalog",
-    "SidData",
     "StaleRowsError",
+    "attach",
     "load",
 ]

@@ -162,10 +162,12 @@ def user_interval(
     list of (low, high)
         One a column.
     """
-    table = np.asarray(values, np.float64)
+    table = check.array("values", np.asarray(values))
+    if len(table) < 2:
+        raise ValueError(f"values have {len(table)} rows, expected at least 2")
     table = table.reshape(len(table), -1)
-    if len(table) < 2 or not np.isfinite(table).all():
-        raise ValueError(f"values have {len(table)} rows, expected at least 2, all finite")
+    check.integer("seed", seed, at_least=0)
+    check.integer("n_resamples", n_resamples, at_least=1)
     rng = np.random.default_rng(seed)
     means = np.empty((n_resamples, table.shape[1]))
     for i in range(n_resamples):
@@ -181,6 +183,7 @@ def scrambled(data: SidData, *, seed: int = 0) -> npt.NDArray[np.bool_]:
     Every interaction gets codes drawn afresh from those of its level, so that a prefix says nothing
     about what follows.
     """
+    check.integer("seed", seed, at_least=0)
     split = data.split()
     rng = np.random.default_rng(seed)
     train = np.concatenate(split.train)
@@ -209,9 +212,16 @@ def jaccard_gap(
     float, (low, high)
         Mean Jaccard index of pairs of a group, minus that of all pairs.
     """
-    if len(groups) != len(sets) or not sets.any(axis=1).all():
-        raise ValueError("expected one set, not empty, for each item")
-    number = sets.astype(np.float64)
+    groups = check.integers("groups", groups, shape=("n_items",))
+    number = check.array(
+        "sets",
+        np.asarray(sets) + 0 if np.asarray(sets).dtype == bool else sets,
+        shape=(len(groups), "n_labels"),
+    )
+    if not number.any(axis=1).all():
+        raise ValueError("sets hold an empty one, expected a label for each item")
+    check.integer("seed", seed, at_least=0)
+    check.integer("n_resamples", n_resamples, at_least=1)
     both = number @ number.T
     size = number.sum(axis=1)
     jaccard = both / (size[:, None] + size - both)

@@ -8,7 +8,8 @@ for whichever model: both are offered to all arms.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lib.core import check
-from lib.semantic_ids.catalogue import SidCatalog
+from lib.semantic_ids.catalogue import SidCatalog, check_codes
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import Examples
 from lib.semantic_ids.transformer import GenerativeTransformer
@@ -32,7 +33,8 @@ __all__ = [
 ]
 
 
-class BeamResult(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class BeamResult:
     """IDs in falling order of score.
 
     Attributes
@@ -91,11 +93,12 @@ class MixedSteps:
     """
 
     def __init__(self, steps: Steps, counts: NGramCounts, weights: Sequence[float]) -> None:
-        self._steps, self._counts, self._weights = steps, counts, weights
+        self._steps, self._counts = steps, counts
+        self._weights = check.array("weights", weights, shape=(counts.n_levels,), at_least=0)
 
     def _plus(self, model: Tensor, prefix: npt.NDArray[np.int64]) -> Tensor:
         counted = torch.from_numpy(self._counts.logits(prefix)).float()
-        weight = self._weights[prefix.shape[1]]
+        weight = float(self._weights[prefix.shape[1]])
         return torch.log_softmax(model + weight * counted.view(-1, *model.shape[1:]), dim=-1)
 
     def first(self) -> Tensor:
@@ -192,12 +195,13 @@ def by_length(
     ------
     (int64 (n,), int64 (n, length))
     """
-    if longest < 1:
-        raise ValueError(f"longest is {longest}, expected at least 1")
+    check.integer("longest", longest, at_least=1)
     lengths = np.minimum([len(one) for one in examples.histories], longest)
-    for length in np.unique(lengths):
-        places = np.flatnonzero(lengths == length)
-        yield places, np.stack([examples.histories[i][-length:] for i in places])
+    groups = ((length, np.flatnonzero(lengths == length)) for length in np.unique(lengths))
+    return (
+        (places, np.stack([examples.histories[i][-length:] for i in places]))
+        for length, places in groups
+    )
 
 
 @torch.no_grad()
@@ -229,6 +233,9 @@ def generate(
     """
     if model.training:
         raise ValueError("the model is in training mode, expected model.eval() before")
+    check.integer("width", width, at_least=1)
+    check.integer("batch", batch, at_least=1)
+    codes = check_codes(codes, model.config.n_codes, n_levels=model.config.n_levels)
     n_levels = model.config.n_levels
     found = np.zeros((len(examples), width, n_levels), np.int64)
     scores = np.full((len(examples), width), -np.inf, np.float32)
@@ -238,5 +245,5 @@ def generate(
             own: Steps = model.decoding(torch.from_numpy(codes[histories[at : at + batch]]))
             asked = own if steps is None else steps(own)
             result = beam_search(asked, n_levels, width, catalog=catalog)
-            found[part], scores[part] = result
+            found[part], scores[part] = result.codes, result.scores
     return BeamResult(found, scores)

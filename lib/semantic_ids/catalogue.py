@@ -22,6 +22,7 @@ __all__ = [
     "SidCatalog",
     "StaleRowsError",
     "check_codes",
+    "check_sizes",
     "prefix_ranks",
 ]
 
@@ -73,7 +74,9 @@ class Level:
         return np.diff(self.first).astype(np.int64)
 
 
-def check_codes(codes: npt.ArrayLike, n_codes: int, *, n_levels: int | None = None) -> IntArray:
+def check_codes(
+    codes: npt.ArrayLike, n_codes: int, *, n_levels: int | None = None, name: str = "codes"
+) -> IntArray:
     """Return codes as int64 ``(n_items, n_levels)``, or say what is wrong with them.
 
     Parameters
@@ -84,11 +87,13 @@ def check_codes(codes: npt.ArrayLike, n_codes: int, *, n_levels: int | None = No
         Size of the code book of a level.
     n_levels : int, optional
         Expected number of levels.
+    name : str
+        What the caller calls them.
 
     Raises
     ------
     ValueError
-        If the table is ragged, empty, not of integers, or a code is out of range.
+        If the table is ragged, empty, not of whole numbers, or a code is out of range.
 
     Examples
     --------
@@ -96,25 +101,15 @@ def check_codes(codes: npt.ArrayLike, n_codes: int, *, n_levels: int | None = No
     array([[0, 3],
            [1, 2]])
     """
-    check.integer("n_codes", n_codes, at_least=1)
-    try:
-        table = np.asarray(codes)
-    except ValueError as error:  # numpy's word for rows of different lengths
-        raise ValueError(f"codes are ragged, expected one code a level for each: {error}") from None
-    if table.ndim != 2 or 0 in table.shape:
-        raise ValueError(f"codes have shape {table.shape}, expected (n_items, n_levels), not empty")
-    if table.dtype.kind not in "iu":
-        raise ValueError(f"codes are {table.dtype}, expected integers")
-    if n_levels is not None and table.shape[1] != n_levels:
-        raise ValueError(f"codes have {table.shape[1]} levels, expected {n_levels}")
-    wrong = (table < 0) | (table >= n_codes)
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise ValueError(
-            f"code {table[row, column]} of item {row} at level {column + 1}, "
-            f"expected 0 to {n_codes - 1}"
-        )
-    return table.astype(np.int64)
+    below = check.integer("n_codes", n_codes, at_least=1)
+    shape = ("n_items", "n_levels" if n_levels is None else n_levels)
+    return check.integers(name, codes, shape=shape, at_least=0, below=below)
+
+
+def check_sizes(**sizes: object) -> None:
+    """Refuse sizes, given by name, that are not whole numbers of at least 1."""
+    for name, size in sizes.items():
+        check.integer(name, size, at_least=1)
 
 
 def prefix_ranks(codes: IntArray) -> IntArray:
@@ -138,6 +133,7 @@ def prefix_ranks(codes: IntArray) -> IntArray:
            [0, 0],
            [1, 1]])
     """
+    codes = check.integers("codes", codes, shape=("n", "n_levels"))
     order = np.lexsort(codes.T[::-1])
     ranks = np.empty_like(codes)
     ranks[order] = np.cumsum(_new(codes[order]), axis=0) - 1

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.core import data
+from lib.core import check, data
 from lib.semantic_ids.catalogue import IntArray, SidCatalog, check_codes
 
 __all__ = [
@@ -59,11 +59,9 @@ class Examples:
     targets: IntArray
 
     def __post_init__(self) -> None:
-        if not len(self.users) == len(self.histories) == len(self.targets):
-            raise ValueError(
-                f"{len(self.users)} users, {len(self.histories)} histories and "
-                f"{len(self.targets)} targets, expected the same number"
-            )
+        check.same_length(users=self.users, histories=self.histories, targets=self.targets)
+        for name in ("users", "targets"):
+            check.integers(name, getattr(self, name), shape=("n",), at_least=0, empty=True)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -112,6 +110,7 @@ class SidData:
     given_split: Split | None = None
 
     def __post_init__(self) -> None:
+        check.text("name", self.name)
         codes = check_codes(self.codes, self.n_codes)
         for user, sequence in enumerate(self.sequences):
             if sequence.ndim != 1 or not len(sequence):
@@ -158,6 +157,7 @@ class SidData:
 
 def sample(examples: Examples, n: int) -> Examples:
     """Return `n` examples in an order that depends on nothing but their number."""
+    check.integer("n", n, at_least=1)
     order = np.random.default_rng(SAMPLE_SEED).permutation(len(examples))
     return examples.take(order[:n])
 
@@ -272,8 +272,9 @@ def join_windows(rows: Sequence[tuple[Sequence[int], int]], *, width: int) -> li
     >>> join_windows([([1, 2, 3], 4), ([2, 3, 4], 9)], width=3)
     [1, 2, 3, 4, 9]
     """
+    check.integer("width", width, at_least=1)
     if not rows:
-        raise ValueError("there is no window to join")
+        raise ValueError("rows is empty, expected a window to join")
     joined = list(rows[0][0])
     for history, target in rows:
         if list(history) != joined[-width:]:
@@ -352,6 +353,4 @@ def load(name: str) -> SidData:
     lib.core.data.MissingDataError
         If a file cannot be had.
     """
-    if name not in _LOADERS:
-        raise ValueError(f"no catalogue {name!r}; there are {', '.join(NAMES)}")
-    return _LOADERS[name]()
+    return _LOADERS[check.known("name", name, NAMES)]()

@@ -17,7 +17,7 @@ import torch
 
 from lib.core import check
 from lib.semantic_ids.beam import BeamResult, by_length
-from lib.semantic_ids.catalogue import SidCatalog
+from lib.semantic_ids.catalogue import SidCatalog, check_codes
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import Examples
 from lib.semantic_ids.transformer import GenerativeTransformer, SasRec
@@ -49,14 +49,15 @@ LogProbs = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 
-def _asked(log_probs: LogProbs, targets: Ints) -> tuple[LogProbs, Ints]:
+def _asked(log_probs: LogProbs, targets: Ints, name: str = "log_probs") -> tuple[LogProbs, Ints]:
     """Refuse log-probabilities that hold NaN, and targets that are no codes of theirs."""
-    if log_probs.ndim != 3 or not len(log_probs):
+    if log_probs.ndim != 3 or log_probs.dtype.kind != "f" or not len(log_probs):
         raise ValueError(
-            f"log_probs have shape {log_probs.shape}, expected (n, n_levels, n_codes), not empty"
+            f"{name} have shape {log_probs.shape} and type {log_probs.dtype}, expected floats "
+            "(n, n_levels, n_codes), not empty"
         )
     if np.isnan(log_probs).any() or np.isposinf(log_probs).any():
-        raise ValueError("log_probs hold NaN or infinity, expected logarithms of probabilities")
+        raise ValueError(f"{name} hold NaN or infinity, expected logarithms of probabilities")
     n, levels, n_codes = log_probs.shape
     return log_probs, check.integers(
         "targets", targets, shape=(n, levels), at_least=0, below=n_codes
@@ -85,6 +86,8 @@ def teacher_forced(
     if model.training:
         raise ValueError("the model is in training mode, expected model.eval() before")
     shape = (len(examples), model.config.n_levels, model.config.n_codes)
+    check.integer("batch", batch, at_least=1)
+    codes = check_codes(codes, shape[2], n_levels=shape[1])
     result = np.empty(shape, np.float32)
     for places, histories in by_length(examples, model.config.max_items - 1):
         items = np.column_stack([histories, examples.targets[places]])
@@ -105,6 +108,7 @@ def count_log_probs(counts: NGramCounts, targets: Ints) -> LogProbs:
     targets : int64 (n, n_levels)
         Codes of the target items.
     """
+    targets = check_codes(targets, counts.n_codes, n_levels=counts.n_levels, name="targets")
     levels = [counts.logits(targets[:, :level]) for level in range(targets.shape[1])]
     return np.stack(levels, axis=1).astype(np.float32)
 
@@ -182,7 +186,10 @@ def popularity_tertiles(targets: Ints, train: Ints, length: int) -> Ints:
     int64 (n,)
         Rare, medium, popular. Equal counts stay together, so parts may differ in size.
     """
-    length = check.integer("length", length, at_least=1, at_most=targets.shape[1])
+    targets = check.integers("targets", targets, shape=("n", "n_levels"), at_least=0)
+    levels = targets.shape[1]
+    train = check.integers("train", train, shape=("n", levels), at_least=0)
+    length = check.integer("length", length, at_least=1, at_most=levels)
     prefixes = np.vstack([train[:, :length], targets[:, :length]])
     _, inverse = np.unique(prefixes, axis=0, return_inverse=True)
     inverse = inverse.ravel()
@@ -273,6 +280,7 @@ def distinct_first(result: BeamResult) -> Ints:
 
 def shuffle_histories(examples: Examples, seed: int) -> Examples:
     """Give each target the history of another example: a control with nothing to learn from."""
+    check.integer("seed", seed, at_least=0)
     order = np.random.default_rng(seed).permutation(len(examples))
     return Examples(examples.users, tuple(examples.histories[i] for i in order), examples.targets)
 
@@ -312,10 +320,10 @@ def fit_mixture(model: LogProbs, counts: LogProbs, targets: Ints) -> Mixture:
     model, counts : float32 (n, n_levels, n_codes)
     targets : int64 (n, n_levels)
     """
-    model, targets = _asked(model, targets)
+    model, targets = _asked(model, targets, "model")
     if counts.shape != model.shape:
         raise ValueError(f"counts have shape {counts.shape}, expected {model.shape}")
-    _asked(counts, targets)
+    _asked(counts, targets, "counts")
     losses = [nll(Mixture((w,) * targets.shape[1])(model, counts), targets).mean(0) for w in GRID]
     best = np.argmin(losses, axis=0)
     return Mixture(tuple(GRID[i] for i in best))
@@ -345,6 +353,7 @@ def sasrec_ranks(model: SasRec, examples: Examples, *, batch: int = 512) -> Floa
     """
     if model.training:
         raise ValueError("the model is in training mode, expected model.eval() before")
+    check.integer("batch", batch, at_least=1)
     ranks = np.empty(len(examples), np.float64)
     for places, histories in by_length(examples, model.max_items):
         for at in range(0, len(places), batch):
@@ -379,6 +388,7 @@ def bleu_counts(
     ValueError
         If there is no text, or the numbers of texts differ.
     """
+    check.integer("order", order, at_least=1)
     if not candidates or len(candidates) != len(references):
         raise ValueError(
             f"{len(candidates)} candidates and {len(references)} references, expected as many, >= 1"
@@ -416,7 +426,8 @@ def bleu(counts: Floats, weights: npt.ArrayLike | None = None) -> Floats:
     >>> float(bleu(same)), float(bleu(bleu_counts([["x"]], [["a", "b"]])))
     (1.0, 0.0)
     """
-    taken = np.ones(len(counts)) if weights is None else np.asarray(weights, np.float64)
+    counts = check.array("counts", counts, shape=("n", "n_columns"), at_least=0)
+    taken = np.ones(len(counts)) if weights is None else check.array("weights", weights)
     sums = taken @ counts
     order = counts.shape[1] // 2 - 1
     matched, total = sums[..., :order].copy(), sums[..., order : 2 * order].copy()

@@ -119,11 +119,11 @@ def additive(prefixes: npt.ArrayLike, nexts: npt.ArrayLike, *, n_codes: int) -> 
     >>> additive(square, [0, 0, 0, 1], n_codes=2).feasible  # conjunction
     True
     """
-    table = check_codes(prefixes, n_codes)
     check.integer("n_codes", n_codes, at_least=2)
+    table = check_codes(prefixes, n_codes, name="prefixes")
     goal = check.integers("nexts", nexts, shape=(len(table),), at_least=0, below=n_codes)
     if len(np.unique(table, axis=0)) < len(table):
-        raise ValueError("a prefix stands there twice")
+        raise ValueError("prefixes hold one twice, expected each once")
     matrix = _inequalities(table, goal, n_codes)
     count, size = matrix.shape
     bound = np.append(np.zeros(size), -1.0)  # the margin is maximised, the terms are free

@@ -478,8 +478,7 @@ def confused(rows: IntArray) -> int:
     >>> confused(np.array([[1, 2], [1, 2], [1, 3]]))
     2
     """
-    if rows.ndim != 2 or not len(rows):
-        raise ValueError(f"rows have shape {rows.shape}, expected (n_prefixes, n_heads), not empty")
+    rows = check.integers("rows", rows, shape=("n_prefixes", "n_heads"))
     _, count = np.unique(rows, axis=0, return_counts=True)
     return int(count[count > 1].sum())
 
@@ -500,8 +499,8 @@ def collision_table(hashing: PrefixHash, prefixes: IntArray) -> pd.DataFrame:
         One row a head: rows filled, what a random function fills (with its standard deviation),
         share of prefixes beyond the first of their row, expected and measured.
     """
-    length = prefixes.shape[1]
     rows = prefix_rows(hashing, prefixes)
+    length = np.shape(prefixes)[1]
     count = len(prefixes)
     filled = np.array([len(np.unique(column)) for column in rows.T])
     return pd.DataFrame(
@@ -527,6 +526,8 @@ def prefix_rows(hashing: PrefixHash, prefixes: IntArray) -> IntArray:
     ValueError
         If the hash does not read so many codes.
     """
-    if prefixes.shape[1] > (hashing.n_levels if hashing.kind == "full" else hashing.max_order):
-        raise ValueError(f"prefixes have {prefixes.shape[1]} codes, more than the hash reads")
-    return hashing._local(prefixes)[:, -1]
+    longest = hashing.n_levels if hashing.kind == "full" else hashing.max_order
+    table = check.integers("prefixes", prefixes, shape=("n_prefixes", "length"), at_least=0)
+    if table.shape[1] > longest:
+        raise ValueError(f"prefixes have {table.shape[1]} codes, more than the hash reads")
+    return hashing._local(table)[:, -1]

@@ -82,6 +82,7 @@ class Resample:
     def __init__(self, n_seeds: int, n_users: int, *, draws: int = 1000, seed: int = 0) -> None:
         for name, value in (("n_seeds", n_seeds), ("n_users", n_users), ("draws", draws)):
             check.integer(name, value, at_least=1)
+        check.integer("seed", seed, at_least=0)
         rng = np.random.default_rng(seed)
         # The first row is the sample itself.
         drawn = rng.multinomial(n_users, np.full(n_users, 1 / n_users), size=draws)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lib.core import check
 from lib.llm.weights import checkpoint, quiet
 from lib.semantic_ids.datasets import Examples, SidData
 from lib.semantic_ids.evaluation import LogProbs
@@ -187,15 +188,10 @@ class EncodedLM(nn.Module):
 
     def __init__(self, lm: nn.Module, encoder: nn.Module | None, sid_token_ids: Ints) -> None:
         super().__init__()
-        ids = np.asarray(sid_token_ids)
-        if ids.ndim != 2 or ids.dtype.kind not in "iu" or len(np.unique(ids)) != ids.size:
-            raise ValueError(
-                f"sid_token_ids of shape {ids.shape}, expected different integers "
-                "(n_levels, n_codes)"
-            )
         rows = cast(Any, lm).get_input_embeddings().num_embeddings
-        if ids.min() < 0 or ids.max() >= rows:
-            raise ValueError(f"token {ids.max()} is out of range, expected 0 to {rows - 1}")
+        shape = ("n_levels", "n_codes")
+        ids = check.integers("sid_token_ids", sid_token_ids, shape=shape, at_least=0, below=rows)
+        check.unique("sid_token_ids", ids.ravel().tolist())
         self.lm = lm
         level, code = torch.zeros(rows, dtype=torch.int64), torch.zeros(rows, dtype=torch.int64)
         level[torch.from_numpy(ids)] = torch.arange(1, len(ids) + 1)[:, None].expand(ids.shape)

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ from torch.nn import functional
 
 from lib.core import check
 from lib.core.paths import write_atomic
+from lib.semantic_ids.catalogue import check_sizes
 from lib.semantic_ids.hashing import Kind, PrefixHash, RowIndex
 
 __all__ = [
@@ -115,7 +117,10 @@ class PrefixMemConfig:
 
     def __post_init__(self) -> None:
         for name in ("n_levels", "n_codes", "d_model", "d_mem", "n_heads", "max_order"):
-            check.integer(name, getattr(self, name), at_least=1)
+            check_sizes(**{name: getattr(self, name)})
+        check.integer("table_size", self.table_size, at_least=2)
+        check.integer("seed", self.seed, at_least=0)
+        check.known("kind", self.kind, get_args(Kind))
         if self.d_mem % self.n_heads:
             raise ValueError(f"d_mem is {self.d_mem}, expected a multiple of {self.n_heads} heads")
         check.number("init_std", self.init_std, at_least=0)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lib.core import check
 from lib.semantic_ids.optim import Muon, RowAdam
 from lib.semantic_ids.transformer import CausalTransformer, GenerativeTransformer, SasRec
 
@@ -59,8 +60,7 @@ def windows(sequences: Sequence[Ints], max_items: int) -> dict[int, Ints]:
     {2: array([[0, 1],
            [0, 1]]), 3: array([[2, 3, 4]])}
     """
-    if max_items < 2:
-        raise ValueError(f"max_items is {max_items}, expected at least 2")
+    max_items = check.integer("max_items", max_items, at_least=2)
     grouped: dict[int, list[Ints]] = {}
     for sequence in sequences:
         for end in range(len(sequence), 1, -max_items):
@@ -68,7 +68,7 @@ def windows(sequences: Sequence[Ints], max_items: int) -> dict[int, Ints]:
             if len(piece) > 1:
                 grouped.setdefault(len(piece), []).append(piece)
     if not grouped:
-        raise ValueError("no sequence has two items, expected at least one")
+        raise ValueError("sequences hold none of two items (or are empty: []), expected one")
     return {length: np.stack(grouped[length]) for length in sorted(grouped)}
 
 
@@ -124,17 +124,15 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.items_per_batch < 2:
-            raise ValueError(
-                f"steps is {self.steps} and items_per_batch {self.items_per_batch}, "
-                "expected at least 1 and 2"
-            )
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average is {self.average}, expected a share in [0, 1)")
-        if not self.matrix_lr >= 0:
-            raise ValueError(f"matrix_lr is {self.matrix_lr}, expected at least 0")
-        if not (self.lr > 0 and self.memory_factor > 0):
-            raise ValueError(f"lr is {self.lr}, memory_factor {self.memory_factor}, expected > 0")
+        for name, least in (("steps", 1), ("items_per_batch", 2), ("warmup", 0), ("seed", 0)):
+            check.integer(name, getattr(self, name), at_least=least)
+        for name in ("lr", "memory_factor"):
+            check.number(name, getattr(self, name), above=0)
+        for name in ("matrix_lr", "weight_decay"):
+            check.number(name, getattr(self, name), at_least=0)
+        check.number("average", self.average, at_least=0, below=1)
+        if self.clip != math.inf:
+            check.number("clip", self.clip, above=0)
 
     def scale(self, step: int) -> float:
         """Return the learning rate of a step over its peak.

@@ -12,10 +12,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lib.core import check
+from lib.semantic_ids.catalogue import check_sizes
 from lib.semantic_ids.prefixmem import check_codes, place
 
 __all__ = [
@@ -96,6 +99,8 @@ class CausalTransformer(nn.Module):
         init_std: float | None = None,
     ) -> None:
         super().__init__()
+        check_sizes(d_model=d_model, n_layers=n_layers, n_heads=n_heads)
+        check.number("dropout", dropout, at_least=0, below=1)
         if d_model % n_heads:
             raise ValueError(f"d_model is {d_model}, expected a multiple of n_heads = {n_heads}")
         self.blocks = nn.ModuleList(_Block(d_model, n_heads, dropout) for _ in range(n_layers))
@@ -184,7 +189,11 @@ class SidTransformerEncoder(nn.Module):
         n_heads: int = 4,
     ) -> None:
         super().__init__()
-        self.places = [level - 1 for level in sorted(active_levels)]
+        check_sizes(n_levels=n_levels, n_codes=n_codes, d_model=d_model, d_enc=d_enc)
+        levels = check.integers(
+            "active_levels", active_levels, shape=("n",), at_least=2, at_most=n_levels
+        )
+        self.places = [int(level) - 1 for level in np.unique(levels)]
         self.n_levels, self.n_codes = n_levels, n_codes
         self.tokens = nn.Embedding(n_levels * n_codes, d_enc)
         self.body = CausalTransformer(d_enc, n_layers, n_heads)
@@ -230,10 +239,8 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         for name in ("n_levels", "n_codes", "max_items", "d_model", "n_layers", "n_heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}, expected a share in [0, 1)")
+            check_sizes(**{name: getattr(self, name)})
+        check.number("dropout", self.dropout, at_least=0, below=1)
 
 
 class GenerativeTransformer(nn.Module):
@@ -424,6 +431,7 @@ class SasRec(nn.Module):
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        check_sizes(n_items=n_items, max_items=max_items, d_model=d_model)
         self.max_items = max_items
         self.items = nn.Embedding(n_items, d_model)
         self.places = nn.Embedding(max_items, d_model)

@@ -61,7 +61,7 @@ def test_jaccard_gap() -> None:
     gap, (low, high) = anatomy.jaccard_gap(np.array([0, 0, 1, 1]), sets)
     assert gap == pytest.approx(1 - 1 / 3)
     assert low <= gap <= high
-    with pytest.raises(ValueError, match="not empty"):
+    with pytest.raises(ValueError, match="sets hold an empty one"):
         anatomy.jaccard_gap(np.array([0]), np.zeros((1, 2), bool))
 
 

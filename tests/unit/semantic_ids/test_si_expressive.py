@@ -57,7 +57,7 @@ def test_sizes_by_hand() -> None:
         ([[0, 1], [0, 1]], [0, 1], "twice"),
         ([[0, 1]], [0, 1], r"nexts has shape \(2,\)"),
         ([[0, 1]], [2], r"nexts\[0\] is 2"),
-        ([[0, 2]], [0], "code 2"),
+        ([[0, 2]], [0], r"prefixes\[0, 1\] is 2"),
     ],
 )
 def test_bad_maps_are_named(prefixes, nexts, message) -> None:

@@ -214,7 +214,7 @@ def test_collision_table_and_whole_prefixes() -> None:
     assert (table["filled"] <= 3).all()
     with pytest.raises(ValueError, match="more than the hash reads"):
         prefix_rows(PrefixHash(2, 1, 3, 101), catalog.level(2).prefixes)
-    with pytest.raises(ValueError, match="not empty"):
+    with pytest.raises(ValueError, match="rows is empty"):
         confused(np.zeros((0, 2), np.int64))
 
 

@@ -329,6 +329,9 @@ def test_bad_codes_are_refused(codes, error, match):
         ({"n_codes": 0}, "n_codes is 0"),
         ({"d_model": 1.5}, "d_model is 1.5"),
         ({"max_order": 0}, "max_order is 0"),
+        ({"table_size": 1}, "table_size is 1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"kind": "infix"}, "kind is 'infix'"),
         ({"d_mem": 9}, "a multiple of 2 heads"),
         ({"init_std": -1.0}, "at least 0"),
     ],
@@ -345,11 +348,6 @@ def test_any_number_of_levels_has_its_defaults(n_levels, active):
     assert (config.active_levels, config.max_order) == (active, min(4, n_levels))
     codes = codes_of((2, n_levels), 300)
     assert made(config).memory(codes).shape == (2, len(active), 64)
-
-
-def test_one_row_a_table_is_refused():
-    with pytest.raises(ValueError, match="table_size"):
-        PrefixMem(replace(SMALL, table_size=1))
 
 
 @settings(max_examples=25)

@@ -221,7 +221,7 @@ def test_a_loss_that_is_no_number_stops_training():
 @pytest.mark.parametrize(
     ("call", "match"),
     [
-        (lambda: windows([np.array([1])], 4), "no sequence has two items"),
+        (lambda: windows([np.array([1])], 4), "sequences hold none of two items"),
         (lambda: windows(SEQUENCES, 1), "max_items is 1"),
         (lambda: TrainConfig(steps=0), "steps is 0"),
         (lambda: TrainConfig(lr=-1.0), "lr is -1"),
