@@ -8,15 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Literal
 
-import numpy as np
-
-from lib.autobidding.market import Array, Market
+from lib.autobidding.arithmetic import Array, Number, number, vector
+from lib.autobidding.market import Market
+from lib.core import check
 
 Kind = Literal["tcpa", "maxcpa"]
-Number = int | float | Fraction
+KINDS: tuple[Kind, ...] = ("tcpa", "maxcpa")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Bidder:
 
     Examples
     --------
-    >>> Bidder("tcpa", Fraction(10)).has_budget
+    >>> Bidder("tcpa", 10).has_budget
     False
     """
 
@@ -50,15 +49,14 @@ class Bidder:
     budget: Number | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("tcpa", "maxcpa"):
-            raise ValueError(f"kind is {self.kind!r}; expected 'tcpa' or 'maxcpa'")
-        if not (math.isfinite(self.value) and self.value > 0):
-            raise ValueError(f"value is {self.value}; expected a positive finite number")
-        if self.budget is not None:
-            if math.isnan(self.budget) or self.budget <= 0:
-                raise ValueError(f"budget is {self.budget}; expected a positive number or None")
-            if math.isinf(self.budget):
-                object.__setattr__(self, "budget", None)
+        check.known("kind", self.kind, KINDS)
+        check.number("value", self.value, above=0)
+        if self.budget is None:
+            return
+        if isinstance(self.budget, float) and math.isinf(self.budget) and self.budget > 0:
+            object.__setattr__(self, "budget", None)
+        else:
+            check.number("budget", self.budget, above=0)
 
     @property
     def has_budget(self) -> bool:
@@ -68,8 +66,29 @@ class Bidder:
 
 def check_bidders(market: Market, bidders: Sequence[Bidder]) -> None:
     """Raise ``ValueError`` unless there is one bidder for each column of predictions."""
+    for i, one in enumerate(bidders):
+        if not isinstance(one, Bidder):
+            raise TypeError(f"bidders[{i}] is {one!r}, expected a Bidder")
     if len(bidders) != market.n_bidders:
-        raise ValueError(f"market has {market.n_bidders} bidders, got {len(bidders)}")
+        raise ValueError(
+            f"the market has {market.n_bidders} bidders, got {len(bidders) or 'none: []'}"
+        )
+
+
+def values_of(market: Market, bidders: Sequence[Bidder]) -> Array:
+    """Return the values, or targets, in the market's arithmetic, shape (n_bidders,)."""
+    check_bidders(market, bidders)
+    values = [b.value for b in bidders]
+    return vector("values", values, market.n_bidders, exact=market.is_exact)
+
+
+def budgets_of(market: Market, bidders: Sequence[Bidder]) -> list[Any]:
+    """Return the budgets in the market's arithmetic, ``None`` where there is none."""
+    check_bidders(market, bidders)
+    return [
+        None if b.budget is None else number("budget", b.budget, exact=market.is_exact)
+        for b in bidders
+    ]
 
 
 def effective(
@@ -92,19 +111,18 @@ def effective(
         finite.
     TypeError
         On a float multiplier, value or budget in an exact market.
+
+    Examples
+    --------
+    >>> market = Market.exact([1], [["0.5", "0.4"]])
+    >>> effective(market, [Bidder("tcpa", 2), Bidder("tcpa", 3)], [1, 2]).tolist()
+    [Fraction(2, 1), Fraction(6, 1)]
     """
-    check_bidders(market, bidders)
-    if len(multipliers) != len(bidders):
-        raise ValueError(f"expected {len(bidders)} multipliers, got {len(multipliers)}")
-    for i, mu in enumerate(multipliers):
-        if not (math.isfinite(mu) and mu >= 0):
-            raise ValueError(f"multiplier of bidder {i} is {mu}; expected a finite number >= 0")
-    values = [number(market, b.value) for b in bidders]
-    mus = [number(market, mu) for mu in multipliers]
-    return np.array(
-        [mu * v for mu, v in zip(mus, values, strict=True)],
-        dtype=object if market.is_exact else float,
-    )
+    values = values_of(market, bidders)
+    check.array("multipliers", multipliers, shape=(market.n_bidders,), at_least=0)
+    mus = vector("multipliers", multipliers, market.n_bidders, exact=market.is_exact)
+    effective_multipliers: Array = mus * values
+    return effective_multipliers
 
 
 def multipliers_of(
@@ -114,24 +132,9 @@ def multipliers_of(
 
     Examples
     --------
+    >>> from fractions import Fraction
     >>> multipliers_of([Bidder("maxcpa", Fraction(600))], [1])
     [Fraction(1, 600)]
     """
-    if len(effective_multipliers) != len(bidders):
-        raise ValueError(f"expected {len(bidders)} multipliers, got {len(effective_multipliers)}")
+    check.array("effective_multipliers", effective_multipliers, shape=(len(bidders),), at_least=0)
     return [g / b.value for g, b in zip(effective_multipliers, bidders, strict=True)]
-
-
-def number(market: Market, value: Any) -> Any:
-    """Bring a number into the market's arithmetic: a fraction, or a float.
-
-    Raises
-    ------
-    TypeError
-        On a float in an exact market.
-    """
-    if not market.is_exact:
-        return float(value)
-    if isinstance(value, float):
-        raise TypeError(f"exact market got the float {value!r}; expected an int or a Fraction")
-    return Fraction(value)

@@ -10,22 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 from scipy.sparse import block_array, coo_array, csr_array, eye_array, kron
 
-from lib.autobidding.bidders import Bidder, Number, check_bidders
+from lib.autobidding.arithmetic import Floats, Number, exceeds
+from lib.autobidding.bidders import Bidder, check_bidders
 from lib.autobidding.market import Market
-from lib.autobidding.mechanism import Rule
+from lib.autobidding.mechanism import RULES, Rule
+from lib.core import check
 
-Floats = npt.NDArray[np.float64]
-
-PAYOFF_METRICS = ("revenue", "welfare")
-_TIE = 1e-12
-"""Relative difference below which two bids on the float grid are a tie."""
+PayoffMetric = Literal["revenue", "welfare"]
+PAYOFF_METRICS: tuple[PayoffMetric, ...] = ("revenue", "welfare")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +69,15 @@ def shading_grid(value: Number, *, n_even: int = 41, n_low: int = 24) -> Floats:
     >>> shading_grid(10, n_even=3, n_low=2).tolist()
     [0.0, 0.01, 1.0, 5.0, 10.0]
     """
-    top = float(value)
-    if not top > 0 or min(n_even, n_low) < 2:
-        raise ValueError(
-            f"expected a positive value and two steps, got {value}, {n_even} and {n_low}"
-        )
-    low = np.geomspace(top / 1000, top / 10, n_low).round(12)
-    return np.unique(np.r_[np.linspace(0, top, n_even), low])
+    top = check.number("value", value, above=0)
+    check.integer("n_even", n_even, at_least=2)
+    check.integer("n_low", n_low, at_least=2)
+    return _distinct(np.r_[np.linspace(0, top, n_even), np.geomspace(top / 1000, top / 10, n_low)])
+
+
+def _distinct(points: Floats) -> Floats:
+    """Sorted points, twelve digits each, so that what differs by rounding is one point."""
+    return np.unique([float(f"{x:.12g}") for x in points])
 
 
 def threshold_grid(markets: Sequence[Market], rival: npt.ArrayLike) -> Floats:
@@ -101,14 +102,15 @@ def threshold_grid(markets: Sequence[Market], rival: npt.ArrayLike) -> Floats:
     >>> threshold_grid([Market([1.0], [[0.5, 0.25]])], [0, 1, 2]).tolist()
     [0.0, 0.5, 1.0]
     """
+    goals = check.array("rival", rival, shape=("n_second",), at_least=0)
     points = [np.zeros(1)]
     for market in markets:
         if market.n_bidders != 2:
             raise ValueError(f"expected two bidders, got {market.n_bidders}")
         for first, second in market.to_float().predictions:
             if first > 0:
-                points.append(np.asarray(rival, dtype=float) * second / first)
-    return np.unique(np.concatenate(points).round(12))
+                points.append(goals * second / first)
+    return _distinct(np.concatenate(points))
 
 
 def grid_game(
@@ -143,21 +145,18 @@ def grid_game(
     for i, bidder in enumerate(bidders):
         if bidder.kind != "maxcpa" or bidder.has_budget:
             raise ValueError(f"bidder {i} is {bidder}; expected a MAX-CPA bidder without budget")
-    if rule not in ("first", "second", "vcg"):
-        raise ValueError(f"rule is {rule!r}; expected 'first', 'second' or 'vcg'")
-    axes = []
-    for i, grid in enumerate(grids):
-        axis = np.unique(np.asarray(grid, dtype=float))
-        if axis.size == 0 or not np.isfinite(axis).all() or axis[0] < 0:
-            raise ValueError(f"grid of bidder {i} must hold finite numbers >= 0, got {grid!r}")
-        axes.append(axis)
+    check.known("rule", rule, RULES)
+    axes = [
+        np.unique(check.array(f"grids[{i}]", grid, shape=("n_multipliers",), at_least=0))
+        for i, grid in enumerate(grids)
+    ]
     shape = (len(axes[0]), len(axes[1]))
     first, second, revenue, welfare = (np.zeros(shape) for _ in range(4))
     values = [float(b.value) for b in bidders]
     flat = market.to_float()
     for weight, (p1, p2) in zip(flat.weights, flat.predictions, strict=True):
         bid1, bid2 = axes[0][:, None] * p1, axes[1][None, :] * p2
-        wins = bid1 >= bid2 * (1 - _TIE)
+        wins = ~exceeds(bid2, bid1)
         paid1, paid2 = (bid1, bid2) if rule == "first" else (bid2, bid1)
         first += weight * np.where(wins, values[0] * p1 - paid1, 0.0)
         second += weight * np.where(wins, 0.0, values[1] * p2 - paid2)
@@ -208,7 +207,7 @@ def cce_interval(
     market: Market,
     bidders: Sequence[Bidder],
     grids: tuple[npt.ArrayLike, npt.ArrayLike],
-    metric: str,
+    metric: PayoffMetric,
     rule: Rule = "first",
     *,
     regrets: tuple[float, float] = (0.0, 0.0),
@@ -250,8 +249,9 @@ def cce_interval(
     """
     game = grid_game(market, bidders, grids, rule)
     cost = _metric(game, metric)
-    if any(not r >= 0 for r in regrets):
-        raise ValueError(f"regrets are {regrets}; expected numbers >= 0")
+    for i, regret in enumerate(regrets):
+        if regret != np.inf:
+            check.number(f"regrets[{i}]", regret, at_least=0)
     u1, u2 = game.utility
     a, b = u1.shape
     row_sums = kron(eye_array(a), np.ones((1, b)))
@@ -289,7 +289,7 @@ def ce_interval(
     market: Market,
     bidders: Sequence[Bidder],
     grids: tuple[npt.ArrayLike, npt.ArrayLike],
-    metric: str,
+    metric: PayoffMetric,
     rule: Rule = "first",
 ) -> tuple[float, float]:
     """Lowest and highest expected metric over all correlated equilibria on the grid.
@@ -374,104 +374,12 @@ def undominated(first: Floats, second: Floats) -> tuple[npt.NDArray[np.intp], np
 
 def _not_beaten(utility: Floats) -> npt.NDArray[np.bool_]:
     """Rows that no other row beats in every column, by more than rounding."""
-    margin = 1e-12 * np.abs(utility).max()
-    return np.array([not (utility > row + margin).all(axis=1).any() for row in utility])
+    size = np.abs(utility).max()
+    return np.array([not exceeds(utility, row, size).all(axis=1).any() for row in utility])
 
 
-@dataclass(frozen=True, eq=False)
-class LearningRun:
-    """Time averages of two bidders that learn by exponential weights.
-
-    Parameters
-    ----------
-    revenue, welfare : ndarray, shape (n_seeds,)
-    regrets : ndarray, shape (n_seeds, 2)
-        Average gain that the best fixed multiplier on the grid would have brought, in money.
-    path : ndarray, shape (n_seeds, n_rounds)
-        Running average of revenue.
-    """
-
-    revenue: Floats
-    welfare: Floats
-    regrets: Floats
-    path: Floats
-
-
-def hedge(
-    market: Market,
-    bidders: Sequence[Bidder],
-    grids: tuple[npt.ArrayLike, npt.ArrayLike],
-    *,
-    n_rounds: int,
-    seeds: Sequence[int],
-    rule: Rule = "first",
-) -> LearningRun:
-    """Let both bidders learn by Hedge (exponential weights, full feedback) on the grid.
-
-    Every round each draws a multiplier from its weights, sees what every multiplier would have
-    earned against the rival's draw, and reweights. The step size is AdaHedge's: it shrinks with
-    the loss that mixing has cost so far, and so needs no knowledge of the range of utilities.
-    Simulated.
-
-    Parameters
-    ----------
-    market, bidders, grids, rule
-        As in :func:`grid_game`.
-    n_rounds : int
-    seeds : sequence of int
-        One run a seed.
-
-    Raises
-    ------
-    ValueError
-        As :func:`grid_game`, and without rounds or seeds.
-    """
-    game = grid_game(market, bidders, grids, rule)
-    if n_rounds < 1 or not len(seeds):
-        raise ValueError(f"expected rounds and seeds, got {n_rounds} and {list(seeds)}")
-    tables = (game.utility[0], game.utility[1].T)
-    draws = np.stack([np.random.default_rng(s).random((n_rounds, 2)) for s in seeds], axis=1)
-    everyone = np.arange(len(seeds))
-    earned = [np.zeros((len(seeds), len(t))) for t in tables]
-    mixing_cost = [np.zeros(len(seeds)) for _ in tables]
-    got = np.zeros((len(seeds), 2))
-    revenue, welfare = (np.empty((len(seeds), n_rounds)) for _ in range(2))
-    for t in range(n_rounds):
-        played, weights, steps = [], [], []
-        for k, table in enumerate(tables):
-            # No cost so far means an infinite step: follow the leaders.
-            step = np.log(len(table)) / np.maximum(mixing_cost[k], 1e-12)
-            behind = earned[k] - earned[k].max(axis=1, keepdims=True)
-            mass = np.exp(behind * step[:, None])
-            mass /= mass.sum(axis=1, keepdims=True)
-            played.append((mass.cumsum(axis=1) < draws[t, :, k, None]).sum(axis=1))
-            played[k] = np.minimum(played[k], len(table) - 1)
-            weights.append(mass)
-            steps.append(step)
-        for k, table in enumerate(tables):
-            outcomes = table[:, played[1 - k]].T
-            best = outcomes.max(axis=1)
-            tail = np.exp((outcomes - best[:, None]) * steps[k][:, None])
-            mixed = best + np.log((weights[k] * tail).sum(axis=1)) / steps[k]
-            expected = (weights[k] * outcomes).sum(axis=1)
-            mixing_cost[k] += np.maximum(mixed - expected, 0)
-            earned[k] += outcomes
-            got[:, k] += outcomes[everyone, played[k]]
-        revenue[:, t] = game.metrics["revenue"][played[0], played[1]]
-        welfare[:, t] = game.metrics["welfare"][played[0], played[1]]
-    best = np.stack([e.max(axis=1) for e in earned], axis=1)
-    return LearningRun(
-        revenue=revenue.mean(axis=1),
-        welfare=welfare.mean(axis=1),
-        regrets=np.maximum(best - got, 0) / n_rounds,
-        path=revenue.cumsum(axis=1) / np.arange(1, n_rounds + 1),
-    )
-
-
-def _metric(game: GridGame, metric: str) -> Floats:
-    if metric not in game.metrics:
-        raise ValueError(f"metric is {metric!r}; expected one of {', '.join(PAYOFF_METRICS)}")
-    return game.metrics[metric]
+def _metric(game: GridGame, metric: PayoffMetric) -> Floats:
+    return game.metrics[check.known("metric", metric, PAYOFF_METRICS)]
 
 
 def _range(

@@ -20,15 +20,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from lib.autobidding.bidders import Bidder, Number, check_bidders, number
-from lib.autobidding.market import Array, Market
-from lib.autobidding.mechanism import (
-    FLOAT_TOLERANCE,
-    RULES,
-    Rule,
-    check_metric,
-    outcome,
-)
+from lib.autobidding.arithmetic import Array, Number, exceeds
+from lib.autobidding.bidders import Bidder, budgets_of, check_bidders, values_of
+from lib.autobidding.market import Market
+from lib.autobidding.mechanism import RULES, Rule, check_metric, outcome
+from lib.core import check
 
 # ── One profile ───────────────────────────────────────────────────────────────────────────────
 
@@ -94,6 +90,9 @@ class BestResponse:
     reached : Fraction or float
         Payoff at ``multiplier``.
     attained : bool
+    scale : Fraction or float
+        Size of the numbers of which payoffs are differences, by which floats are compared: the
+        larger value won now or in the best response (MAX-CPA); zero for tCPA.
     """
 
     payoff: Any
@@ -101,11 +100,17 @@ class BestResponse:
     multiplier: Any
     reached: Any
     attained: bool
+    scale: Any
 
     @property
     def regret(self) -> Any:
         """Supremum of what a deviation gains; zero in a best response."""
         return self.payoff - self.current
+
+    @property
+    def gains(self) -> bool:
+        """Whether a deviation gains more than rounding."""
+        return bool(exceeds(self.payoff, self.current, self.scale))
 
 
 @dataclass(frozen=True)
@@ -186,13 +191,10 @@ def best_response(
     >>> reply.multiplier, reply.regret, reply.attained
     (Fraction(2, 5), Fraction(3, 5), True)
     """
-    if not 0 <= bidder < market.n_bidders:
-        raise ValueError(f"bidder is {bidder}; expected 0 to {market.n_bidders - 1}")
+    check.integer("bidder", bidder, at_least=0, at_most=market.n_bidders - 1)
     now = outcome(market, bidders, multipliers, rule)
     me = bidders[bidder]
-    value = number(market, me.value)
-    budget = None if me.budget is None else number(market, me.budget)
-    slack = 0 if market.is_exact else FLOAT_TOLERANCE
+    value, budget = values_of(market, bidders)[bidder], budgets_of(market, bidders)[bidder]
     tcpa, first_price = me.kind == "tcpa", rule == "first"
 
     if now.within_budget[bidder] and now.within_target[bidder]:
@@ -209,9 +211,9 @@ def best_response(
         limits = [budget] if budget is not None else []
         if tcpa:
             limits.append(value * option.conversions)
-        # The cap on the multiplier that the limits leave inside this option.
-        if any(spend > b * (1 + slack) or (over and spend >= b) for b in limits):
+        if any(exceeds(spend, b) or (over and not exceeds(b, spend)) for b in limits):
             continue
+        # The cap on the multiplier that the limits leave inside this option.
         cap = option.high
         if first_price and option.conversions > 0:
             caps = [b / option.conversions for b in limits]
@@ -232,7 +234,8 @@ def best_response(
             base = current if current > -math.inf else payoff - option.conversions
             goal = min(goal, option.low + abs(payoff - base) / (2 * option.conversions))
     reached = payoff if attained else value * option.conversions - goal * option.conversions
-    return BestResponse(payoff, current, goal / value, reached, attained)
+    scale = 0 * value if tcpa else value * max(option.conversions, now.conversions[bidder])
+    return BestResponse(payoff, current, goal / value, reached, attained, scale)
 
 
 def is_equilibrium(
@@ -243,7 +246,8 @@ def is_equilibrium(
 ) -> EquilibriumCheck:
     """Decide whether no bidder can gain by another multiplier; if one can, show how.
 
-    Exact for fractions. In floats a gain below a relative 1e-9 is taken for rounding.
+    Exact for fractions. In floats a gain below a share of 1e-9 of what the bidder wins is taken for
+    rounding (:func:`~lib.autobidding.arithmetic.exceeds`), in whatever unit.
 
     Parameters
     ----------
@@ -270,10 +274,10 @@ def is_equilibrium(
     >>> is_equilibrium(market, pair, [Fraction(1, 10), 1], "first").witness.why
     'bidder 0 wins 1/2 conversions instead of 0 and keeps its constraints'
     """
+    check_bidders(market, bidders)
     for i, me in enumerate(bidders):
         reply = best_response(market, bidders, multipliers, i, rule)
-        slack = 0 if market.is_exact else FLOAT_TOLERANCE * max(1.0, abs(float(reply.payoff)))
-        if reply.regret <= slack:
+        if not reply.gains:
             continue
         if reply.current == -math.inf:
             now = outcome(market, bidders, multipliers, rule)
@@ -297,6 +301,10 @@ def is_equilibrium(
 # ── All equilibria of two bidders ─────────────────────────────────────────────────────────────
 
 
+Point = tuple[Any, Any]
+"""Effective multipliers of both bidders."""
+
+
 @dataclass(frozen=True)
 class HalfPlane:
     """``a1 g1 + a2 g2 <= bound``, or ``<`` if strict."""
@@ -306,9 +314,18 @@ class HalfPlane:
     bound: Any
     strict: bool = False
 
-    def excess(self, point: tuple[Any, Any]) -> Any:
-        """Left side minus right side at a point."""
-        return self.a1 * point[0] + self.a2 * point[1] - self.bound
+    def excess(self, point: Point) -> Any:
+        """Left side minus right side at a point; zero where floats differ by rounding only."""
+        parts = self.a1 * point[0], self.a2 * point[1]
+        left = parts[0] + parts[1]
+        if exceeds(left, self.bound, *parts) or exceeds(self.bound, left, *parts):
+            return left - self.bound
+        return 0 * left
+
+    def allows(self, point: Point) -> bool:
+        """Whether a point is on the right side."""
+        excess = self.excess(point)
+        return bool(excess < 0 if self.strict else excess <= 0)
 
 
 @dataclass(frozen=True)
@@ -366,10 +383,7 @@ class EquilibriumCell:
 
     def contains(self, point: tuple[Any, Any]) -> bool:
         """Whether effective multipliers ``(g1, g2)`` are an equilibrium of this cell."""
-        return all(
-            (e < 0 if c.strict else e <= 0)
-            for c, e in ((c, c.excess(point)) for c in self.constraints)
-        )
+        return all(c.allows(point) for c in self.constraints)
 
     def at(self, metric: str, point: tuple[Any, Any]) -> Any:
         """Metric at effective multipliers of this cell."""
@@ -425,16 +439,19 @@ def equilibria_2p(
     ----------
     market : Market
         With two bidders. Fractions make every cell exact; floats are faster, and blur cells
-        thinner than a relative 1e-12.
+        thinner than a share of 1e-9.
     bidders : sequence of two Bidder
         Of any kinds. A budget of a MAX-CPA bidder must be too large to bind at its value.
     rule : {"first", "second", "vcg"}
     undominated : bool, default True
-        Leave out multipliers that another one weakly dominates. With ``c`` the smaller of the
-        target and the budget over all predicted conversions, a tCPA bidder's ``g < c`` is
-        dominated by ``c``: it wins less and ``c`` is always feasible. In first price ``g`` above
-        the target is dominated too; so is, for a MAX-CPA bidder, ``g`` above its value, and in
-        second price every ``g`` but its value. If false, all equilibria are returned.
+        Leave out multipliers that another one weakly dominates, as the theorems have it. If both
+        bidders have predictions above zero in some cluster (they *overlap*), a tCPA bidder's
+        ``g < c`` is dominated by ``c``, the smaller of the target and the budget over all
+        predicted conversions; and in second price every ``g`` of a MAX-CPA bidder but its value.
+        Bidders that never meet lose nothing by low bids: of theirs only zero goes, where it loses
+        a tie. In first price ``g`` above the target or value is dominated. Other multipliers may
+        be dominated too and stay (a MAX-CPA bid of just the value in first price). If false,
+        all equilibria are returned.
 
     Returns
     -------
@@ -464,24 +481,23 @@ def equilibria_2p(
     """
     if market.n_bidders != 2:
         raise ValueError(f"enumeration is for two bidders, the market has {market.n_bidders}")
-    check_bidders(market, bidders)
-    if rule not in RULES:
-        raise ValueError(f"rule is {rule!r}; expected one of {', '.join(RULES)}")
+    check.known("rule", rule, RULES)
     first = rule == "first"
     one = Fraction(1) if market.is_exact else 1.0
-    zero = one * 0
+    zero = 0 * one
     mass = market.mass.tolist()
-    values = [number(market, b.value) for b in bidders]
+    values = values_of(market, bidders).tolist()
     total = [sum((row[i] for row in mass), zero) for i in (0, 1)]
-    budgets: list[Any] = []
+    budgets = budgets_of(market, bidders)
     for i, b in enumerate(bidders):
-        budget = None if b.budget is None else number(market, b.budget)
-        if b.kind == "maxcpa" and budget is not None and budget < values[i] * total[i]:
+        if b.kind != "maxcpa" or budgets[i] is None:
+            continue
+        if exceeds(values[i] * total[i], budgets[i]):
             raise ValueError(
                 f"budget {b.budget} of MAX-CPA bidder {i} is below its value {b.value} times all "
                 f"predicted conversions {total[i]}; enumeration needs a budget that cannot bind"
             )
-        budgets.append(None if b.kind == "maxcpa" else budget)
+        budgets[i] = None
 
     groups = _groups(market)
     rows = [
@@ -491,23 +507,23 @@ def equilibria_2p(
     for p, q in rows:
         prefix.append((prefix[-1][0] + p, prefix[-1][1] + q))
 
-    def rest(m: int) -> tuple[Any, Any]:
-        return (
-            (total[0] - prefix[m][0], total[1] - prefix[m][1]) if m < len(groups) else (zero, zero)
-        )
+    suffix = [(zero, zero)]
+    for p, q in reversed(rows):
+        suffix.insert(0, (suffix[0][0] + p, suffix[0][1] + q))
 
     common = [HalfPlane(-one, zero, zero), HalfPlane(zero, -one, zero)]
     if undominated:
-        common += _undominated(bidders, values, budgets, total, first, one)
+        meet = any(row[0] > 0 and row[1] > 0 for row in mass)
+        common += _undominated(bidders, values, budgets, total, meet, first, one)
     cells = []
     for m in range(len(groups) + 1):
         split = _Split(
             inside=prefix[m],
-            outside=rest(m),
+            outside=suffix[m],
             last=rows[m - 1] if m else None,
             next=rows[m] if m < len(groups) else None,
             inside_plus=prefix[min(m + 1, len(groups))],
-            outside_plus=rest(max(m - 1, 0)),
+            outside_plus=suffix[max(m - 1, 0)],
         )
         constraints = list(common)
         if split.last is not None:
@@ -516,17 +532,19 @@ def equilibria_2p(
         if split.next is not None:
             p, q = split.next
             constraints.append(HalfPlane(p, -q, zero, strict=True))
-        for i, me in enumerate(bidders):
-            conditions = (
-                _tcpa_conditions(split, i, values[i], budgets[i], first, one)
-                if me.kind == "tcpa"
-                else _maxcpa_conditions(split, i, values[i], rows, prefix, rest, m, first, one)
-            )
-            if conditions is None:
+        # Bidder 1 first: in first price, MAX-CPA, it refuses nearly all allocations at a glance.
+        for i in (1, 0):
+            if bidders[i].kind == "tcpa":
+                found = _tcpa_conditions(split, i, values[i], budgets[i], first, one)
+            elif first:
+                found = _shading_conditions(split, i, values[i], rows, prefix, m, one)
+            else:
+                found = _truthful_conditions(split, i, values[i], one)
+            if found is None:
                 break
-            constraints += conditions
+            constraints += found
         else:
-            cell = _cell(market, bidders, groups, m, split, constraints, values, first)
+            cell = _cell(market, bidders, budgets, groups[:m], split, constraints, values, first)
             if cell is not None:
                 cells.append(cell)
     return cells
@@ -537,24 +555,24 @@ def _undominated(
     values: list[Any],
     budgets: list[Any],
     total: list[Any],
+    meet: bool,
     first: bool,
     one: Any,
 ) -> Iterator[HalfPlane]:
     """Half-planes that leave out weakly dominated multipliers."""
     for i, me in enumerate(bidders):
-        floor, cap = None, values[i]
-        if me.kind == "tcpa":
-            floor = values[i]
-            if budgets[i] is not None and total[i] > 0:
-                floor = min(floor, budgets[i] / total[i])
-            cap = values[i] if first else None
-        elif not first:
-            floor = values[i]
+        if total[i] == 0:
+            continue  # whatever it bids, nothing changes
+        tcpa = me.kind == "tcpa"
         unit = (one, 0 * one) if i == 0 else (0 * one, one)
-        if floor is not None:
+        if first or (meet and not tcpa):
+            yield HalfPlane(*unit, values[i])
+        if meet and (tcpa or not first):
+            floor = values[i] if budgets[i] is None else min(values[i], budgets[i] / total[i])
             yield HalfPlane(-unit[0], -unit[1], -floor)
-        if cap is not None:
-            yield HalfPlane(unit[0], unit[1], cap)
+        elif i == 1 and not meet:
+            # Bidder 0 wins ties at zero; any bid above it wins all that bidder 1 converts.
+            yield HalfPlane(-unit[0], -unit[1], 0 * one, strict=True)
 
 
 def _tcpa_conditions(
@@ -599,67 +617,71 @@ def _tcpa_conditions(
     return out
 
 
-def _maxcpa_conditions(
+def _truthful_conditions(split: _Split, i: int, value: Any, one: Any) -> list[HalfPlane]:
+    """Second price, MAX-CPA: each cluster is won if worth its price and lost if not."""
+    out = []
+    for head, sign in ((split.last, 1 if i == 0 else -1), (split.next, -1 if i == 0 else 1)):
+        if head is None or head[i] == 0:
+            continue
+        coefficient = sign * head[1 - i]
+        plane = (0 * one, coefficient) if i == 0 else (coefficient, 0 * one)
+        out.append(HalfPlane(*plane, sign * value * head[i]))
+    return out
+
+
+def _shading_conditions(
     split: _Split,
     i: int,
     value: Any,
     rows: list[tuple[Any, Any]],
     prefix: list[tuple[Any, Any]],
-    rest: Any,
     m: int,
-    first: bool,
     one: Any,
 ) -> list[HalfPlane] | None:
-    """No other winning set earns more; ``None`` if no multiplier can do it."""
+    """First price, MAX-CPA: no other winning set earns more; ``None`` if no multiplier can do it.
+
+    What all other sets ask of the rival's multiplier is one interval, so two half-planes say it.
+    """
     zero = 0 * one
-    if not first:
-        # Each cluster is won if worth its price and lost if not; the chain orders them.
-        out = []
-        for head, sign in ((split.last, 1 if i == 0 else -1), (split.next, -1 if i == 0 else 1)):
-            if head is None or head[i] == 0:
-                continue
-            coefficient = sign * head[1 - i]
-            plane = (zero, coefficient) if i == 0 else (coefficient, zero)
-            out.append(HalfPlane(*plane, sign * value * head[i]))
-        return out
-    if i == 0:
-        keep, level = split.inside[0], zero
-        out = []
-        if keep > 0 and split.last is not None:
-            p, q = split.last
-            if p == 0:
-                # Bidder 1 would take a cluster that is worth something to it alone.
-                return None
-            # Shade down to the threshold: g1 p1 = g2 p2 in the last group won.
-            out.append(HalfPlane(p, -q, zero))
-            level = q / p
-        for k in range(len(rows) + 1):
-            gain = prefix[k][0]
-            if k == m or (k > 0 and gain == prefix[k - 1][0]):
-                continue
-            other = rows[k - 1][1] / rows[k - 1][0] if k else zero
-            # (v - level g2) keep >= (v - other g2) gain
-            out.append(HalfPlane(zero, level * keep - other * gain, value * (keep - gain)))
-        return out
-    if split.outside[1] > 0:
-        return None
-    out = []
-    for k in range(len(rows)):
-        p, q = rows[k]
-        if q == 0:
-            continue
-        if p == 0:
+    if i == 1:
+        # It never attains the threshold it would shade down to, so it wins no conversion.
+        if split.outside[1] > 0 or any(q > 0 and p == 0 for p, q in rows):
             return None
-        # Winning groups k and later costs just above g1 p / q per conversion.
-        out.append(HalfPlane(-p, zero, -value * q))
-    return out
+        # Winning groups k and later would cost just above g1 p / q per conversion.
+        asked = [value * q / p for p, q in rows if q > 0]
+        return [HalfPlane(-one, zero, -max(asked))] if asked else []
+    keep, level, out = split.inside[0], zero, []
+    if keep > 0 and split.last is not None:
+        p, q = split.last
+        if p == 0:
+            # Bidder 1 would take a cluster that is worth something to it alone.
+            return None
+        # Shade down to the threshold: g1 p1 = g2 p2 in the last group won.
+        out.append(HalfPlane(p, -q, zero))
+        level = q / p
+    low, high = zero, None
+    for k in range(len(rows) + 1):
+        gain = prefix[k][0]
+        if k == m or (k > 0 and gain == prefix[k - 1][0]):
+            continue
+        other = rows[k - 1][1] / rows[k - 1][0] if k else zero
+        # (v - level g2) keep >= (v - other g2) gain
+        slope, bound = level * keep - other * gain, value * (keep - gain)
+        if slope > 0:
+            high = bound / slope if high is None else min(high, bound / slope)
+        elif slope < 0:
+            low = max(low, bound / slope)
+        elif bound < 0:
+            return None
+    out.append(HalfPlane(zero, -one, -low))
+    return out if high is None else [*out, HalfPlane(zero, one, high)]
 
 
 def _cell(
     market: Market,
     bidders: Sequence[Bidder],
-    groups: list[list[int]],
-    m: int,
+    budgets: list[Any],
+    won: list[list[int]],
     split: _Split,
     constraints: list[HalfPlane],
     values: list[Any],
@@ -671,9 +693,7 @@ def _cell(
     n = len(vertices)
     centre = (sum(v[0] for v in vertices) / n, sum(v[1] for v in vertices) / n)
     # A relative interior point on a strict line means that the whole polygon lies on it.
-    if any(
-        c.strict and c.excess(centre) >= -_slack(c, centre, market.is_exact) for c in constraints
-    ):
+    if any(c.strict and not c.allows(centre) for c in constraints):
         return None
     inside, outside = split.inside, split.outside
     slope = (inside[0], outside[1]) if first else (outside[0], inside[1])
@@ -682,14 +702,10 @@ def _cell(
         _attains(vertices, revenues, end, constraints) for end in (min(revenues), max(revenues))
     ]
     worth = (values[0] * inside[0], values[1] * outside[1])
-    capped = [
-        w if b.budget is None else min(w, number(market, b.budget))
-        for w, b in zip(worth, bidders, strict=True)
-    ]
+    capped = [w if b is None else min(w, b) for w, b in zip(worth, budgets, strict=True)]
     allocation = [1] * market.n_clusters
-    for group in groups[:m]:
-        for k in group:
-            allocation[k] = 0
+    for k in (k for group in won for k in group):
+        allocation[k] = 0
     binding = None
     if all(b.kind == "tcpa" for b in bidders):
         point: tuple[Any, Any] | None = None
@@ -697,12 +713,7 @@ def _cell(
             point = (values[0], values[1]) if min(inside[0], outside[1]) > 0 else None
         elif inside[1] > 0 and outside[0] > 0:
             point = (worth[1] / outside[0], worth[0] / inside[1])
-        if point is not None and all(
-            c.excess(point) < 0
-            if c.strict
-            else c.excess(point) <= _slack(c, point, market.is_exact)
-            for c in constraints
-        ):
+        if point is not None and all(c.allows(point) for c in constraints):
             binding = point
     return EquilibriumCell(
         allocation=tuple(allocation),
@@ -724,14 +735,7 @@ def _attains(
     """Whether some equilibrium has this revenue: the middle of its face is the last to leave."""
     face = [v for v, r in zip(vertices, revenues, strict=True) if r == end]
     centre = (sum(v[0] for v in face) / len(face), sum(v[1] for v in face) / len(face))
-    return all(not c.strict or c.excess(centre) < 0 for c in constraints)
-
-
-def _slack(plane: HalfPlane, point: tuple[Any, Any], exact: bool) -> Any:
-    """Bound the rounding of a float point held against a half-plane; zero for fractions."""
-    if exact:
-        return 0
-    return 1e-12 * (abs(plane.a1 * point[0]) + abs(plane.a2 * point[1]) + abs(plane.bound))
+    return all(not c.strict or c.allows(centre) for c in constraints)
 
 
 def _polygon(constraints: list[HalfPlane], *, exact: bool) -> tuple[list[tuple[Any, Any]], bool]:
@@ -754,11 +758,6 @@ def _polygon(constraints: list[HalfPlane], *, exact: bool) -> tuple[list[tuple[A
         if plane.a1 == 0 and plane.a2 == 0:
             continue
         excess = [plane.excess(v) for v in corners]
-        if not exact:
-            excess = [
-                0.0 if abs(e) <= _slack(plane, v, False) else e
-                for e, v in zip(excess, corners, strict=True)
-            ]
         if all(e <= 0 for e in excess):
             continue
         kept = []

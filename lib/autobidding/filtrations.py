@@ -19,18 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lib.autobidding.market import (
-    Array,
-    Market,
-    NotARefinementError,
-    check_labels,
-    check_refinement,
-)
-
-__all__ = ["Filtration", "feature_labels", "level_map", "pca_median_labels", "pool", "shrink"]
+from lib.autobidding.arithmetic import Array, Floats
+from lib.autobidding.market import Market, NotARefinementError, check_labels, check_refinement
+from lib.core import check
 
 Labels = npt.NDArray[np.intp]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +63,7 @@ class Filtration:
 
     def __post_init__(self) -> None:
         if len(self.labels) == 0:
-            raise ValueError("a filtration needs at least one level, got none")
+            raise ValueError("labels is empty, expected a level or more")
         checked: list[Labels] = []
         for level, raw in enumerate(self.labels):
             try:
@@ -82,8 +75,7 @@ class Filtration:
             index.setflags(write=False)
             checked.append(index)
         names = tuple(self.names) or tuple(f"{int(i.max()) + 1} clusters" for i in checked)
-        if len(names) != len(checked):
-            raise ValueError(f"got {len(names)} names for {len(checked)} levels")
+        check.same_length(names=names, labels=checked)
         object.__setattr__(self, "labels", tuple(checked))
         object.__setattr__(self, "names", names)
 
@@ -147,10 +139,8 @@ class Filtration:
         ValueError
             Unless ``0 <= coarse <= fine < n_levels``.
         """
-        if not 0 <= coarse <= fine < self.n_levels:
-            raise ValueError(
-                f"expected 0 <= coarse <= fine < {self.n_levels}, got {coarse} and {fine}"
-            )
+        check.integer("fine", fine, at_least=0, at_most=self.n_levels - 1)
+        check.integer("coarse", coarse, at_least=0, at_most=fine)
         return level_map(np.asarray(self.labels[coarse]), np.asarray(self.labels[fine]))
 
 
@@ -281,14 +271,8 @@ def pca_median_labels(points: npt.ArrayLike, depth: int) -> list[Labels]:
     >>> [level.tolist() for level in pca_median_labels([[0.0], [3.0], [1.0], [2.0]], 2)]
     [[0, 0, 0, 0], [0, 1, 0, 1], [0, 3, 1, 2]]
     """
-    cloud = np.asarray(points, dtype=float)
-    if cloud.ndim != 2 or 0 in cloud.shape:
-        raise ValueError(f"expected points (n_units, n_dimensions), got shape {cloud.shape}")
-    if not np.isfinite(cloud).all():
-        unit = int(np.argmin(np.isfinite(cloud).all(axis=1)))
-        raise ValueError(f"point {unit} is {cloud[unit]}; expected finite numbers")
-    if depth < 0:
-        raise ValueError(f"depth is {depth}; expected 0 or more")
+    cloud = check.array("points", points, shape=("n_units", "n_dimensions"))
+    check.integer("depth", depth, at_least=0)
     levels = [np.zeros(len(cloud), dtype=np.intp)]
     for _ in range(depth):
         right = np.zeros(len(cloud), dtype=np.intp)
@@ -338,13 +322,13 @@ def shrink(
     >>> shrink([[3.0], [0.0]], [[10.0], [0.0]], [0.5], 10.0).round(3).tolist()
     [[0.4], [0.5]]
     """
-    y, n, m = (np.asarray(x, dtype=float) for x in (conversions, trials, mean))
-    k = np.asarray(strength, dtype=float)
-    if not ((y >= 0) & (y <= n)).all():
-        raise ValueError("expected 0 <= conversions <= trials in every cluster")
-    if not (k > 0).all():
-        raise ValueError(f"strength is {k}; expected a positive number")
-    if not ((m >= 0) & (m <= 1)).all():
-        raise ValueError(f"prior mean is {m}; expected [0, 1]")
+    y = check.array("conversions", conversions, at_least=0)
+    n = check.array("trials", trials, at_least=0)
+    k, m = check.array("strength", strength, above=0), check.shares("mean", mean)
+    if (y > n).any():
+        where = tuple(int(i) for i in np.argwhere(y > n)[0])
+        raise ValueError(
+            f"conversions{list(where)} is {y[where]}, expected at most {n[where]} trials"
+        )
     rate: Floats = (y + k * m) / (n + k)
     return rate

@@ -12,17 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
-"""A float64 array, or an object array of :class:`fractions.Fraction` (exact mode)."""
-
-CALIBRATION_TOLERANCE = 1e-9
-"""Largest accepted gap between a coarse float prediction and the mean of its parts."""
+from lib.autobidding.arithmetic import Array, as_exact, exceeds, is_exact
+from lib.core import check
 
 
 class NotARefinementError(ValueError):
@@ -33,58 +29,24 @@ class CalibrationError(ValueError):
     """A coarse prediction is not the weighted mean of the finer ones."""
 
 
-def as_exact(values: Any) -> Array:
-    """Return ``values`` as an object array of fractions, without rounding.
-
-    Parameters
-    ----------
-    values : array_like of int, str or Fraction
-        Strings may be decimal (``"0.2"``) or a ratio (``"1/3"``). Floats are refused: the float
-        0.1 is not one tenth.
-
-    Returns
-    -------
-    ndarray of Fraction
-        Same shape as ``values``.
-
-    Raises
-    ------
-    TypeError
-        On a float, whose exact value is hardly ever the one that was meant.
-
-    Examples
-    --------
-    >>> as_exact(["0.2", "1/3", 1]).tolist()
-    [Fraction(1, 5), Fraction(1, 3), Fraction(1, 1)]
-    """
-    raw = np.asarray(values, dtype=object)
-    out = np.empty(raw.shape, dtype=object)
-    for index, value in np.ndenumerate(raw):
-        if isinstance(value, (float, np.floating)):
-            raise TypeError(
-                f"exact mode takes int, str or Fraction, got the float {value!r} at {index}; "
-                f"write it as a string, e.g. '{value}'"
-            )
-        out[index] = Fraction(int(value)) if isinstance(value, np.integer) else Fraction(value)
-    return out
-
-
 @dataclass(frozen=True, eq=False)
 class Market:
     """Clusters of opportunities with each bidder's predicted conversion probability.
 
     Parameters
     ----------
-    weights : ndarray, shape (n_clusters,)
+    weights : array_like, shape (n_clusters,)
         Mass of each cluster (share or number of opportunities); positive. Need not sum to one.
-    predictions : ndarray, shape (n_clusters, n_bidders)
-        Predicted conversions per opportunity, in [0, 1].
+    predictions : array_like, shape (n_clusters, n_bidders)
+        Predicted conversions per opportunity, in [0, 1]. Where weights and predictions are
+        fractions (and ints), the market is exact; else it is in floats, whatever type of array
+        they stand in.
 
     Raises
     ------
     ValueError
-        On an empty market, a wrong shape, a NaN, a weight that is not positive or a prediction
-        outside [0, 1]; the message names the cluster and the bidder.
+        On an empty market, a wrong shape, text, a complex number, a NaN, a weight that is not
+        positive or a prediction outside [0, 1]; the message names the cluster and the bidder.
 
     Examples
     --------
@@ -98,41 +60,28 @@ class Market:
     predictions: Array
 
     def __post_init__(self) -> None:
-        weights, predictions = np.asarray(self.weights), np.asarray(self.predictions)
-        exact = weights.dtype == object and predictions.dtype == object
-        if not exact:
-            weights, predictions = weights.astype(float), predictions.astype(float)
-        if weights.ndim != 1 or predictions.ndim != 2 or len(weights) != len(predictions):
-            raise ValueError(
-                "expected weights (n_clusters,) and predictions (n_clusters, n_bidders), got "
-                f"{weights.shape} and {predictions.shape}"
-            )
-        if 0 in predictions.shape:
-            raise ValueError(
-                f"a market needs a cluster and a bidder, got predictions {predictions.shape}"
-            )
-        for name, array in (("weight", weights), ("prediction", predictions)):
-            bad = ~np.isfinite(array.astype(float))
-            if bad.any():
-                where = tuple(int(i) for i in np.argwhere(bad)[0])
-                raise ValueError(f"{name} at {where} is {array[where]}; expected a finite number")
-        if (weights <= 0).any():
-            k = int(np.argmax(weights <= 0))
-            raise ValueError(f"weight of cluster {k} is {weights[k]}; expected a positive number")
-        outside = (predictions < 0) | (predictions > 1)
-        if outside.any():
-            k, i = (int(j) for j in np.argwhere(outside)[0])
-            raise ValueError(
-                f"prediction of bidder {i} in cluster {k} is {predictions[k, i]}; expected [0, 1]"
-            )
-        for array in (weights, predictions):
-            array.setflags(write=False)
-        object.__setattr__(self, "weights", weights)
-        object.__setattr__(self, "predictions", predictions)
+        exact = is_exact(self.weights, self.predictions)
+        weights = check.array("weights", self.weights, shape=("n_clusters",), above=0)
+        predictions = check.array(
+            "predictions",
+            self.predictions,
+            shape=(len(weights), "n_bidders"),
+            at_least=0,
+            at_most=1,
+        )
+        if exact:
+            weights, predictions = as_exact(self.weights), as_exact(self.predictions)
+        for name, array in (("weights", weights), ("predictions", predictions)):
+            own = array.copy()
+            own.setflags(write=False)
+            object.__setattr__(self, name, own)
 
     @classmethod
     def exact(cls, weights: Any, predictions: Any) -> Market:
-        """Build a market in exact arithmetic; see :func:`as_exact` for what is accepted."""
+        """Build a market in exact arithmetic from ints, fractions and decimal texts.
+
+        See :func:`~lib.autobidding.arithmetic.as_exact`.
+        """
         return cls(as_exact(weights), as_exact(predictions))
 
     @property
@@ -195,16 +144,10 @@ def check_labels(
         When a fine cluster has no label, or a coarse cluster between 0 and the largest label
         has no fine cluster.
     """
-    index = np.asarray(labels)
-    if index.shape != (n_clusters,):
-        raise NotARefinementError(
-            f"expected one label for each of {n_clusters} clusters, got shape {index.shape}"
-        )
-    if index.dtype.kind not in "iu":
-        raise NotARefinementError(f"labels must be integers, got {index.dtype}")
-    if index.min() < 0:
-        k = int(np.argmin(index))
-        raise NotARefinementError(f"label of cluster {k} is {index[k]}; expected 0 or more")
+    try:
+        index = check.integers("labels", labels, shape=(n_clusters,), at_least=0)
+    except ValueError as error:
+        raise NotARefinementError(str(error)) from None
     missing = np.setdiff1d(np.arange(int(index.max()) + 1), index)
     if missing.size:
         raise NotARefinementError(f"coarse cluster {int(missing[0])} has no fine cluster")
@@ -247,15 +190,15 @@ def check_refinement(
             f"{coarse.n_clusters}"
         )
     pooled = fine.coarsen(index)
-    exact = coarse.is_exact and fine.is_exact
-    tolerance = 0 if exact else CALIBRATION_TOLERANCE
-    gap = abs(pooled.weights - coarse.weights)
-    if (gap > tolerance * coarse.weights).any():
-        k = int(np.argmax(gap > tolerance * coarse.weights))
+    apart = exceeds(abs(pooled.weights - coarse.weights), 0 * coarse.weights, coarse.weights)
+    if apart.any():
+        k = int(np.argmax(apart))
         raise NotARefinementError(
             f"coarse cluster {k} has mass {coarse.weights[k]}, its parts have {pooled.weights[k]}"
         )
-    off = abs(pooled.predictions - coarse.predictions) > tolerance
+    off = exceeds(
+        abs(pooled.predictions - coarse.predictions), 0 * coarse.predictions, coarse.predictions
+    )
     if off.any():
         k, i = (int(j) for j in np.argwhere(off)[0])
         raise CalibrationError(

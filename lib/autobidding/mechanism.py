@@ -13,14 +13,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from lib.autobidding.bidders import Bidder, Number, effective, number
-from lib.autobidding.market import Array, Market
+from lib.autobidding.arithmetic import Array, Number, exceeds, is_exact, vector
+from lib.autobidding.bidders import Bidder, budgets_of, effective, values_of
+from lib.autobidding.market import Market
+from lib.core import check
 
 Rule = Literal["first", "second", "vcg"]
-RULES = ("first", "second", "vcg")
-
-FLOAT_TOLERANCE = 1e-9
-"""Relative slack of every feasibility and optimality check in floats; fractions get none."""
+RULES: tuple[Rule, ...] = ("first", "second", "vcg")
 
 _BLOCK = 4096
 """Opportunities cleared at once; a block of ten bidders' bids stays in a core's cache."""
@@ -82,17 +81,16 @@ def clear(bids: Array, rule: Rule = "second", slot_factors: Sequence[Number] = (
     [[1.5, 0.5]]
     """
     bids = np.asarray(bids)
-    if rule not in RULES:
-        raise ValueError(f"rule is {rule!r}; expected one of {', '.join(RULES)}")
+    check.known("rule", rule, RULES)
     if bids.ndim != 2 or 0 in bids.shape:
-        raise ValueError(f"expected bids (n_clusters, n_bidders), got shape {bids.shape}")
-    if len(slot_factors) != 1:
-        return _clear_slots(bids, rule, slot_factors)
-    factor = _check_factors(slot_factors, bids.shape[1])[0]
+        raise ValueError(f"bids have shape {bids.shape}, expected (n_clusters, n_bidders)")
+    factors = _check_factors(slot_factors, rule, bids)
+    if len(factors) > 1:
+        return _clear_slots(bids, factors)
     cleared = _clear_one(bids, pay_second=rule != "first")
-    if factor == 1:
+    if factors[0] == 1:
         return cleared
-    return Clearing(cleared.winners, cleared.prices * factor)
+    return Clearing(cleared.winners, cleared.prices * factors[0])
 
 
 def _clear_one(bids: Array, *, pay_second: bool) -> Clearing:
@@ -117,22 +115,25 @@ def _clear_one(bids: Array, *, pay_second: bool) -> Clearing:
     return Clearing(winners, prices)
 
 
-def _check_factors(slot_factors: Sequence[Number], n_bidders: int) -> list[Number]:
-    factors = list(slot_factors)
-    if not 1 <= len(factors) <= n_bidders:
-        raise ValueError(f"expected 1 to {n_bidders} slots for {n_bidders} bidders, got {factors}")
-    if any(not 0 <= f <= 1 for f in factors) or sorted(factors, reverse=True) != factors:
-        raise ValueError(f"slot factors are {factors}; expected numbers in [0, 1], never rising")
+def _check_factors(slot_factors: Sequence[Number], rule: Rule, bids: Array) -> list[Any]:
+    check.array("slot_factors", slot_factors, shape=("n_slots",), at_least=0, at_most=1)
+    exact = is_exact(bids[:1], list(slot_factors))
+    factors: list[Any] = vector(
+        "slot_factors", slot_factors, len(slot_factors), exact=exact
+    ).tolist()
+    if len(factors) > bids.shape[1]:
+        raise ValueError(f"expected 1 to {bids.shape[1]} slots, got slot_factors {factors}")
+    if sorted(factors, reverse=True) != factors:
+        raise ValueError(f"slot_factors are {factors}, expected none above the one before")
+    if len(factors) > 1 and rule != "vcg":
+        raise ValueError(
+            f"{len(factors)} slots under rule {rule!r}: the paper defines it for one slot only, "
+            "and generalised first or second prices are other mechanisms; use rule='vcg'"
+        )
     return factors
 
 
-def _clear_slots(bids: Array, rule: Rule, slot_factors: Sequence[Number]) -> Clearing:
-    factors = _check_factors(slot_factors, bids.shape[1])
-    if rule != "vcg":
-        raise ValueError(
-            f"{len(factors)} slots under the {rule}-price rule: the paper defines it for one slot "
-            "only, and generalised first or second prices are other mechanisms; use rule='vcg'"
-        )
+def _clear_slots(bids: Array, factors: list[Any]) -> Clearing:
     order = np.argsort(-bids, axis=1, kind="stable")
     ranked = np.take_along_axis(bids, order, axis=1)
     ranked = np.concatenate([ranked, np.zeros_like(ranked[:, :1])], axis=1)
@@ -151,8 +152,8 @@ class Outcome:
 
     Parameters
     ----------
-    winners, prices : ndarray, shape (n_clusters,)
-        Winner and price per opportunity of each cluster.
+    winners, prices : ndarray, shape (n_clusters,) or (n_clusters, n_slots)
+        Winner and price per opportunity of each cluster (and slot).
     effective : ndarray, shape (n_bidders,)
         Bid per predicted conversion of each bidder.
     spend, conversions, value : ndarray, shape (n_bidders,)
@@ -189,13 +190,13 @@ class Outcome:
         return getattr(self, name)
 
 
-METRICS = ("revenue", "welfare", "liquid_welfare")
+Metric = Literal["revenue", "welfare", "liquid_welfare"]
+METRICS: tuple[Metric, ...] = ("revenue", "welfare", "liquid_welfare")
 
 
 def check_metric(name: str) -> None:
     """Raise ``ValueError`` unless ``name`` is an evaluation criteria metric."""
-    if name not in METRICS:
-        raise ValueError(f"metric is {name!r}; expected one of {', '.join(METRICS)}")
+    check.known("metric", name, METRICS)
 
 
 def outcome(
@@ -204,9 +205,10 @@ def outcome(
     multipliers: Sequence[Number] | Array,
     rule: Rule = "second",
     *,
+    slot_factors: Sequence[Number] = (1,),
     truth: Market | None = None,
 ) -> Outcome:
-    """Clear a single-slot market at uniform multipliers and score the result.
+    """Clear a market at uniform multipliers and score the result.
 
     Parameters
     ----------
@@ -216,6 +218,9 @@ def outcome(
     multipliers : array_like, shape (n_bidders,)
         Uniform multipliers ``mu_i`` (for effective multipliers see :func:`.multipliers_of`).
     rule : {"first", "second", "vcg"}
+    slot_factors : sequence of numbers, length n_slots
+        Share of a conversion that each slot brings, as in :func:`clear`; several slots in VCG only.
+        All results of the paper are for one slot.
     truth : Market, optional
         The same clusters with true conversion probabilities and the weights of the population
         that is served. The auction still runs on ``market``; conversions, values and hence
@@ -229,8 +234,8 @@ def outcome(
     Raises
     ------
     ValueError
-        On an unknown rule, a number of bidders or multipliers that does not fit, or a ``truth``
-        of another shape.
+        On an unknown rule, a number of bidders or multipliers that does not fit, several slots
+        under another rule than VCG, or a ``truth`` of another shape.
 
     Examples
     --------
@@ -239,6 +244,8 @@ def outcome(
     >>> out = outcome(market, pair, [1, 1], "first")
     >>> out.revenue, out.welfare, out.feasible
     (Fraction(9, 10), Fraction(9, 10), True)
+    >>> outcome(market, pair, [1, 1], "vcg", slot_factors=(1, 1)).welfare
+    Fraction(6, 5)
     """
     goals = effective(market, bidders, multipliers)
     if truth is None:
@@ -248,35 +255,29 @@ def outcome(
             f"truth has shape {truth.predictions.shape}, the market {market.predictions.shape}; "
             "expected the same clusters, bidders and arithmetic"
         )
-    cleared = clear(market.predictions * goals, rule)
-    winners = cleared.winners
-    clusters = np.arange(market.n_clusters)
+    cleared = clear(market.predictions * goals, rule, slot_factors)
+    # One column a slot; a single slot's winners and prices have none.
+    winners = cleared.winners.reshape(market.n_clusters, -1)
+    prices = cleared.prices.reshape(winners.shape)
     zeros = np.zeros(market.n_bidders, dtype=goals.dtype)
     spend, conversions = zeros.copy(), zeros.copy()
-    np.add.at(spend, winners, truth.weights * cleared.prices)
-    np.add.at(conversions, winners, truth.weights * truth.predictions[clusters, winners])
-    targets = np.array([number(market, b.value) for b in bidders], dtype=goals.dtype)
-    value = targets * conversions
-    capped = [
-        v if b.budget is None else min(number(market, b.budget), v)
-        for b, v in zip(bidders, value, strict=True)
-    ]
+    clusters = np.arange(market.n_clusters)
+    for slot, factor in enumerate(
+        vector("slot_factors", slot_factors, winners.shape[1], exact=market.is_exact)
+    ):
+        won = winners[:, slot]
+        np.add.at(spend, won, truth.weights * prices[:, slot])
+        np.add.at(conversions, won, factor * truth.weights * truth.predictions[clusters, won])
+    value = values_of(market, bidders) * conversions
+    budgets = budgets_of(market, bidders)
     nothing = None if market.is_exact else np.nan
     cpa = np.array(
         [s / c if c > 0 else nothing for s, c in zip(spend, conversions, strict=True)],
         dtype=goals.dtype,
     )
-    slack = 0 if market.is_exact else FLOAT_TOLERANCE
-    in_budget = [
-        b.budget is None or bool(s <= number(market, b.budget) * (1 + slack))
-        for b, s in zip(bidders, spend, strict=True)
-    ]
-    in_target = [
-        b.kind != "tcpa" or bool(s <= v * (1 + slack))
-        for b, s, v in zip(bidders, spend, value, strict=True)
-    ]
+    each = list(zip(bidders, spend, value, budgets, strict=True))
     return Outcome(
-        winners=winners,
+        winners=cleared.winners,
         prices=cleared.prices,
         effective=goals,
         spend=spend,
@@ -284,8 +285,8 @@ def outcome(
         value=value,
         revenue=spend.sum(),
         welfare=value.sum(),
-        liquid_welfare=sum(capped),
+        liquid_welfare=sum(v if limit is None else min(limit, v) for _, _, v, limit in each),
         cpa=cpa,
-        within_budget=np.array(in_budget),
-        within_target=np.array(in_target),
+        within_budget=np.array([limit is None or not exceeds(s, limit) for _, s, _, limit in each]),
+        within_target=np.array([b.kind != "tcpa" or not exceeds(s, v) for b, s, v, _ in each]),
     )

@@ -18,19 +18,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import clarabel
 import numpy as np
-import numpy.typing as npt
+from scipy.sparse import block_array, csc_array, eye_array
 
-from lib.autobidding.bidders import Number, number
-from lib.autobidding.market import Array, Market
-
-Floats = npt.NDArray[np.float64]
+from lib.autobidding.arithmetic import Array, Floats, Number, exceeds, number, vector
+from lib.autobidding.market import Market
+from lib.core import check
 
 MAX_CUTS = 1000
 """Allocations the cutting-plane method may look at; tens are usual."""
 
-_MASTER_TOLERANCE = 1e-10
-_IN_USE = 1e-5
 _TIE_TOLERANCES = (1e-12, 1e-10, 1e-8, 1e-6, 1e-5, 1e-4, 1e-3)
 
 
@@ -125,8 +123,7 @@ def fppe(
     ([Fraction(1, 2), Fraction(1, 1)], Fraction(1, 1))
     """
     checked, limits = _check(market, values, budgets)
-    if not 1e-9 <= tol < 1:
-        raise ValueError(f"tol is {tol}; expected a number in [1e-9, 1)")
+    check.number("tol", tol, at_least=1e-9, below=1)
     if not market.is_exact:
         goods = np.ascontiguousarray((market.mass * checked).T)
         shares, iterations = _cutting_planes(goods, limits.astype(float), tol)
@@ -180,18 +177,14 @@ def certify(
     """
     checked, limits = _check(market, values, budgets)
     shares = np.asarray(allocation)
-    if shares.shape != market.predictions.shape:
-        raise ValueError(
-            f"allocation has shape {shares.shape}, expected {market.predictions.shape}"
-        )
-    slack = 0 if market.is_exact else 1e-9
-    if not ((shares >= -slack).all() and (shares.sum(axis=1) <= 1 + slack).all()):
+    check.array("allocation", shares, shape=market.predictions.shape)
+    one = number("one", 1, exact=market.is_exact)
+    if exceeds(0 * one, shares.min(), one) or exceeds(shares.sum(axis=1).max(), one):
         raise ValueError("allocation is not feasible: shares below zero or rows above one")
     per_opportunity = market.predictions * checked
     value = (market.weights[:, None] * per_opportunity * shares).sum(axis=0)
-    one = number(market, 1)
     multipliers = np.array(
-        [min(one, b / u) if u > 0 else one for b, u in zip(limits, value, strict=True)],
+        [b / u if u > b else one for b, u in zip(limits, value, strict=True)],
         dtype=object if market.is_exact else float,
     )
     prices = (per_opportunity * multipliers).max(axis=1)
@@ -211,79 +204,28 @@ def certify(
     )
 
 
-def proportional_response(
-    market: Market,
-    values: Sequence[Number] | Array,
-    budgets: Sequence[Number | None] | Array,
-    *,
-    tol: float = 1e-4,
-    max_rounds: int = 100_000,
-) -> PacingEquilibrium:
-    """Reach the same equilibrium by a dynamic that solves no optimisation problem.
-
-    Each round every bidder splits its budget over clusters, and money kept, in proportion to the
-    utility that each brought in the round before; a cluster is shared in proportion to the money
-    on it. Converges at rate 1/rounds.
-
-    Parameters
-    ----------
-    market, values, budgets
-        As in :func:`fppe`; computed in floats.
-    tol : float
-        Relative gap at which to stop.
-    max_rounds : int
-
-    Raises
-    ------
-    ValueError
-        On bad values or budgets.
-    NotConvergedError
-        After ``max_rounds``.
-    """
-    market = market.to_float()
-    checked, limits = _check(market, values, budgets)
-    goods = np.ascontiguousarray((market.mass * checked).T)
-    worth = goods.sum(axis=1)
-    # No bidder can spend more than the value of everything, so that much money is unbounded money.
-    money = np.minimum(limits, np.maximum(worth, np.finfo(float).tiny))[:, None]
-    offers = money / 2 * goods / np.maximum(worth, np.finfo(float).tiny)[:, None]
-    kept = money / 2
-    result = None
-    for rounds in range(1, max_rounds + 1):
-        prices = offers.sum(axis=0)
-        shares = np.divide(offers, prices, out=np.zeros_like(offers), where=prices > 0)
-        if rounds % 50 == 0:
-            result = certify(market, checked, limits, shares.T, iterations=rounds)
-            if result.gap <= tol:
-                return result
-        utility = goods * shares
-        scale = money / (utility.sum(axis=1, keepdims=True) + kept)
-        offers, kept = utility * scale, kept * scale
-    reached = "unknown" if result is None else f"{result.gap:.1e}"
-    raise NotConvergedError(f"gap {reached} after {max_rounds} rounds, wanted {tol:.1e}")
-
-
 def _check(
     market: Market,
     values: Sequence[Number] | Array,
     budgets: Sequence[Number | None] | Array,
 ) -> tuple[Array, Array]:
     """Values and budgets in the market's arithmetic; a missing budget is infinite."""
-    for name, given in (("value", values), ("budget", budgets)):
-        if len(given) != market.n_bidders:
-            raise ValueError(f"expected {market.n_bidders} {name}s, got {len(given)}")
-    for i, v in enumerate(values):
-        if not (math.isfinite(v) and v > 0):
-            raise ValueError(f"value of bidder {i} is {v}; expected a positive finite number")
-    for i, b in enumerate(budgets):
-        if b is not None and not b > 0:
-            raise ValueError(f"budget of bidder {i} is {b}; expected a positive number or None")
-    dtype = object if market.is_exact else float
+    exact = market.is_exact
+    check.array("values", values, shape=(market.n_bidders,), above=0)
+    shape = np.asarray(budgets, dtype=object).shape
+    if shape != (market.n_bidders,):
+        raise ValueError(f"budgets have shape {shape}, expected one for each bidder")
     # Infinity stays a float: fractions compare with it and divide it without rounding.
-    limits = [math.inf if b is None or math.isinf(b) else number(market, b) for b in budgets]
+    limits = []
+    for i, b in enumerate(budgets):
+        if b is None or (isinstance(b, float) and b == math.inf):
+            limits.append(math.inf)
+        else:
+            check.number(f"budgets[{i}]", b, above=0)
+            limits.append(number(f"budgets[{i}]", b, exact=exact))
     return (
-        np.array([number(market, v) for v in values], dtype=dtype),
-        np.array(limits, dtype=dtype),
+        vector("values", values, market.n_bidders, exact=exact),
+        np.array(limits, dtype=object if exact else float),
     )
 
 
@@ -327,10 +269,6 @@ def _cutting_planes(goods: Floats, budgets: Floats, tol: float) -> tuple[Floats,
             cuts[:, paced] / scale,
             cuts[:, ~paced].sum(axis=1) / scale,
             budgets[paced] / scale,
-            multipliers[paced],
-            # Sharpened weights win digits, but may ask the same question for ever; the barrier's
-            # own do not.
-            sharpen=passes % 2 == 0,
         )
         multipliers = np.ones(n_bidders)
         received = mix @ cuts[:, paced]
@@ -349,125 +287,37 @@ def _mix(goods: Floats, queries: list[Floats], mix: Floats, bids: Floats) -> Flo
     return shares.T
 
 
-def _master(
-    cuts: Floats, fixed: Floats, budgets: Floats, start: Floats, *, sharpen: bool
-) -> Floats:
-    """Weights of the cuts at the optimum of the model they make.
+def _master(cuts: Floats, fixed: Floats, budgets: Floats) -> Floats:
+    """Weights of the cuts at the optimum of the model they make: the prices of its first rows.
 
-    Solves ``min t - budgets . log beta`` subject to ``cuts beta + fixed <= t`` and ``beta <= 1`` by
-    a primal-dual interior point method (Mehrotra's predictor and corrector), which treats the
-    logarithms as complementarity pairs whose product is driven to the budget instead of to zero.
-    The weights are the multipliers of the cuts.
+    ``min t - budgets . log beta`` subject to ``cuts beta + fixed <= t`` and ``beta <= 1``, with an
+    exponential cone for each logarithm.
     """
     n_cuts, n = cuts.shape
-    rows = np.zeros((n_cuts + n, n + 1))
-    rows[:n_cuts, :n], rows[:n_cuts, n] = cuts, -1
-    rows[n_cuts:, :n] = np.eye(n)
-    beta = np.minimum(start, 0.99)
-    point = np.r_[beta, (cuts @ beta + fixed).max() + 0.1]
-    slack = np.r_[-fixed, np.ones(n)] - rows @ point
-    dual = np.r_[np.full(n_cuts, 1 / n_cuts), np.full(n, 0.1 / n)]
-    price = budgets / beta
-    diagonal = np.arange(n)
-
-    def length(*pairs: tuple[Floats, Floats]) -> float:
-        return 1 / max(1.0, *(float((-step / at).max()) / 0.995 for at, step in pairs))
-
-    for _ in range(100):
-        beta = point[:n]
-        products, money = slack * dual, beta * price - budgets
-        if products.sum() < _MASTER_TOLERANCE and abs(money).max() < _MASTER_TOLERANCE:
-            break
-        residual = rows.T @ dual
-        residual[:n] -= price
-        residual[n] += 1
-        matrix = (rows.T * (dual / slack)) @ rows
-        matrix[diagonal, diagonal] += price / beta
-
-        try:
-            state = rows, matrix, residual, slack, dual, beta, price
-            move, slack_move, dual_move, price_move = _newton_step(state, -products, -money)
-            reach = length(
-                (slack, slack_move), (dual, dual_move), (beta, move[:n]), (price, price_move)
-            )
-            centre = (1 - reach) ** 3 * products.mean()
-            move, slack_move, dual_move, price_move = _newton_step(
-                state, centre - products - slack_move * dual_move, -money - move[:n] * price_move
-            )
-        except np.linalg.LinAlgError:
-            # Out of digits: the caller measures the gap of what has been reached.
-            break
-        reach = length(
-            (slack, slack_move), (dual, dual_move), (beta, move[:n]), (price, price_move)
-        )
-        point, slack = point + reach * move, slack + reach * slack_move
-        dual, price = dual + reach * dual_move, price + reach * price_move
-    weights = np.asarray(dual[:n_cuts] / dual[:n_cuts].sum())
-    if not sharpen:
-        return weights
-    # At the optimum one side of each pair is zero; the larger one tells which. (A bound on the
-    # multiplier itself would not do: bidders that shade by a millionth exist.)
-    used, free = dual[:n_cuts] > slack[:n_cuts], slack[n_cuts:] > dual[n_cuts:]
-    if not used.any():
-        return weights
-    return _sharpen(cuts, fixed, budgets, point[:n], weights, used, free)
-
-
-def _newton_step(
-    state: tuple[Floats, ...], products: Floats, money: Floats
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """Move of (beta and t, slacks, duals, prices) that changes products and money as asked."""
-    rows, matrix, residual, slack, dual, beta, price = state
-    n = len(beta)
-    right = -residual - rows.T @ (products / slack)
-    right[:n] += money / beta
-    move = np.asarray(np.linalg.solve(matrix, right), dtype=np.float64)
-    slack_move = np.asarray(-rows @ move)
-    return (
-        move,
-        slack_move,
-        (products - dual * slack_move) / slack,
-        (money - price * move[:n]) / beta,
+    ones, eye = np.ones((n_cuts, 1)), eye_array(n)
+    # Variables: beta, t, and the logarithms.
+    linear = block_array(
+        [[csc_array(cuts), -ones, csc_array((n_cuts, n))], [eye, csc_array((n, 1)), None]]
     )
-
-
-def _sharpen(
-    cuts: Floats,
-    fixed: Floats,
-    budgets: Floats,
-    beta: Floats,
-    mix: Floats,
-    used: npt.NDArray[np.bool_],
-    free: npt.NDArray[np.bool_],
-) -> Floats:
-    """Newton's method on the cuts in use, to recover the digits that the barrier lost."""
-    n_used, n_free = int(used.sum()), int(free.sum())
-    active = cuts[used][:, free]
-    offset = fixed[used] + cuts[used][:, ~free].sum(axis=1)
-    shade, weight = beta[free].copy(), mix[used] / mix[used].sum()
-    level = (active @ shade + offset).mean()
-    system = np.zeros((n_free + n_used + 1, n_free + n_used + 1))
-    system[:n_free, n_free:-1] = active.T
-    system[n_free:-1, :n_free] = active
-    system[n_free:-1, -1] = -1
-    system[-1, n_free:-1] = 1
-    for _ in range(3):
-        system[range(n_free), range(n_free)] = budgets[free] / shade**2
-        wrong = np.r_[
-            active.T @ weight - budgets[free] / shade,
-            active @ shade + offset - level,
-            weight.sum() - 1,
-        ]
-        # Least squares, since equal cuts can share their weight in any way.
-        move = np.linalg.lstsq(system, -wrong, rcond=1e-13)[0]
-        shade, weight = shade + move[:n_free], weight + move[n_free:-1]
-        level += move[-1]
-    # Outside its bounds the guess of what is in use was wrong: keep the barrier's solution.
-    if not ((shade > 0).all() and (shade <= 1).all() and (weight > -_IN_USE).all()):
-        return mix
-    result = np.zeros_like(mix)
-    result[used] = np.maximum(weight, 0)
-    return np.asarray(result / result.sum())
+    cones = np.zeros((3 * n, 2 * n + 1))
+    rows = np.arange(n)
+    cones[3 * rows, n + 1 + rows] = -1  # exp(log) <= beta: the triple (log, 1, beta)
+    cones[3 * rows + 2, rows] = -1
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-12
+    solution = clarabel.DefaultSolver(
+        csc_array((2 * n + 1, 2 * n + 1)),
+        np.r_[np.zeros(n), 1.0, -budgets],
+        csc_array(block_array([[linear], [csc_array(cones)]])),
+        np.r_[-fixed, np.ones(n), np.tile([0.0, 1.0, 0.0], n)],
+        [clarabel.NonnegativeConeT(n_cuts + n), *[clarabel.ExponentialConeT()] * n],
+        settings,
+    ).solve()
+    # Short of those digits it still returns its best: the caller measures the gap.
+    weights = np.maximum(np.asarray(solution.z[:n_cuts]), 0)
+    mix: Floats = weights / weights.sum()
+    return mix
 
 
 def _exact_allocation(

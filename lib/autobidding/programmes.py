@@ -7,7 +7,7 @@
          sum_i x_{i,C} <= 1  for each cluster,  x >= 0,
 
 with ``a_i`` the target or the value of bidder i. Its optimum is also the largest liquid welfare
-of any allocation, and the yardstick of :mod:`.ceilings`. Source: arXiv 2605.31036, section 5.4
+of any allocation, and the yardstick of every loss. Source: arXiv 2605.31036, section 5.4
 and appendix C.
 """
 
@@ -16,58 +16,52 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linprog
 from scipy.sparse import csr_array
-from sympy import QQ
-from sympy.polys.matrices import DomainMatrix
+from sympy import Rational
+from sympy.solvers.simplex import linprog as exact_linprog
 
-from lib.autobidding.bidders import Bidder, check_bidders, number
-from lib.autobidding.market import Array, Market, check_labels
-
-_ZERO = 1e-9
-_LARGEST_DENOMINATOR = 10**6
+from lib.autobidding.arithmetic import Array, exceeds
+from lib.autobidding.bidders import Bidder, budgets_of, values_of
+from lib.autobidding.market import Market, check_labels
+from lib.core import check
 
 
 @dataclass(frozen=True, eq=False)
 class BenchmarkSolution:
-    """An optimal allocation and the prices that prove it optimal.
+    """An optimal allocation, and in floats the prices that prove it optimal.
 
     Parameters
     ----------
     allocation : ndarray, shape (n_clusters, n_bidders)
         Shares in [0, 1].
-    shadow_prices : ndarray, shape (n_bidders,)
-        Value of one more unit of each budget, in [0, 1]; zero without a budget.
     value : Fraction or float
         Objective of ``allocation``.
-    bound : Fraction or float
-        Objective of the dual at ``shadow_prices``: no allocation is worth more.
+    shadow_prices : ndarray, shape (n_bidders,), or None
+        Value of one more unit of each budget, in [0, 1]; zero without a budget. None in an exact
+        market, whose optimum needs no such proof: the simplex method with fractions ends at it.
+    gap : Fraction or float
+        Objective of the dual at ``shadow_prices``, which no allocation exceeds, less ``value``.
     """
 
     allocation: Array
-    shadow_prices: Array
     value: Any
-    bound: Any
-
-    @property
-    def gap(self) -> Any:
-        """``bound - value``; zero proves the allocation optimal."""
-        return self.bound - self.value
+    shadow_prices: Array | None
+    gap: Any
 
 
 def lp_benchmark(market: Market, bidders: Sequence[Bidder]) -> BenchmarkSolution:
-    """Solve the linear benchmark, with a dual certificate.
+    """Solve the linear benchmark.
 
     Parameters
     ----------
     market : Market
-        In exact arithmetic the float optimum of HiGHS is made exact through its tight
-        constraints, and proved by a rational dual: ``gap`` is then exactly zero.
+        In floats solved by HiGHS, in exact arithmetic by SymPy's simplex method, which is meant
+        for some dozen clusters.
     bidders : sequence of Bidder, length n_bidders
         Of either kind; ``budget=None`` leaves out the budget constraint.
 
@@ -79,8 +73,6 @@ def lp_benchmark(market: Market, bidders: Sequence[Bidder]) -> BenchmarkSolution
     ------
     ValueError
         When there is not one bidder for each column.
-    ArithmeticError
-        If no exact optimum is found near the float one (exact markets only).
 
     Examples
     --------
@@ -89,73 +81,86 @@ def lp_benchmark(market: Market, bidders: Sequence[Bidder]) -> BenchmarkSolution
     >>> solution.value, solution.gap
     (Fraction(9, 10), Fraction(0, 1))
     """
-    check_bidders(market, bidders)
-    values = np.array([number(market, b.value) for b in bidders], dtype=market.predictions.dtype)
-    worth = market.mass * values
+    worth = market.mass * values_of(market, bidders)
     n_clusters, n_bidders = worth.shape
-    budgeted = [i for i, b in enumerate(bidders) if b.budget is not None]
-    budgets = {i: number(market, bidders[i].budget) for i in budgeted}
-    cells = np.arange(n_clusters * n_bidders)
-    cluster, owner = np.divmod(cells, n_bidders)
-    flat = worth.ravel().astype(float)
-    scale = flat.max() or 1.0
+    budgets = budgets_of(market, bidders)
+    budgeted = [i for i, b in enumerate(budgets) if b is not None]
     # Rows: supply of each cluster, then budget of each bidder that has one.
-    row_of = {i: n_clusters + r for r, i in enumerate(budgeted)}
+    cluster, owner = np.divmod(np.arange(worth.size), n_bidders)
+    limits = [1] * n_clusters + [budgets[i] for i in budgeted]
+    if market.is_exact:
+        rows = [(cluster == c).astype(int).tolist() for c in range(n_clusters)]
+        rows += [(worth.ravel() * (owner == i)).tolist() for i in budgeted]
+        _, found = exact_linprog(
+            [-Rational(x) for x in worth.ravel()],
+            [[Rational(x) for x in row] for row in rows],
+            [Rational(x) for x in limits],
+        )
+        shares = np.array([Fraction(str(x)) for x in found]).reshape(worth.shape)
+        return BenchmarkSolution(shares, (worth * shares).sum(), None, Fraction(0))
+    scale = worth.max() or 1.0
+    flat = worth.ravel() / scale
     capped = np.isin(owner, budgeted)
-    rows = np.r_[cluster, [row_of[i] for i in owner[capped]]].astype(int)
-    entries = np.r_[np.ones(len(cells)), flat[capped] / scale]
+    row_of = {i: n_clusters + r for r, i in enumerate(budgeted)}
+    at = np.r_[cluster, [row_of[i] for i in owner[capped]]].astype(int)
+    cells = np.arange(worth.size)
     matrix = csr_array(
-        (entries, (rows, np.r_[cells, cells[capped]])),
-        shape=(n_clusters + len(budgeted), len(cells)),
+        (np.r_[np.ones(worth.size), flat[capped]], (at, np.r_[cells, cells[capped]])),
+        shape=(len(limits), worth.size),
     )
-    limits = np.r_[np.ones(n_clusters), [float(budgets[i]) / scale for i in budgeted]]
-    solved = linprog(-flat / scale, A_ub=matrix, b_ub=limits, bounds=(0, 1), method="highs")
+    right = np.r_[np.ones(n_clusters), np.array(limits[n_clusters:], dtype=float) / scale]
+    solved = linprog(-flat, A_ub=matrix, b_ub=right, bounds=(0, 1), method="highs")
     if solved.status != 0:
         raise ArithmeticError(f"HiGHS stopped: {solved.message}")
     shares = np.clip(solved.x, 0, 1).reshape(worth.shape)
     shadow = np.zeros(n_bidders)
     shadow[budgeted] = np.clip(-solved.ineqlin.marginals[n_clusters:], 0, 1)
-    if not market.is_exact:
-        return _solution(worth, budgets, shares, shadow)
-    exact = _solution(
-        worth,
-        budgets,
-        _exact_primal(worth, budgets, shares),
-        _exact_dual(worth, shares, shadow),
-    )
-    if exact.gap != 0 or not is_feasible(market, bidders, exact.allocation):
-        raise ArithmeticError(f"no exact optimum near the float one; gap {float(exact.gap):.1e}")
-    return exact
+    value = (worth * shares).sum()
+    # The best dual prices of clusters follow from those of budgets.
+    bound = (worth * (1 - shadow)).max(axis=1).sum() + sum(budgets[i] * shadow[i] for i in budgeted)
+    return BenchmarkSolution(shares, value, shadow, bound - value)
 
 
 def is_feasible(market: Market, bidders: Sequence[Bidder], allocation: Array) -> bool:
-    """Whether an allocation keeps supply and every budget (exactly, or up to 1e-9 in floats).
+    """Whether an allocation keeps supply and every budget (exactly, or up to rounding in floats).
 
     Raises
     ------
     ValueError
         On an allocation of another shape than (n_clusters, n_bidders).
     """
-    check_bidders(market, bidders)
-    shares = np.asarray(allocation)
-    if shares.shape != market.predictions.shape:
-        raise ValueError(
-            f"allocation has shape {shares.shape}, expected {market.predictions.shape}"
-        )
-    slack = 0 if market.is_exact else _ZERO
-    used = (market.mass * shares).sum(axis=0)
+    shares = _shares(market, allocation)
+    worth = (market.mass * shares).sum(axis=0) * values_of(market, bidders)
     kept = all(
-        b.budget is None or number(market, b.value) * u <= number(market, b.budget) * (1 + slack)
-        for b, u in zip(bidders, used, strict=True)
+        b is None or not exceeds(used, b)
+        for b, used in zip(budgets_of(market, bidders), worth, strict=True)
     )
-    return bool(kept and (shares >= -slack).all() and (shares.sum(axis=1) <= 1 + slack).all())
+    one = 1 + 0 * shares[0, 0]
+    low, most = shares.min(), shares.sum(axis=1).max()
+    return bool(kept and not exceeds(0 * one, low, one) and not exceeds(most, one))
 
 
 def objective(market: Market, bidders: Sequence[Bidder], allocation: Array) -> Any:
-    """Total value of an allocation, in money."""
-    check_bidders(market, bidders)
-    values = np.array([number(market, b.value) for b in bidders], dtype=market.predictions.dtype)
-    return (market.mass * values * allocation).sum()
+    """Total value of an allocation, in money.
+
+    Raises
+    ------
+    ValueError
+        On an allocation of another shape than (n_clusters, n_bidders).
+
+    Examples
+    --------
+    >>> market = Market.exact([2], [["0.5", "0.4"]])
+    >>> objective(market, [Bidder("tcpa", 1), Bidder("tcpa", 3)], np.array([[0, 1]]))
+    Fraction(12, 5)
+    """
+    shares = _shares(market, allocation)
+    return (market.mass * values_of(market, bidders) * shares).sum()
+
+
+def _shares(market: Market, allocation: Array) -> Array:
+    check.array("allocation", allocation, shape=market.predictions.shape)
+    return np.asarray(allocation)
 
 
 def lift(allocation: Array, labels: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Array:
@@ -184,97 +189,10 @@ def lift(allocation: Array, labels: Sequence[int] | npt.NDArray[np.integer[Any]]
     >>> lift(np.array([[0.5, 0.5], [0.0, 1.0]]), [0, 0, 1]).tolist()
     [[0.5, 0.5], [0.5, 0.5], [0.0, 1.0]]
     """
+    check.array("allocation", allocation, shape=("n_coarse", "n_bidders"))
     index = check_labels(labels, len(labels))
     if index.max() + 1 != len(allocation):
         raise ValueError(
             f"labels name {index.max() + 1} coarse clusters, the allocation has {len(allocation)}"
         )
     return np.asarray(allocation)[index]
-
-
-def _solution(
-    worth: Array, budgets: dict[int, Any], shares: Array, shadow: Array
-) -> BenchmarkSolution:
-    """Attach both objectives; the dual prices of clusters follow from those of budgets."""
-    best = (worth * (1 - shadow)).max(axis=1)
-    return BenchmarkSolution(
-        allocation=shares,
-        shadow_prices=shadow,
-        value=(worth * shares).sum(),
-        bound=best.sum() + sum(budgets[i] * shadow[i] for i in budgets),
-    )
-
-
-def _exact_primal(worth: Array, budgets: dict[int, Any], shares: Array) -> Array:
-    """Exact shares from the support and the tight constraints of the float ones."""
-    n_clusters, n_bidders = worth.shape
-    support = [(c, i) for c in range(n_clusters) for i in range(n_bidders) if shares[c, i] > _ZERO]
-    position = {cell: k for k, cell in enumerate(support)}
-    rows: list[list[Fraction]] = []
-    right: list[Fraction] = []
-    for c in range(n_clusters):
-        if shares[c].sum() > 1 - _ZERO:
-            rows.append([Fraction(int(cell[0] == c)) for cell in support])
-            right.append(Fraction(1))
-    for i, budget in budgets.items():
-        if float((worth[:, i] * shares[:, i]).sum()) > float(budget) * (1 - _ZERO):
-            row = [Fraction(0)] * len(support)
-            for c in range(n_clusters):
-                if (c, i) in position:
-                    row[position[c, i]] = worth[c, i]
-            rows.append(row)
-            right.append(budget)
-    exact = np.full(worth.shape, Fraction(0), dtype=object)
-    for cell, x in zip(support, _solve(rows, right, [shares[s] for s in support]), strict=True):
-        exact[cell] = x
-    return exact
-
-
-def _exact_dual(worth: Array, shares: Array, shadow: Array) -> Array:
-    """Exact shadow prices: where two bidders share a cluster, its worth to both is equal."""
-    n_bidders = worth.shape[1]
-    rows: list[list[Fraction]] = []
-    right: list[Fraction] = []
-    for i in range(n_bidders):
-        for end in (0, 1):
-            if abs(shadow[i] - end) < _ZERO:
-                rows.append([Fraction(int(i == j)) for j in range(n_bidders)])
-                right.append(Fraction(end))
-    for c, row_shares in enumerate(shares):
-        holders = [i for i in range(n_bidders) if row_shares[i] > _ZERO and worth[c, i] > 0]
-        for i, j in pairwise(holders):
-            row = [Fraction(0)] * n_bidders
-            row[i], row[j] = worth[c, i], -worth[c, j]
-            rows.append(row)
-            right.append(worth[c, i] - worth[c, j])
-    return np.array(_solve(rows, right, list(shadow)), dtype=object)
-
-
-def _solve(
-    rows: list[list[Fraction]], right: list[Fraction], near: Sequence[float]
-) -> list[Fraction]:
-    """Rational solution of ``rows x = right``; what they leave open is taken from ``near``."""
-    guess = [Fraction(float(x)).limit_denominator(_LARGEST_DENOMINATOR) for x in near]
-    if not rows:
-        return guess
-    augmented = DomainMatrix(
-        [
-            [QQ(x.numerator, x.denominator) for x in [*row, b]]
-            for row, b in zip(rows, right, strict=True)
-        ],
-        (len(rows), len(near) + 1),
-        QQ,
-    )
-    reduced, pivots = augmented.rref()
-    table = reduced.to_list()
-    solution = list(guess)
-    for line, pivot in zip(table, pivots, strict=False):
-        if pivot == len(near):
-            # No solution: the caller's exact check will say so.
-            return guess
-        known = Fraction(int(line[-1].numerator), int(line[-1].denominator))
-        for k in range(pivot + 1, len(near)):
-            if line[k]:
-                known -= Fraction(int(line[k].numerator), int(line[k].denominator)) * guess[k]
-        solution[pivot] = known
-    return solution

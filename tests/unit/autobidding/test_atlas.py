@@ -7,8 +7,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lib.autobidding import atlas
-from lib.autobidding.atlas import (
+from lib.autobidding.arithmetic import as_exact
+from lib.autobidding.bidders import Bidder
+from lib.autobidding.equilibrium import equilibria_2p
+from lib.autobidding.market import Market
+from lib.autobidding.mechanism import outcome
+from lib.autobidding.study import atlas
+from lib.autobidding.study.atlas import (
     GRID,
     Counts,
     Design,
@@ -19,10 +24,6 @@ from lib.autobidding.atlas import (
     proportion,
     truthful_atlas,
 )
-from lib.autobidding.bidders import Bidder
-from lib.autobidding.equilibrium import equilibria_2p
-from lib.autobidding.market import Market, as_exact
-from lib.autobidding.mechanism import outcome
 
 # Shares of the chapter's dossier: two, three, five and ten bidders at 2/1, 8/4 and 64/8 clusters.
 DOSSIER = {

@@ -1,55 +1,95 @@
-"""No random market breaks a ceiling, and what lies outside a class does."""
+"""Searches come near the ceilings they test and break none; what lies outside a class does."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.autobidding import ceilings
-from lib.autobidding.constructions import SPLIT
 from lib.autobidding.market import Market
+from lib.autobidding.study import ceilings
+from lib.autobidding.study.ceilings import KAPPA, STARTS, Searched, Start, search, shutout_welfare
+from lib.autobidding.study.constructions import SPLIT
 
 
 @pytest.mark.parametrize(
-    ("search", "outside"),
+    ("name", "kept", "best"),
     [
-        # B.2 keeps 4.5977 of 5.526758; a bidder that bids nothing leaves 1 of 10.
-        (ceilings.first_price_tcpa, 4.5977 / 5.526758),
-        (ceilings.second_price_tcpa, 0.1),
-        (ceilings.pacing, None),
-        (ceilings.first_price_maxcpa, None),
+        ("first price, tCPA", 330 / 323, 1.0),
+        # Bidder 1 shuts out its rival and gets 502 of 1000.
+        ("second price, tCPA", 0.502, 0.502),
+        # The loss of a quarter; and 1 of the 199/100 that 1/100 of a cluster and the rest bring.
+        ("first-price pacing", 0.75, 100 / 199),
     ],
 )
-def test_ceiling_holds_and_its_control_does_not(search, outside):
-    found = search(8)
+def test_starts_come_near_their_ceilings(name, kept, best):
+    found = search(name, 1)
+    assert len(found.shares) == len(STARTS[name])
+    assert found.worst == pytest.approx((kept, best), abs=1e-6)
     assert found.breaking() == 0
-    assert len(found.kept) == len(found.optimum) <= 8
-    if outside is None:
-        assert found.breaking(1) > 0
-    else:
-        assert found.outside == pytest.approx(outside)
-        assert found.outside * ceilings.KAPPA[found.name] < 1
+
+
+@pytest.mark.parametrize("name", KAPPA)
+def test_no_market_near_a_start_breaks_a_ceiling(name):
+    found = search(name, 8)
+    assert found.breaking() == 0
+    assert len(found.shares) <= 8 * len(STARTS[name])
+    floor = 1 / KAPPA[name]
+    assert all(floor - 1e-9 <= share <= 1 + 1e-9 for pair in found.shares for share in pair[1:])
+    # A ceiling a little tighter than the worst market is broken by it.
+    assert found.breaking(1 / (min(found.worst) + 1e-6)) > 0
+
+
+def test_the_search_goes_down_and_longer_ones_begin_like_shorter_ones():
+    long, short = search("second price, tCPA", 60), search("second price, tCPA", 15)
+    assert long.shares[: len(short.shares)] == short.shares
+    assert min(long.worst) <= min(short.worst) <= 0.502
+    assert search("second price, tCPA", 15, seed=1).shares != short.shares
+
+
+@pytest.mark.parametrize("name", ["first price, tCPA", "second price, tCPA"])
+def test_without_its_premise_a_ceiling_breaks(name):
+    assert search(name, 12, broken=True).breaking() > 0
 
 
 def test_a_market_breaks_a_ceiling_by_either_ratio_and_counts_once():
-    found = ceilings.WorstCase("second price, tCPA", (0.5, 0.4, 1.0, 0.4), (0.5, 0.9, 0.3, 0.1))
+    found = Searched("second price, tCPA", ((0.5, 0.5), (0.4, 0.9), (1.0, 0.3), (0.4, 0.1)))
     assert found.breaking() == 3
     assert found.breaking(1) == 4
     assert found.breaking(20) == 0
+    assert found.worst == (0.4, 0.1)
 
 
-def test_a_longer_search_includes_the_shorter_one():
-    longer, shorter = ceilings.second_price_tcpa(20), ceilings.second_price_tcpa(5)
-    assert longer.kept[: len(shorter.kept)] == shorter.kept
-    assert longer.optimum[: len(shorter.optimum)] == shorter.optimum
+def test_changes_are_small_and_keep_zeros():
+    start = Start(((0.5, 0.0), (1.0, 0.25)), (0, 0), (5, 1), 2.0)
+    rng = np.random.default_rng(0)
+    seen = [start.changed(rng) for _ in range(200)]
+    table = np.array([s.predictions for s in seen])
+    assert (table[:, 0, 1] == 0).all()
+    assert table.max() == 1
+    assert 0.3 < np.abs(np.log([s.budget / 2 for s in seen])).max() < 1.5
+    assert np.abs(np.log([s.values[0] / 5 for s in seen])).min() < 1e-2
+    assert all(s.labels == (0, 0) for s in seen)
+    assert start.bidders("tcpa")[0].budget == 2
+    assert not start.bidders("tcpa")[1].has_budget
+    coarse, fine = start.models
+    assert coarse.predictions.tolist() == [[0.75, 0.125]]
+    assert fine.weights.tolist() == [1, 1]
 
 
-def test_no_market_is_no_search():
-    with pytest.raises(ValueError, match="n_markets is 0"):
-        ceilings.pacing(0)
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("first-price pacing", 0), "n_markets is 0"),
+        (("third price", 1), "name is 'third price'"),
+    ],
+)
+def test_bad_searches(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        ceilings.search(*arguments)
 
 
 positive = st.integers(1, 20).map(lambda k: Fraction(k, 20))
@@ -59,13 +99,11 @@ positive = st.integers(1, 20).map(lambda k: Fraction(k, 20))
 @given(st.lists(st.tuples(positive, positive), min_size=4, max_size=4), positive, positive)
 def test_shutout_welfare_is_blind_to_the_partition(predictions, t1, t2):
     fine = Market.exact([1] * 4, predictions)
-    for labels in ([0, 0, 0, 0], [0, 0, 1, 1], [0, 1, 1, 2]):
-        coarse = fine.coarsen(labels)
-        assert ceilings.shutout_welfare(coarse, (t1, t2)) == ceilings.shutout_welfare(
-            fine, (t1, t2)
-        )
+    totals = fine.mass.sum(axis=0) * np.array([t1, t2])
+    for labels in ([0, 0, 0, 0], [0, 0, 1, 1], [0, 1, 1, 2], [0, 1, 2, 3]):
+        assert shutout_welfare(fine.coarsen(labels), (t1, t2)) == totals.max()
 
 
 def test_zero_predictions_break_the_premise():
     with pytest.raises(LookupError, match="cannot shut"):
-        ceilings.shutout_welfare(SPLIT.fine, (1, 1))
+        shutout_welfare(SPLIT.fine, (1, 1))

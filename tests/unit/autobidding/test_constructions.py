@@ -5,7 +5,10 @@ from fractions import Fraction
 import pytest
 
 from lib.autobidding.bidders import Bidder, multipliers_of
-from lib.autobidding.constructions import (
+from lib.autobidding.equilibrium import best_response
+from lib.autobidding.market import Market, check_refinement
+from lib.autobidding.mechanism import outcome
+from lib.autobidding.study.constructions import (
     B1,
     B2,
     B3,
@@ -21,9 +24,6 @@ from lib.autobidding.constructions import (
     exhausting_multipliers,
     with_idle_budgets,
 )
-from lib.autobidding.equilibrium import best_response
-from lib.autobidding.market import Market, check_refinement
-from lib.autobidding.mechanism import outcome
 
 MODELS = ("coarse", "fine")
 

@@ -4,10 +4,12 @@ import random
 from fractions import Fraction
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.autobidding import equilibrium
 from lib.autobidding.bidders import Bidder, multipliers_of
 from lib.autobidding.equilibrium import (
     best_response,
@@ -215,8 +217,13 @@ def test_dominated_multipliers_can_be_left_out():
     pair = [Bidder("tcpa", 1), Bidder("tcpa", 1)]
     assert is_equilibrium(market, pair, [Fraction(1, 10), 1], "first")
     low = equilibrium_range(equilibria_2p(market, pair, "first", undominated=False), "revenue")
-    only = equilibrium_range(equilibria_2p(market, pair, "first"), "revenue")
-    assert low == (0, Fraction(1, 2))
+    # It never meets its rival, so no low bid of it is dominated; one in a hundred will do.
+    alone = equilibrium_range(equilibria_2p(market, pair, "first"), "revenue")
+    assert low == alone == (0, Fraction(1, 2))
+    met = Market.exact([1], [["1/2", "1/100"]])
+    both = equilibrium_range(equilibria_2p(met, pair, "first", undominated=False), "revenue")
+    only = equilibrium_range(equilibria_2p(met, pair, "first"), "revenue")
+    assert both == (Fraction(1, 100), Fraction(1, 2))
     assert only == (Fraction(1, 2), Fraction(1, 2))
 
 
@@ -269,3 +276,155 @@ def test_bad_input():
         best_response(market, pair, [1, 1], 2)
     with pytest.raises(ValueError, match="no equilibrium cell"):
         equilibrium_range([], "revenue")
+
+
+# ── What is left out as dominated ─────────────────────────────────────────────────────────────
+
+
+def low_ends(market, pair, rule):
+    """Smallest multiplier of each bidder in any cell, and whether it belongs to one."""
+    cells = equilibria_2p(market, pair, rule)
+    ends = []
+    for i in (0, 1):
+        low = min(v[i] for c in cells for v in c.vertices)
+        face = [v for c in cells for v in c.vertices if v[i] == low]
+        ends.append((low, any(c.contains(v) for c in cells for v in face)))
+    return ends
+
+
+def test_bidders_that_never_meet_may_bid_anything_above_zero():
+    market = Market.exact([1, 1], [[1, 0], [0, 1]])
+    pair = [Bidder("tcpa", 1), Bidder("tcpa", 1)]
+    tenth = (Fraction(1, 10), Fraction(1, 10))
+    for rule in ("first", "second"):
+        cells = equilibria_2p(market, pair, rule)
+        assert [c.allocation for c in cells] == [(0, 1)]
+        assert cells[0].contains(tenth)
+        # Bidder 0 wins ties at zero, bidder 1 loses them.
+        assert cells[0].contains((Fraction(0), Fraction(1)))
+        assert not cells[0].contains((Fraction(1), Fraction(0)))
+    first = equilibria_2p(market, pair, "first")[0]
+    assert first.revenue == (0, 2)
+    assert not first.contains((Fraction(11, 10), Fraction(1)))
+    assert equilibria_2p(market, pair, "second")[0].unbounded
+    truthful = [Bidder("maxcpa", 1), Bidder("maxcpa", 1)]
+    assert equilibria_2p(market, truthful, "second")[0].contains(tenth)
+
+
+def test_bidders_that_meet_bid_their_target_or_what_the_budget_allows():
+    market = Market.exact([1, 1], [["1/2", "1/10"], ["1/10", "1/2"]])
+    pair = [Bidder("tcpa", 2), Bidder("tcpa", 1)]
+    assert low_ends(market, pair, "first") == [(2, True), (1, True)]
+    assert low_ends(market, pair, "second") == [(2, True), (1, True)]
+    # A budget of 3/5 over 3/5 predicted conversions: a bid of 1 is always affordable.
+    short = [Bidder("tcpa", 2, Fraction(3, 5)), Bidder("tcpa", 1)]
+    assert low_ends(market, short, "first")[0][0] == 1
+    rich = [Bidder("tcpa", 2, Fraction(30)), Bidder("tcpa", 1)]
+    assert low_ends(market, rich, "first")[0][0] == 2
+    truthful = [Bidder("maxcpa", 3), Bidder("maxcpa", 2)]
+    cells = equilibria_2p(market, truthful, "second")
+    assert [c.vertices for c in cells] == [((3, 2),)]
+
+
+def test_a_bidder_without_predictions_may_bid_anything():
+    market = Market.exact([1], [["1/2", 0]])
+    pair = [Bidder("tcpa", 1), Bidder("tcpa", 1)]
+    cell = equilibria_2p(market, pair, "first")[0]
+    assert cell.contains((Fraction(1), Fraction(0)))
+    assert cell.contains((Fraction(1), Fraction(50)))
+
+
+# ── Units ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("kind", ["tcpa", "maxcpa"])
+def test_no_unit_of_weight_turns_the_answer(unit, kind):
+    """The input of the review: at weight 1e-9 a tenth of the target was an equilibrium."""
+    market = Market([unit], [[0.5, 0.4]])
+    pair = [Bidder(kind, 2.0), Bidder(kind, 1.0)]
+    assert not is_equilibrium(market, pair, [0.1, 1], "first")
+    held = [1, 1] if kind == "tcpa" else [0.4, 1]
+    assert is_equilibrium(market, pair, held, "first")
+    cells = equilibria_2p(market, pair, "first", undominated=False)
+    assert not any(c.contains((0.2, 1.0)) for c in cells)
+    assert any(c.contains((2.0 if kind == "tcpa" else 0.8, 1.0)) for c in cells)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_no_unit_of_money_turns_the_answer(unit):
+    market = Market([1.0, 1.0], [[0.5, 0.4], [0.1, 0.3]])
+    pair = [Bidder("maxcpa", 2 * unit), Bidder("maxcpa", unit)]
+    reply = best_response(market, pair, [1, 1], 0, "first")
+    # Shading to the rival's bids: all for 3 a conversion is more than 2, the first for 4/5.
+    assert reply.multiplier == pytest.approx(0.4)
+    assert reply.payoff == pytest.approx(0.6 * unit)
+    assert reply.regret == pytest.approx(0.6 * unit)
+    assert reply.gains
+    assert not best_response(market, pair, [0.4, 1], 0, "first").gains
+    assert not best_response(market, pair, [0.4 * (1 + 1e-12), 1], 0, "first").gains
+
+
+def test_rounding_is_no_gain():
+    market = Market([1 / 3, 1 / 7], [[0.3, 0.1], [0.1, 0.7]])
+    pair = [Bidder("tcpa", 0.1), Bidder("tcpa", 0.3)]
+    assert is_equilibrium(market, pair, [1, 1], "first")
+    assert is_equilibrium(market, pair, [1 + 1e-13, 1], "first")
+    assert not is_equilibrium(market, pair, [1 + 1e-6, 1], "first")
+
+
+# ── Cost: what first-price MAX-CPA bidder 1 refuses is refused at once ────────────────────────
+
+
+def counted(monkeypatch, pair, n_clusters):
+    built = []
+    plain = equilibrium.HalfPlane
+
+    def plane(*arguments, **options):
+        built.append(1)
+        return plain(*arguments, **options)
+
+    rng = random.Random(n_clusters)
+    market = draw_market(rng, n_clusters).to_float()
+    monkeypatch.setattr(equilibrium, "HalfPlane", plane)
+    equilibria_2p(market, pair, "first")
+    monkeypatch.undo()
+    return len(built)
+
+
+def test_half_planes_grow_no_faster_than_clusters(monkeypatch):
+    pairs = [
+        [Bidder("maxcpa", 2.0), Bidder("maxcpa", 1.0)],
+        [Bidder("maxcpa", 2.0), Bidder("tcpa", 1.0)],
+        [Bidder("tcpa", 2.0), Bidder("maxcpa", 1.0)],
+    ]
+    for pair in pairs:
+        small, large = (counted(monkeypatch, pair, n) for n in (40, 160))
+        assert large < 6 * small < 6 * 40 * 12
+
+
+def test_enumeration_of_mixed_kinds_agrees_with_brute_force():
+    """First price, MAX-CPA against tCPA, both ways round; many clusters on a chain."""
+    rng = random.Random(17)
+    found = 0
+    for _ in range(60):
+        market = draw_market(rng, rng.randint(1, 3))
+        kinds = rng.sample(["tcpa", "maxcpa"], 2)
+        pair = [draw_bidder(rng, kind) for kind in kinds]
+        cells = equilibria_2p(market, pair, "first", undominated=False)
+        for cell in cells:
+            found += 1
+            assert brute_nash(market, pair, "first", list(cell.centroid))
+        for _ in range(12):
+            g2 = rng.choice([Fraction(pair[1].value), Fraction(rng.randint(1, 40), 8)])
+            g1 = rng.choice(candidates(market, pair, [Fraction(0), g2], 0))
+            expected = brute_nash(market, pair, "first", [g1, g2])
+            assert expected == any(c.contains((g1, g2)) for c in cells), (market, pair, g1, g2)
+    assert found > 20
+
+
+def test_sums_of_floats_leave_nothing_behind():
+    """Where bidder 1 converts nothing more, exactly nothing is left, whatever came before."""
+    market = Market(np.ones(3), [[0.1, 0.1], [0.3, 0.2], [0.2, 0.0]])
+    pair = [Bidder("maxcpa", 100.0), Bidder("maxcpa", 1.0)]
+    assert [c.allocation for c in equilibria_2p(market, pair, "first")] == [(0, 0, 0)]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lib.autobidding.bidders import Bidder
-from lib.autobidding.constructions import B1
-from lib.autobidding.interactive import _clip, market_explorer
+from lib.autobidding.study.constructions import B1
+from lib.autobidding.study.interactive import _clip, market_explorer
 
 MODELS = {"coarse": B1.coarse, "fine": B1.fine}
 

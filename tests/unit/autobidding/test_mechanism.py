@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.autobidding.arithmetic import as_exact
 from lib.autobidding.bidders import Bidder, effective, multipliers_of
-from lib.autobidding.market import Market, as_exact
+from lib.autobidding.market import Market
 from lib.autobidding.mechanism import clear, outcome
 
 TABLE = st.integers(1, 5).flatmap(
@@ -75,14 +76,14 @@ def test_vcg_slots_charge_the_externality(row, n_slots):
     ("bids", "rule", "factors", "message"),
     [
         ([[1.0, 2.0]], "third", (1,), "rule is 'third'"),
-        ([1.0, 2.0], "first", (1,), r"expected bids \(n_clusters, n_bidders\)"),
-        (np.empty((0, 2)), "first", (1,), "expected bids"),
-        ([[1.0, 2.0]], "first", (1, 0.5), "2 slots under the first-price rule"),
-        ([[1.0, 2.0]], "second", (1, 0.5), "2 slots under the second-price rule"),
-        ([[1.0, 2.0]], "vcg", (0.5, 1), "never rising"),
+        ([1.0, 2.0], "first", (1,), r"bids have shape \(2,\), expected \(n_clusters, n_bidders\)"),
+        (np.empty((0, 2)), "first", (1,), "bids have shape"),
+        ([[1.0, 2.0]], "first", (1, 0.5), "2 slots under rule 'first'"),
+        ([[1.0, 2.0]], "second", (1, 0.5), "2 slots under rule 'second'"),
+        ([[1.0, 2.0]], "vcg", (0.5, 1), "none above the one before"),
         ([[1.0, 2.0]], "vcg", (1, 0.5, 0.2), "expected 1 to 2 slots"),
-        ([[1.0, 2.0]], "vcg", (), "expected 1 to 2 slots"),
-        ([[1.0, 2.0]], "vcg", (2,), r"numbers in \[0, 1\]"),
+        ([[1.0, 2.0]], "vcg", (), "slot_factors is empty"),
+        ([[1.0, 2.0]], "vcg", (2,), r"slot_factors\[0\] is 2"),
     ],
 )
 def test_bad_clearing(bids, rule, factors, message):
@@ -94,12 +95,16 @@ def test_bad_clearing(bids, rule, factors, message):
     ("arguments", "message"),
     [
         (("cpc", 1), "kind is 'cpc'"),
-        (("tcpa", 0), "value is 0"),
+        (("tcpa", 0), "value is 0, expected|value is 0.0"),
         (("tcpa", -1), "value is -1"),
         (("tcpa", float("nan")), "value is nan"),
         (("maxcpa", float("inf")), "value is inf"),
         (("tcpa", 1, 0), "budget is 0"),
         (("tcpa", 1, float("nan")), "budget is nan"),
+        (("tcpa", "10"), "value is '10'"),
+        (("tcpa", 1, "10"), "budget is '10'"),
+        (("tcpa", 1, -float("inf")), "budget is -inf"),
+        (("tcpa", True), "value is True"),
     ],
 )
 def test_bad_bidders(arguments, message):
@@ -116,13 +121,13 @@ def test_bad_multipliers():
     pair = [Bidder("tcpa", 1), Bidder("tcpa", 1)]
     with pytest.raises(ValueError, match="market has 2 bidders, got 1"):
         effective(market, pair[:1], [1])
-    with pytest.raises(ValueError, match="expected 2 multipliers, got 1"):
+    with pytest.raises(ValueError, match=r"multipliers has shape \(1,\), expected shape \(2\)"):
         effective(market, pair, [1])
-    with pytest.raises(ValueError, match="multiplier of bidder 1 is -1"):
+    with pytest.raises(ValueError, match=r"multipliers\[1\] is -1"):
         effective(market, pair, [1, -1])
-    with pytest.raises(TypeError, match=r"exact market got the float 0\.5"):
+    with pytest.raises(TypeError, match=r"multipliers\[1\] is the float 0\.5"):
         effective(market, pair, [1, 0.5])
-    with pytest.raises(ValueError, match="expected 2 multipliers"):
+    with pytest.raises(ValueError, match=r"effective_multipliers has shape \(1,\)"):
         multipliers_of(pair, [1])
 
 
@@ -211,3 +216,55 @@ def test_outcomes_are_invariant(data):
         )
         assert other.revenue == base.revenue
         assert other.spend.tolist() == base.spend[list(order)].tolist()
+
+
+# ── Several slots ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_single_slot_of_half_the_clicks_costs_half():
+    assert clear(np.array([[3.0, 2.0]]), "vcg", (0.5,)).prices.tolist() == [1.0]
+    assert clear(np.array([[3.0, 2.0]]), "first", (0.5,)).prices.tolist() == [1.5]
+    assert clear(np.array([[3.0, 2.0]]), "second", (0.25,)).prices.tolist() == [0.5]
+    assert clear(as_exact([[3, 2]]), "vcg", (Fraction(1, 3),)).prices.tolist() == [Fraction(2, 3)]
+
+
+def test_two_slots_by_hand():
+    """Bids 3, 2, 1 at factors 1 and 1/2: the second pays 1/2, the first 1 of it and 1/2 more."""
+    out = clear(as_exact([[2, 3, 1], [1, 1, 1]]), "vcg", (1, Fraction(1, 2)))
+    assert out.winners.tolist() == [[1, 0], [0, 1]]
+    assert out.prices.tolist() == [[Fraction(3, 2), Fraction(1, 2)], [1, Fraction(1, 2)]]
+    equal = clear(as_exact([[2, 3, 1]]), "vcg", (1, 1)).prices[0]
+    assert all(isinstance(p, Fraction) for p in equal)
+
+
+def test_outcome_of_two_slots_by_hand():
+    market = Market.exact([2, 1], [["1/2", "1/4", "1/4"], ["1/4", "1/2", 0]])
+    bidders = [Bidder("tcpa", 4), Bidder("maxcpa", 2, Fraction(1, 4)), Bidder("maxcpa", 1)]
+    # Bids (2, 1/2, 1/4) and (1, 1, 0): slot two costs 1/8 and 0, slot one 3/8 and 1/2.
+    out = outcome(market, bidders, [1, 1, 1], "vcg", slot_factors=(1, Fraction(1, 2)))
+    assert out.winners.tolist() == [[0, 1], [0, 1]]
+    assert out.prices.tolist() == [[Fraction(3, 8), Fraction(1, 8)], [Fraction(1, 2), 0]]
+    assert out.spend.tolist() == [Fraction(5, 4), Fraction(1, 4), 0]
+    assert out.conversions.tolist() == [Fraction(5, 4), Fraction(1, 2), 0]
+    assert (out.revenue, out.welfare) == (Fraction(3, 2), 6)
+    assert out.liquid_welfare == 5 + Fraction(1, 4)
+    assert out.within_budget.tolist() == [True, True, True]
+    floats = outcome(market.to_float(), bidders, [1, 1, 1], "vcg", slot_factors=(1, 0.5))
+    assert floats.spend == pytest.approx([1.25, 0.25, 0])
+    half = outcome(market, bidders, [1, 1, 1], "vcg", slot_factors=(Fraction(1, 2),))
+    whole = outcome(market, bidders, [1, 1, 1], "vcg")
+    assert (2 * half.spend == whole.spend).all()
+    assert (2 * half.conversions == whole.conversions).all()
+    for rule in ("first", "second"):
+        with pytest.raises(ValueError, match="2 slots under rule"):
+            outcome(market, bidders, [1, 1, 1], rule, slot_factors=(1, Fraction(1, 2)))
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_targets_and_budgets_are_judged_by_their_size(unit):
+    market = Market([1.0], [[0.5, 0.4]])
+    pair = [Bidder("tcpa", unit, 0.5 * unit), Bidder("tcpa", unit)]
+    assert outcome(market, pair, [1, 1], "first").feasible
+    over = outcome(market, pair, [1.001, 1], "first")
+    assert over.within_target.tolist() == [False, True]
+    assert over.within_budget.tolist() == [False, True]

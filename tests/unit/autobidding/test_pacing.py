@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.autobidding.constructions import B2, BUDGET_EXAMPLE, Construction
+from lib.autobidding import pacing
 from lib.autobidding.market import Market
-from lib.autobidding.pacing import NotConvergedError, certify, fppe, proportional_response
+from lib.autobidding.pacing import NotConvergedError, certify, fppe
+from lib.autobidding.study.constructions import B2, BUDGET_EXAMPLE, Construction
 
 
 def pace(construction: Construction, market: Market):
@@ -87,11 +88,23 @@ def test_exact_equilibria_satisfy_every_condition(instance):
     assert found.gap == 0
 
 
+def proportional_response(market, values, budgets, rounds=4_000):
+    """Bid on each cluster in proportion to what it brought: no optimisation, the same place."""
+    goods = (market.mass * values).T
+    money = np.minimum(budgets, goods.sum(axis=1))[:, None]
+    offers, kept = money / 2 * goods / goods.sum(axis=1)[:, None], money / 2
+    for _ in range(rounds):
+        shares = offers / offers.sum(axis=0)
+        scale = money / ((goods * shares).sum(axis=1, keepdims=True) + kept)
+        offers, kept = goods * shares * scale, kept * scale
+    return certify(market, values, budgets, shares.T)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_three_methods_agree(seed):
     market, values, budgets = random_float(seed)
     ours = fppe(market, values, budgets, tol=1e-9)
-    dynamic = proportional_response(market, values, budgets, tol=1e-5)
+    dynamic = proportional_response(market, values, budgets)
     assert ours.gap <= 1e-9
     np.testing.assert_allclose(dynamic.multipliers, ours.multipliers, atol=5e-3)
     np.testing.assert_allclose(dynamic.revenue, ours.revenue, rtol=1e-3)
@@ -165,33 +178,33 @@ def test_the_gap_tells_a_wrong_allocation():
 @pytest.mark.parametrize(
     ("values", "budgets", "message"),
     [
-        ([1.0], [1.0, 1.0], "expected 2 values, got 1"),
-        ([1.0, 1.0], [1.0], "expected 2 budgets, got 1"),
-        ([1.0, math.nan], [1.0, 1.0], "value of bidder 1 is nan"),
-        ([1.0, -1.0], [1.0, 1.0], "value of bidder 1 is -1.0"),
-        ([1.0, 1.0], [-2.0, 1.0], "budget of bidder 0 is -2.0"),
-        ([1.0, 1.0], [math.nan, 1.0], "budget of bidder 0 is nan"),
-        ([1.0, 1.0], [0.0, 1.0], "budget of bidder 0 is 0.0"),
+        ([1.0], [1.0, 1.0], r"values has shape \(1,\), expected shape \(2\)"),
+        ([1.0, 1.0], [1.0], r"budgets have shape \(1,\)"),
+        ([1.0, math.nan], [1.0, 1.0], r"values\[1\] is nan"),
+        ([1.0, -1.0], [1.0, 1.0], r"values\[1\] is -1.0"),
+        (["1", 1.0], [1.0, 1.0], r"values\[0\] is '1'"),
+        ([1.0, 1.0], [-2.0, 1.0], r"budgets\[0\] is -2.0"),
+        ([1.0, 1.0], [math.nan, 1.0], r"budgets\[0\] is nan"),
+        ([1.0, 1.0], [0.0, 1.0], r"budgets\[0\] is 0.0"),
+        ([1.0, 1.0], [1.0, "2"], r"budgets\[1\] is '2'"),
+        ([1.0, 1.0], [1.0, -math.inf], r"budgets\[1\] is -inf"),
     ],
 )
 def test_bad_input_is_named(values, budgets, message):
     market = Market(np.ones(1), [[0.5, 0.5]])
-    for solver in (fppe, proportional_response):
-        with pytest.raises(ValueError, match=message):
-            solver(market, values, budgets)
+    with pytest.raises(ValueError, match=message):
+        fppe(market, values, budgets)
 
 
 def test_bad_tolerance_and_allocations_are_refused():
     market = Market(np.ones(1), [[0.5, 0.5]])
     with pytest.raises(ValueError, match="tol is 0"):
         fppe(market, [1, 1], [1, 1], tol=0)
-    with pytest.raises(ValueError, match=r"shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"allocation has shape \(2,\)"):
         certify(market, [1, 1], [1, 1], np.ones(2))
     with pytest.raises(ValueError, match="not feasible"):
         certify(market, [1, 1], [1, 1], np.ones((1, 2)))
-    with pytest.raises(NotConvergedError, match="after 2 rounds"):
-        proportional_response(market, [1, 1], [0.1, 0.2], max_rounds=2)
-    with pytest.raises(TypeError, match="exact market got the float"):
+    with pytest.raises(TypeError, match=r"values\[0\] is the float 0.5"):
         fppe(Market.exact([1], [["0.5"]]), [0.5], [None])
 
 
@@ -203,3 +216,31 @@ def test_a_cut_that_says_all_does_not_stall():
         market = Market.exact([1, 1], predictions).to_float()
         result = fppe(market, np.array([5.0, 1.0]), np.array([rng.integers(1, 31) / 10, np.inf]))
         assert result.iterations < 100
+
+
+def test_cuts_run_out(monkeypatch):
+    monkeypatch.setattr(pacing, "MAX_CUTS", 2)
+    market, values, budgets = random_float(4)
+    with pytest.raises(NotConvergedError, match=r"relative gap above 1\.0e-08 after 2 cuts"):
+        fppe(market, values, budgets)
+
+
+def test_the_master_programme_by_hand():
+    """min t - log b with cuts b <= t and t >= 1/2: both bind where their prices mix to 1/b."""
+    weights = pacing._master(np.array([[1.0], [0.0]]), np.array([0.0, 0.5]), np.array([0.25]))
+    # At b = 1/2 the first cut's price is 1/4 / (1/2).
+    np.testing.assert_allclose(weights, [0.5, 0.5], atol=1e-6)
+    alone = pacing._master(np.array([[2.0], [0.5]]), np.zeros(2), np.array([1.0]))
+    np.testing.assert_allclose(alone, [1, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_gap_asked_for_is_reached(seed):
+    market, values, budgets = random_float(seed, 200, 8)
+    for tol in (1e-6, 1e-9):
+        found = fppe(market, values, budgets, tol=tol)
+        assert 0 <= found.gap <= tol
+        assert found.iterations < 100
+        assert (found.spend <= budgets * (1 + 1e-9)).all()
+        paced = found.multipliers < 1
+        np.testing.assert_allclose(found.spend[paced], budgets[paced])

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.autobidding.bidders import Bidder
-from lib.autobidding.constructions import B2, BUDGET_EXAMPLE, PAPER
 from lib.autobidding.market import Market, NotARefinementError
 from lib.autobidding.programmes import is_feasible, lift, lp_benchmark, objective
+from lib.autobidding.study.constructions import B2, BUDGET_EXAMPLE, PAPER
 
 tenths = st.integers(0, 10).map(lambda k: Fraction(k, 10))
 
@@ -73,7 +73,10 @@ def test_without_budgets_the_highest_value_wins():
     worth = B2.fine.mass * np.array([b.value for b in bidders], dtype=object)
     solution = lp_benchmark(B2.fine, bidders)
     assert solution.value == worth.max(axis=1).sum()
-    assert solution.shadow_prices.tolist() == [0, 0]
+    assert solution.shadow_prices is None
+    floats = lp_benchmark(B2.fine.to_float(), bidders)
+    assert floats.shadow_prices.tolist() == [0, 0]
+    assert floats.gap == pytest.approx(0)
 
 
 def test_an_infeasible_allocation_is_seen():
@@ -88,5 +91,26 @@ def test_bad_input_is_named():
         lift(np.zeros((3, 2)), [0, 1])
     with pytest.raises(NotARefinementError):
         lift(np.zeros((2, 2)), [0, 2])
-    with pytest.raises(ValueError, match="allocation has shape"):
+    with pytest.raises(ValueError, match=r"allocation has shape \(4,\), expected shape \(4, 2\)"):
         is_feasible(B2.fine, B2.bidders, np.zeros(4))
+    for shape in ((1, 2), (4, 1), (2,), ()):
+        with pytest.raises(ValueError, match="allocation has shape"):
+            objective(B2.fine, B2.bidders, np.ones(shape))
+    with pytest.raises(ValueError, match=r"allocation\[0, 0\] is nan"):
+        objective(B2.fine, B2.bidders, np.full((4, 2), np.nan))
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_shadow_prices_and_feasibility_by_hand_in_any_unit(unit):
+    """A budget of 1 for a value of 2 buys half; a unit more is worth itself less the rival's."""
+    market = Market([1.0], [[0.5, 0.25]])
+    bidders = [Bidder("tcpa", 4 * unit, unit), Bidder("tcpa", 4 * unit)]
+    found = lp_benchmark(market, bidders)
+    np.testing.assert_allclose(found.allocation, [[0.5, 0.5]])
+    assert found.value == pytest.approx(1.5 * unit)
+    np.testing.assert_allclose(found.shadow_prices, [0.5, 0])
+    assert found.gap == pytest.approx(0, abs=1e-9 * unit)
+    assert is_feasible(market, bidders, found.allocation)
+    for worse in ([[0.51, 0.4]], [[0.5, 0.51]], [[-0.01, 0.5]]):
+        assert not is_feasible(market, bidders, np.array(worse))
+    assert objective(market, bidders, np.array([[0.25, 1.0]])) == pytest.approx(1.5 * unit)

@@ -12,18 +12,18 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.autobidding import proofs
 from lib.autobidding.bidders import Bidder
-from lib.autobidding.certificates import verdict
-from lib.autobidding.constructions import (
+from lib.autobidding.equilibrium import equilibria_2p
+from lib.autobidding.market import Market
+from lib.autobidding.pacing import fppe
+from lib.autobidding.study import instances, proofs
+from lib.autobidding.study.constructions import (
     BEST_SELECTION,
     UNIQUE_BINDING,
     binding_multipliers,
     half_family,
 )
-from lib.autobidding.equilibrium import equilibria_2p
-from lib.autobidding.market import Market
-from lib.autobidding.pacing import fppe
+from lib.autobidding.verdicts import verdict
 from lib.core.paths import ROOT
 
 PAGES = ROOT / "book" / "ch01_autobidding"
@@ -91,28 +91,28 @@ def test_half_family_does_not_lose_without_its_shield():
 
 def test_drawn_to_mean_keeps_totals_and_goes_part_of_the_way():
     fine = Market.exact([1, 3], [("4/5", 0), ("2/5", 1)])
-    half = proofs.drawn_to_mean(fine, Fraction(1, 2))
+    half = instances.drawn_to_mean(fine, Fraction(1, 2))
     assert half.mass.sum(axis=0).tolist() == fine.mass.sum(axis=0).tolist()
     assert half.predictions.tolist() == [
         [Fraction(13, 20), Fraction(3, 8)],
         [Fraction(9, 20), Fraction(7, 8)],
     ]
-    assert (proofs.drawn_to_mean(fine, 0).predictions == fine.predictions).all()
-    assert proofs.drawn_to_mean(fine, 1).predictions[:, 0].tolist() == [Fraction(1, 2)] * 2
+    assert (instances.drawn_to_mean(fine, 0).predictions == fine.predictions).all()
+    assert instances.drawn_to_mean(fine, 1).predictions[:, 0].tolist() == [Fraction(1, 2)] * 2
     for share in (-1, 2):
-        with pytest.raises(ValueError, match=f"share is {share}; expected a number from 0 to 1"):
-            proofs.drawn_to_mean(fine, share)
+        with pytest.raises(ValueError, match=f"share is {share}"):
+            instances.drawn_to_mean(fine, share)
 
 
 def test_count_changes_counts_signs_and_measures_the_fine_model_after():
     def mass(market, _values):
         return market.mass.sum()
 
-    assert proofs.count_changes(mass, instances=7) == proofs.Changes(0, 7, 0)
-    more = proofs.count_changes(mass, after=lambda m, v: mass(m, v) + 1, instances=7)
-    less = proofs.count_changes(mass, after=lambda m, v: mass(m, v) - 1, instances=7)
-    assert (more, less) == (proofs.Changes(0, 0, 7), proofs.Changes(7, 0, 0))
-    assert proofs.count_changes(mass, to_mean=Fraction(1, 2), instances=7).ties == 7
+    assert instances.count_changes(mass, instances=7) == instances.Changes(0, 7, 0)
+    more = instances.count_changes(mass, after=lambda m, v: mass(m, v) + 1, instances=7)
+    less = instances.count_changes(mass, after=lambda m, v: mass(m, v) - 1, instances=7)
+    assert (more, less) == (instances.Changes(0, 0, 7), instances.Changes(7, 0, 0))
+    assert instances.count_changes(mass, to_mean=Fraction(1, 2), instances=7).ties == 7
 
 
 tenths = st.integers(0, 10).map(lambda k: Fraction(k, 10))

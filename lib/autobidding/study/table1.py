@@ -1,24 +1,24 @@
-"""Verdicts on monotonicity, each with the certificate that proves it.
-
-A platform metric is *monotone* under a refinement if it cannot fall. Whether it falls may depend on
-which equilibrium of each model is compared, so a verdict looks at the whole equilibrium sets first
-and at a selection second.
+"""Table 1 of the paper, every mark from a certificate: a proof, equilibrium sets, or programmes.
 
 Source: arXiv 2605.31036, Table 1; certificates and the third mark are ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lib.autobidding.bidders import Bidder
-from lib.autobidding.constructions import (
+from lib.autobidding.correlated import PayoffMetric, cce_interval, common_grids
+from lib.autobidding.market import check_refinement
+from lib.autobidding.mechanism import Metric, check_metric
+from lib.autobidding.programmes import is_feasible, lift, objective
+from lib.autobidding.study.constructions import (
     B2,
     B3,
     B4,
@@ -28,262 +28,14 @@ from lib.autobidding.constructions import (
     as_row_one,
     with_idle_budgets,
 )
-from lib.autobidding.correlated import cce_interval, common_grids
-from lib.autobidding.equilibrium import EquilibriumCell, equilibria_2p, equilibrium_range
-from lib.autobidding.market import Market, check_refinement
-from lib.autobidding.mechanism import Rule, check_metric
-from lib.autobidding.programmes import is_feasible, lift, objective
+from lib.autobidding.study.instances import INSTANCES, SEED, random_refinement
+from lib.autobidding.verdicts import EquilibriumCertificate, Selection, Verdict, verdict
 
-Point = tuple[Any, Any]
-Interval = tuple[Any, Any]
-Selection = Literal["all", "binding", "maximal", "best", "worst"]
-SELECTIONS = ("all", "binding", "maximal", "best", "worst")
-Mark = Literal[
-    "monotone_here",
-    "violated_for_selection",
-    "violated_in_every_equilibrium",
-]
-
-PROOF_INSTANCES = 200
-"""Random exact instances on which a proof's inequality is checked."""
-
-PROOF_SEED = 20260529
+SOLVER_TOLERANCE = 1e-6
+"""Share by which the ends of an interval from linear programmes may be off, amply."""
 
 CCE_POINTS = 41
 """Even steps of bidder 2's multipliers in the programmes over coarse correlated equilibria."""
-
-
-@dataclass(frozen=True)
-class EquilibriumCertificate:
-    """Evidence from the full sets of pure equilibria of both models.
-
-    Parameters
-    ----------
-    metric : str
-    selection : str
-        Equilibria that the mark compares; see :func:`verdict`.
-    coarse, fine : tuple of EquilibriumCell
-        All equilibria of each model.
-    coarse_range, fine_range : tuple
-        Lowest and highest metric over all of them (closure).
-    coarse_selected, fine_selected : tuple of (low, high)
-        Metric on each selected cell or point.
-    witness : tuple of two points, or None
-        Effective multipliers of a coarse and a fine equilibrium among which the metric falls.
-    witness_values : tuple or None
-        The metric there.
-    reason : str
-        One sentence.
-    """
-
-    metric: str
-    selection: str
-    coarse: tuple[EquilibriumCell, ...]
-    fine: tuple[EquilibriumCell, ...]
-    coarse_range: Interval
-    fine_range: Interval
-    coarse_selected: tuple[Interval, ...]
-    fine_selected: tuple[Interval, ...]
-    witness: tuple[Point, Point] | None
-    witness_values: tuple[Any, Any] | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A mark and the certificate behind it."""
-
-    mark: Mark
-    certificate: EquilibriumCertificate
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """A selected piece of one cell: the metric's range there, and points near its two ends."""
-
-    interval: Interval
-    low: Callable[[int], Point]
-    high: Callable[[int], Point]
-
-
-def verdict(
-    coarse: Market,
-    fine: Market,
-    labels: Sequence[int],
-    bidders: Sequence[Bidder],
-    rule: Rule,
-    metric: str,
-    *,
-    selection: Selection = "all",
-    undominated: bool = True,
-) -> Verdict:
-    """Decide whether refining a two-bidder market lowers a metric, and for which equilibria.
-
-    Parameters
-    ----------
-    coarse, fine : Market
-        Two bidders; ``fine`` refines ``coarse``.
-    labels : sequence of int, shape (fine.n_clusters,)
-        Coarse cluster of each fine one.
-    bidders : sequence of two Bidder
-    rule : {"first", "second", "vcg"}
-    metric : {"revenue", "welfare", "liquid_welfare"}
-    selection : {"all", "binding", "maximal", "best", "worst"}
-        Which equilibria to compare if not every pair falls: all of them; those at which both
-        bidders pay exactly their target (the paper's convention in second price); the
-        componentwise largest multipliers (its convention with budgets); those with the best or
-        the worst value of the metric.
-    undominated : bool
-        Passed to :func:`.equilibria_2p`.
-
-    Returns
-    -------
-    Verdict
-        ``violated_in_every_equilibrium`` if every fine equilibrium is strictly below every coarse
-        one; else ``violated_for_selection`` if some selected fine equilibrium is strictly below
-        some selected coarse one; else ``monotone_here``.
-
-    Raises
-    ------
-    NotARefinementError, CalibrationError
-        When ``fine`` is no calibrated refinement of ``coarse``.
-    ValueError
-        On input that :func:`.equilibria_2p` refuses, an unknown metric or selection, or a model
-        in which no (selected) pure equilibrium exists.
-
-    Examples
-    --------
-    >>> c = SPLIT
-    >>> verdict(c.coarse, c.fine, c.labels, c.bidders, c.rule, "revenue").mark
-    'violated_in_every_equilibrium'
-    """
-    check_metric(metric)
-    if selection not in SELECTIONS:
-        raise ValueError(f"selection is {selection!r}; expected one of {', '.join(SELECTIONS)}")
-    check_refinement(coarse, fine, labels)
-    cells = {
-        name: tuple(equilibria_2p(market, bidders, rule, undominated=undominated))
-        for name, market in (("coarse", coarse), ("fine", fine))
-    }
-    for name, found in cells.items():
-        if not found:
-            raise ValueError(
-                f"the {name} model has no pure equilibrium; compare coarse correlated equilibria"
-            )
-    ranges = {name: equilibrium_range(found, metric) for name, found in cells.items()}
-    chosen = {name: _select(found, metric, selection) for name, found in cells.items()}
-    for name, picked in chosen.items():
-        if not picked:
-            raise ValueError(f"the {name} model has no equilibrium for the selection {selection!r}")
-    top = max(chosen["coarse"], key=lambda c: c.interval[1])
-    bottom = min(chosen["fine"], key=lambda c: c.interval[0])
-    mark: Mark
-    if ranges["fine"][1] < ranges["coarse"][0]:
-        mark = "violated_in_every_equilibrium"
-        reason = "every equilibrium of the fine model lies below every one of the coarse model"
-    elif bottom.interval[0] < top.interval[1]:
-        mark = "violated_for_selection"
-        reason = "some compared equilibria fall, but the two full ranges overlap"
-    else:
-        mark = "monotone_here"
-        reason = "no compared equilibrium of the fine model lies below one of the coarse model"
-    witness, values = None, None
-    if mark != "monotone_here":
-        witness, values = _witness(top, bottom, cells, metric)
-    return Verdict(
-        mark,
-        EquilibriumCertificate(
-            metric=metric,
-            selection=selection,
-            coarse=cells["coarse"],
-            fine=cells["fine"],
-            coarse_range=ranges["coarse"],
-            fine_range=ranges["fine"],
-            coarse_selected=tuple(c.interval for c in chosen["coarse"]),
-            fine_selected=tuple(c.interval for c in chosen["fine"]),
-            witness=witness,
-            witness_values=values,
-            reason=reason,
-        ),
-    )
-
-
-def _select(cells: tuple[EquilibriumCell, ...], metric: str, selection: Selection) -> list[_Choice]:
-    if selection == "binding":
-        return [_at_point(c, metric, c.binding) for c in cells if c.binding is not None]
-    if selection == "maximal":
-        tops = [(c, p) for c in cells if (p := _largest(c)) is not None]
-        return [
-            _at_point(c, metric, p)
-            for c, p in tops
-            if not any(q != p and q[0] >= p[0] and q[1] >= p[1] for _, q in tops)
-        ]
-    choices = [_whole(c, metric) for c in cells]
-    if selection == "all":
-        return choices
-    if selection == "best":
-        best = max(choices, key=lambda c: c.interval[1])
-        return [_Choice((best.interval[1],) * 2, best.high, best.high)]
-    worst = min(choices, key=lambda c: c.interval[0])
-    return [_Choice((worst.interval[0],) * 2, worst.low, worst.low)]
-
-
-def _largest(cell: EquilibriumCell) -> Point | None:
-    """Componentwise largest point of a cell, if it has one."""
-    if cell.unbounded:
-        return None
-    point = (max(v[0] for v in cell.vertices), max(v[1] for v in cell.vertices))
-    return point if cell.contains(point) else None
-
-
-def _at_point(cell: EquilibriumCell, metric: str, point: Point) -> _Choice:
-    value = cell.at(metric, point)
-    return _Choice((value, value), lambda _: point, lambda _: point)
-
-
-def _whole(cell: EquilibriumCell, metric: str) -> _Choice:
-    ends = cell.bounds(metric)
-
-    def near(end: Any) -> Callable[[int], Point]:
-        face = [v for v in cell.vertices if cell.at(metric, v) == end]
-        middle = tuple(sum(v[i] for v in face) / len(face) for i in (0, 1))
-        centre = cell.centroid
-
-        def point(step: int) -> Point:
-            """Walk from the cell's centre to its end; the centre is always an equilibrium."""
-            if cell.contains((middle[0], middle[1])):
-                return middle[0], middle[1]
-            share = Fraction(1, 2**step) if isinstance(centre[0], Fraction) else 0.5**step
-            return (
-                middle[0] + share * (centre[0] - middle[0]),
-                middle[1] + share * (centre[1] - middle[1]),
-            )
-
-        return point
-
-    return _Choice(ends, near(ends[0]), near(ends[1]))
-
-
-def _witness(
-    top: _Choice,
-    bottom: _Choice,
-    cells: dict[str, tuple[EquilibriumCell, ...]],
-    metric: str,
-) -> tuple[tuple[Point, Point], tuple[Any, Any]]:
-    """Equilibria close enough to the two ends that the metric falls between them."""
-    step = 0
-    while True:
-        points = top.high(step), bottom.low(step)
-        values = tuple(
-            next(c.at(metric, p) for c in cells[name] if c.contains(p))
-            for name, p in zip(("coarse", "fine"), points, strict=True)
-        )
-        if values[1] < values[0]:
-            return points, (values[0], values[1])
-        step += 1
-
-
-# ── Proof certificates ────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -315,51 +67,6 @@ class ProofCertificate:
         return "monotone" if self.smallest_gain >= 0 else "falls on an instance"
 
 
-def top_value(market: Market, values: Sequence[Any]) -> Any:
-    """Total of the best ``v_i p_i`` of each cluster: ``sum_C w_C max_i v_i p_{i,C}``.
-
-    First-price revenue and welfare of tCPA bidders at multiplier one (values are targets), and
-    VCG welfare of truthful MAX-CPA bidders.
-
-    Examples
-    --------
-    >>> top_value(Market.exact([1, 1], [["1/2", "1/4"], ["1/4", "1/2"]]), [1, 1])
-    Fraction(1, 1)
-    """
-    if len(values) != market.n_bidders:
-        raise ValueError(f"market has {market.n_bidders} bidders, got {len(values)} values")
-    return (market.mass * np.asarray(values, dtype=market.mass.dtype)).max(axis=1).sum()
-
-
-def random_refinement(
-    rng: np.random.Generator, n_clusters: int = 6, n_bidders: int = 3, n_coarse: int = 2
-) -> tuple[Market, Market, tuple[int, ...]]:
-    """Draw an exact market and a random coarsening of it.
-
-    Parameters
-    ----------
-    rng : numpy Generator
-    n_clusters, n_bidders, n_coarse : int
-        Sizes; ``1 <= n_coarse <= n_clusters``.
-
-    Returns
-    -------
-    coarse, fine : Market
-        Predictions are multiples of 1/100, weights whole numbers from 1 to 5.
-    labels : tuple of int
-    """
-    if not 1 <= n_coarse <= n_clusters:
-        raise ValueError(f"n_coarse is {n_coarse}; expected 1 to {n_clusters}")
-    hundredths = rng.integers(0, 101, size=(n_clusters, n_bidders)).tolist()
-    fine = Market.exact(
-        rng.integers(1, 6, size=n_clusters).tolist(),
-        [[Fraction(x, 100) for x in row] for row in hundredths],
-    )
-    spare = rng.integers(0, n_coarse, size=n_clusters - n_coarse)
-    labels = rng.permutation(np.concatenate([np.arange(n_coarse), spare]))
-    return fine.coarsen(labels), fine, tuple(int(x) for x in labels)
-
-
 def jensen_certificate(theorem: str, *, broken: bool = False) -> ProofCertificate:
     """Certify rows 1 and 6: the best value of a cluster is convex in its predictions.
 
@@ -374,9 +81,9 @@ def jensen_certificate(theorem: str, *, broken: bool = False) -> ProofCertificat
     >>> jensen_certificate("Theorem 5.1").smallest_gain >= 0
     True
     """
-    rng = np.random.default_rng(PROOF_SEED)
+    rng = np.random.default_rng(SEED)
     gains = []
-    for _ in range(PROOF_INSTANCES):
+    for _ in range(INSTANCES):
         coarse, fine, labels = random_refinement(rng)
         check_refinement(coarse, fine, labels)
         values = [Fraction(int(x), 10) for x in rng.integers(1, 51, size=fine.n_bidders)]
@@ -409,9 +116,9 @@ def lifting_certificate(theorem: str, *, broken: bool = False) -> ProofCertifica
     >>> lifting_certificate("Theorem 5.11").smallest_gain
     Fraction(0, 1)
     """
-    rng = np.random.default_rng(PROOF_SEED)
+    rng = np.random.default_rng(SEED)
     gains = []
-    for _ in range(PROOF_INSTANCES):
+    for _ in range(INSTANCES):
         coarse, fine, labels = random_refinement(rng)
         check_refinement(coarse, fine, labels)
         values = [Fraction(int(x), 10) for x in rng.integers(1, 51, size=fine.n_bidders)]
@@ -453,16 +160,21 @@ class CorrelatedCertificate:
         Number of undominated pure equilibrium cells in each model, over all multipliers.
     """
 
-    metric: str
+    metric: Metric
     grid_sizes: tuple[int, ...]
     coarse_range: tuple[float, float]
     fine_range: tuple[float, float]
     pure_coarse: int
     pure_fine: int
 
+    @property
+    def apart(self) -> bool:
+        """Whether every fine outcome lies below every coarse one, beyond a solver's tolerance."""
+        return self.fine_range[1] < self.coarse_range[0] * (1 - SOLVER_TOLERANCE)
+
 
 def correlated_certificate(
-    construction: Construction, metric: str, n_points: int = CCE_POINTS
+    construction: Construction, metric: Metric, n_points: int = CCE_POINTS
 ) -> CorrelatedCertificate:
     """Compare the metric's intervals over coarse correlated equilibria on a common grid.
 
@@ -499,7 +211,7 @@ def correlated_certificate(
     # Up to its value a bidder never spends more than its value for everything: budgets stay idle.
     grids = common_grids(models, construction.bidders, n_even=n_points)
     unlimited = [Bidder(b.kind, b.value) for b in construction.bidders]
-    name = "welfare" if metric == "liquid_welfare" else metric
+    name: PayoffMetric = "revenue" if metric == "revenue" else "welfare"
     ranges = [cce_interval(m, unlimited, grids, name) for m in models]
     return CorrelatedCertificate(
         metric, (len(grids[0]), len(grids[1])), ranges[0], ranges[1], len(pure[0]), len(pure[1])
@@ -542,12 +254,13 @@ class TableCell:
     key: str
     bidder: str
     mechanism: str
-    metric: str
+    metric: Metric
     mark: str
     evidence: str
     certificate: Certificate | None
 
 
+_COLUMNS: tuple[PayoffMetric, ...] = ("revenue", "welfare")
 ROWS = (
     ("tcpa_fpa", "tCPA", "first price"),
     ("tcpa_vcg", "tCPA", "VCG = second price"),
@@ -579,7 +292,7 @@ def table1(n_points: int = CCE_POINTS, *, broken: bool = False) -> list[TableCel
     """
     cells = []
     for number, (key, bidder, mechanism) in enumerate(ROWS, start=1):
-        for metric in ("revenue", "welfare"):
+        for metric in _COLUMNS:
             mark, evidence, certificate = _certify(key, metric, n_points, broken)
             cells.append(
                 TableCell(number, key, bidder, mechanism, metric, mark, evidence, certificate)
@@ -588,7 +301,7 @@ def table1(n_points: int = CCE_POINTS, *, broken: bool = False) -> list[TableCel
 
 
 def _certify(
-    key: str, metric: str, n_points: int, broken: bool
+    key: str, metric: Metric, n_points: int, broken: bool
 ) -> tuple[str, str, Certificate | None]:
     revenue = metric == "revenue"
     if key == "maxcpa_budget_lp" and revenue:
@@ -618,8 +331,7 @@ def _certify(
         construction = B4 if key == "maxcpa_fpa" else with_idle_budgets(B4)
         name = metric if revenue or key == "maxcpa_fpa" else "liquid_welfare"
         found = correlated_certificate(construction, name, n_points)
-        # The interval ends carry the LP solver's tolerance, far below this margin.
-        apart = found.fine_range[1] < found.coarse_range[0] - 1e-6 * abs(found.coarse_range[0])
+        apart = found.apart
         mark = "violated in every CCE on the grid" if apart else "undecided on the grid"
         return mark, construction.name, found
     # The last entry: dominated multipliers make the set larger, so a verdict on all is stronger.
@@ -637,7 +349,7 @@ def _certify(
 
 def construction_verdict(
     construction: Construction,
-    metric: str,
+    metric: Metric,
     *,
     selection: Selection = "all",
     undominated: bool = True,

@@ -1,4 +1,4 @@
-"""Each algebraic step of chapter 1's proofs, checked by SymPy beside a false variant.
+"""The algebra of chapter 1's proofs, checked by SymPy beside false variants.
 
 A proof on the theory pages is prose around a few identities and inequalities. Every function here
 takes one of them, decides it symbolically, and decides a *false variant* of it as well: a check
@@ -19,13 +19,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import sympy as sp
-
-from lib.autobidding.certificates import PROOF_INSTANCES, PROOF_SEED, random_refinement
-from lib.autobidding.constructions import BEST_SELECTION, UNIQUE_BINDING, Construction
-from lib.autobidding.market import Market
 
 
 @dataclass(frozen=True)
@@ -75,9 +70,6 @@ def _positive(names: str) -> Any:
     return sp.symbols(names, positive=True)
 
 
-# ── Refinement and Jensen ─────────────────────────────────────────────────────────────────────
-
-
 def split_preserves_means() -> Check:
     """Check that a cluster's predicted mass is the sum over its parts."""
     n1, n2, total = _positive("n1 n2 U")
@@ -91,30 +83,6 @@ def split_preserves_means() -> Check:
         _zero(fine - coarse),
         "the coarse prediction is the unweighted mean of the fine ones",
         _zero(fine - unweighted),
-    )
-
-
-def jensen_two_lines() -> Check:
-    """Jensen for a maximum of two lines over two parts, by the sign of their difference d.
-
-    ``max(x1, x2) = x1 + max(d, 0)`` with ``d = x2 - x1``, and the linear term cancels. The cases
-    are the signs of d in the parts and at the mean.
-    """
-    a, b = _amounts("a b")  # sizes of d in the two parts
-    lam, mu = _positive("lambda mu")  # shares of the parts; that they add up to one is not needed
-    margins = [
-        lam * a + mu * b - (lam * a + mu * b),  # both parts prefer bidder 2
-        lam * 0 + mu * 0,  # both prefer bidder 1
-        lam * a - (lam * a - mu * b),  # they differ, the mean prefers bidder 2
-        lam * a,  # they differ, the mean prefers bidder 1
-    ]
-    # For the minimum, min(x1, x2) = x1 + min(d, 0): the same gap with the opposite sign.
-    return Check(
-        "lem-jensen",
-        "Σ λ max(x1, x2) ≥ max at the mean, in each of the four sign cases",
-        all(_not_negative(m) for m in margins),
-        "the same for the minimum",
-        all(_not_negative(-m) for m in margins),
     )
 
 
@@ -153,9 +121,6 @@ def second_highest_has_no_sign() -> Check:
         "it never rises, as with two",
         bool(rise <= 0),
     )
-
-
-# ── Rows 1, 4, 6, 8 ───────────────────────────────────────────────────────────────────────────
 
 
 def first_price_cpa() -> Check:
@@ -204,33 +169,6 @@ def shrinking_to_the_budget() -> Check:
     )
 
 
-def dominance_of_truth() -> Check:
-    """Second price: bidding above value gains only clusters that cost more than they bring."""
-    value, more = _positive("v m")
-    # A cluster won by overbidding only has a price of value + more.
-    return Check(
-        "lem-vcg-truth",
-        "a cluster won only by bidding above value loses money",
-        _not_negative(-(value - (value + more))),
-        "it earns money",
-        _not_negative(value - (value + more)),
-    )
-
-
-def low_multiplier_keeps_allocation() -> Check:
-    """Check that a bidder without a rival can pay less for the same conversions."""
-    mu, target, won = sp.symbols("mu t V", positive=True)
-    revenue = mu * target * won
-    loss = (revenue.subs(mu, 1) - revenue.subs(mu, sp.Rational(1, 10))) / revenue.subs(mu, 1)
-    return Check(
-        "ex-low-multiplier",
-        "at μ = 1/10 with an unchanged allocation nine tenths of revenue are gone",
-        _zero(loss - sp.Rational(9, 10)),
-        "revenue depends on the allocation alone",
-        _zero(sp.diff(revenue, mu)),
-    )
-
-
 def product_of_averages() -> Check:
     """Averaging click and conversion rates apart misses their covariance."""
     c1, c2, v1, v2 = _plain("c1 c2 v1 v2")
@@ -244,9 +182,6 @@ def product_of_averages() -> Check:
         "the product of averages is calibrated",
         _zero(calibrated - product),
     )
-
-
-# ── Constructions: binding constraints as equations ───────────────────────────────────────────
 
 
 def binding_targets() -> Check:
@@ -264,23 +199,6 @@ def binding_targets() -> Check:
     )
 
 
-def binding_budget() -> Check:
-    """In first price a budget is exhausted at B over the conversions won."""
-    alpha, budget, won, extra = _positive("alpha B M m")
-    exhausted = sp.solve(alpha * won - budget, alpha)[0]
-    return Check(
-        "ex-budget-family",
-        "α = B / M(S) exhausts the budget, and falls when S grows",
-        _zero(exhausted - budget / won)
-        and _not_negative(exhausted - exhausted.subs(won, won + extra)),
-        "the same α still keeps the budget when S grows",
-        _not_negative(budget - exhausted * (won + extra)),
-    )
-
-
-# ── Beyond the paper ──────────────────────────────────────────────────────────────────────────
-
-
 def two_truthful_bidders() -> Check:
     """Welfare and second-price revenue of two truthful bidders add up to a constant."""
     x, y, z = _plain("x y z")
@@ -293,50 +211,6 @@ def two_truthful_bidders() -> Check:
         _zero(top + second - x - y),
         "highest + second-highest of three is their sum",
         _zero((x + y).subs(three) - (x + y + z).subs(three)),
-    )
-
-
-def ceiling_second_price() -> Check:
-    """κ = 2 in second price: 2 Wel - OPT as a sum of slacks."""
-    lost, kept, price, roi, rest = _amounts("OPT_L OPT_W s1 s2 s3")
-    payments = lost + price  # prices where the right bidder loses are at least its value there
-    # Welfare is bounded below twice: by payments (targets are met) and by the value kept.
-    by_target, by_value = payments + roi, kept + rest
-    return Check(
-        "prop-kappa-spa",
-        "Wel ≥ payments ≥ OPT_L and Wel ≥ OPT_W give 2 Wel - OPT ≥ 0",
-        _not_negative(by_target + by_value - (lost + kept)),
-        "the same without Wel ≥ payments (a target that is not met)",
-        _not_negative(by_value + by_value - (lost + kept)),
-    )
-
-
-def pacing_liquid_welfare() -> Check:
-    """In a pacing equilibrium each bidder's liquid welfare is what it pays."""
-    budget, spend, headroom, factor = _positive("B S h f")
-    # Paced: value = spend / β with β = 1/(1 + f), and spend = B. Unpaced: value = spend, B = S + h.
-    paced = sp.Min(budget, sp.expand(budget * (1 + factor))) - budget
-    unpaced = sp.Min(spend + headroom, spend) - spend
-    idle = sp.Min(spend + headroom, spend * (1 + factor)) - spend
-    return Check(
-        "prop-kappa-fppe",
-        "min(B, value) = spend, paced or not",
-        _zero(paced) and _zero(unpaced),
-        "also for a bidder that is paced and has budget left",
-        _zero(idle),
-    )
-
-
-def ceiling_pacing() -> Check:
-    """κ = 2 in pacing equilibrium: 2 LW - OPT as a sum of slacks."""
-    paced, unpaced, first, second = _amounts("OPT_paced OPT_unpaced s1 s2")
-    by_budgets, by_prices = paced + first, unpaced + second
-    return Check(
-        "prop-kappa-fppe",
-        "LW ≥ Σ budgets of paced bidders and LW ≥ Σ prices give 2 LW - OPT ≥ 0",
-        _not_negative(by_budgets + by_prices - (paced + unpaced)),
-        "either bound alone gives LW - OPT ≥ 0",
-        _not_negative(by_budgets - (paced + unpaced)),
     )
 
 
@@ -496,105 +370,16 @@ def half_family_loss() -> Check:
     )
 
 
-def half_bound() -> Check:
-    """Check the step that an unaffordable cluster leaves its worth to the rival."""
-    r, over, won, next_won, slack = _amounts("r c M_S M_N s")
-    target = r + over  # the case t1 > r
-    rival = r * next_won  # bidder 2's value on the cheapest lost clusters
-    welfare = target * won + rival + slack
-    cost = r * (won + next_won)
-    return Check(
-        "thm-half",
-        "t1 M(S) + r M(N) ≥ r (M(S) + M(N)) when t1 ≥ r",
-        _not_negative(welfare - cost),
-        "also when t1 < r",
-        _not_negative((r * won + rival) - ((r + over) * won + rival)),
-    )
-
-
-def shutout_floor() -> Check:
-    """With undominated bids, welfare is at least what either bidder is worth alone."""
-    mass, target, over, roi, rest = _amounts("P2_S t2 c s V2")
-    # Bidder 1 pays g2 P2(S) with g2 = t2 + c, and its value is that plus slack.
-    value_one = (target + over) * mass + roi
-    dominated = _plain("c0")
-    return Check(
-        "thm-shutout",
-        "Wel - T2 is a sum of slacks if g2 ≥ t2",
-        _not_negative(value_one + rest - (target * mass + rest)),
-        "also for a multiplier below the target",
-        _not_negative((target + dominated) * mass - target * mass),
-    )
-
-
-def best_selection_gap() -> Check:
-    """No fine equilibrium has the allocation that gave the best coarse welfare."""
-    market, bidders = BEST_SELECTION.fine, BEST_SELECTION.bidders
-    p, q = _columns(BEST_SELECTION)
-    first, second = (sp.Rational(b.value) for b in bidders)
-    last = market.n_clusters - 1
-    # Bidder 2 keeps its target on the last impression, bidder 1 must outbid it on the middle one.
-    top_one = second * q[last] / p[last]
-    top_two = top_one * p[1] / q[1]
-    return Check(
-        "ex-best",
-        "then bidder 1 could also take everything within its target",
-        bool(top_two * sum(q) < first * sum(p)),
-        "bidder 1 could do so at any multiplier of bidder 2",
-        bool(10 * top_two * sum(q) < first * sum(p)),
-    )
-
-
-def unique_binding_candidates() -> Check:
-    """Of all candidate sets of the fine model, one binding point wins what it should."""
-
-    def survivors(order: list[int]) -> list[int]:
-        p, q = _columns(UNIQUE_BINDING)
-        first, second = (sp.Rational(b.value) for b in UNIQUE_BINDING.bidders)
-        found = []
-        for size in range(1, len(order)):
-            mine, theirs = order[:size], order[size:]
-            g2 = first * sum(p[k] for k in mine) / sum(q[k] for k in mine)
-            g1 = second * sum(q[k] for k in theirs) / sum(p[k] for k in theirs)
-            wins = all(g1 * p[k] >= g2 * q[k] for k in mine)
-            if wins and all(g1 * p[k] < g2 * q[k] for k in theirs):
-                found.append(size)
-        return found
-
-    p, q = _columns(UNIQUE_BINDING)
-    by_ratio = sorted(range(len(p)), key=lambda k: q[k] / p[k])
-    return Check(
-        "ex-unique",
-        "exactly one threshold set of the fine model is won at its binding multipliers",
-        len(survivors(by_ratio)) == 1,
-        "so is some set that is not a threshold set (the reverse order)",
-        len(survivors(by_ratio[::-1])) > 0,
-    )
-
-
-def _columns(construction: Construction) -> tuple[list[Any], list[Any]]:
-    """Each bidder's predictions in the fine model (unit weights), as SymPy rationals."""
-    rows = construction.fine.predictions
-    return [sp.Rational(x) for x in rows[:, 0]], [sp.Rational(x) for x in rows[:, 1]]
-
-
 CHECKS: tuple[Callable[[], Check], ...] = (
     split_preserves_means,
-    jensen_two_lines,
     jensen_many_lines,
+    second_highest_has_no_sign,
     first_price_cpa,
-    low_multiplier_keeps_allocation,
-    dominance_of_truth,
     lifting,
     shrinking_to_the_budget,
     product_of_averages,
     binding_targets,
-    binding_budget,
     two_truthful_bidders,
-    second_highest_has_no_sign,
-    ceiling_second_price,
-    pacing_liquid_welfare,
-    ceiling_pacing,
     shading_density,
     shading_on_a_grid,
     revenue_without_ceiling,
@@ -602,10 +387,6 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     quarter_bound,
     quarter_is_attained,
     half_family_loss,
-    half_bound,
-    shutout_floor,
-    best_selection_gap,
-    unique_binding_candidates,
 )
 """All checks, in the order of the theory pages."""
 
@@ -635,98 +416,3 @@ def check_all() -> pd.DataFrame:
             "variant refuted": [not c.variant_holds for c in rows],
         }
     )
-
-
-# ── Random exact markets: a check, not a proof ────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Changes:
-    """How often a measure fell, stayed and rose from coarse to fine models.
-
-    Parameters
-    ----------
-    falls, ties, rises : int
-        Numbers of random refinements; compared exactly.
-    """
-
-    falls: int
-    ties: int
-    rises: int
-
-
-def drawn_to_mean(market: Market, share: Fraction | int) -> Market:
-    """Draw every prediction some of the way to its bidder's mean over the whole market.
-
-    Each bidder keeps its total, but the market no longer agrees with a coarser one cluster by
-    cluster: the miscalibrated control of every theorem that rests on calibration.
-
-    Parameters
-    ----------
-    market : Market
-    share : Fraction or int, in [0, 1]
-        0 changes nothing, 1 leaves a single prediction for each bidder.
-
-    Raises
-    ------
-    ValueError
-        On a share outside [0, 1].
-
-    Examples
-    --------
-    >>> fine = Market.exact([1, 3], [["0.8"], ["0.4"]])
-    >>> drawn_to_mean(fine, Fraction(1, 2)).predictions.ravel().tolist()
-    [Fraction(13, 20), Fraction(9, 20)]
-    """
-    if not 0 <= share <= 1:
-        raise ValueError(f"share is {share}; expected a number from 0 to 1")
-    mean = market.mass.sum(axis=0) / market.weights.sum()
-    return Market(market.weights, (1 - share) * market.predictions + share * mean)
-
-
-def count_changes(
-    measure: Callable[[Market, tuple[Fraction, ...]], Any],
-    *,
-    after: Callable[[Market, tuple[Fraction, ...]], Any] | None = None,
-    n_bidders: int = 3,
-    to_mean: Fraction | int = 0,
-    instances: int = PROOF_INSTANCES,
-    seed: int = PROOF_SEED,
-) -> Changes:
-    """Compare a measure on random exact markets and their coarsenings.
-
-    A theorem that is wrong would very likely show up here; one that survives is not thereby proved.
-
-    Parameters
-    ----------
-    measure : callable
-        Takes a market and one value per bidder, and returns an exact number.
-    after : callable, optional
-        What is measured on the fine model, if not the same: a premise broken on purpose.
-    n_bidders : int
-    to_mean : Fraction or int, in [0, 1]
-        How far :func:`drawn_to_mean` spoils the fine model, which it leaves miscalibrated against
-        the coarse one: a control.
-    instances, seed : int
-
-    Returns
-    -------
-    Changes
-
-    Examples
-    --------
-    >>> from lib.autobidding.certificates import top_value
-    >>> count_changes(top_value, instances=20).falls
-    0
-    >>> count_changes(top_value, instances=20, to_mean=Fraction(3, 4)).falls > 0
-    True
-    """
-    rng = np.random.default_rng(seed)
-    signs = []
-    for _ in range(instances):
-        coarse, fine, _labels = random_refinement(rng, n_bidders=n_bidders)
-        values = tuple(Fraction(int(v), 10) for v in rng.integers(1, 51, size=n_bidders))
-        first = measure(coarse, values)
-        second = (after or measure)(drawn_to_mean(fine, to_mean), values)
-        signs.append((second > first) - (second < first))
-    return Changes(signs.count(-1), signs.count(0), signs.count(1))

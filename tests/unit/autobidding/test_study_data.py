@@ -2,48 +2,47 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib.autobidding import experiments
 from lib.autobidding.bidders import Bidder
-from lib.autobidding.experiments import (
-    HILLSTROM_STRENGTH,
-    HILLSTROM_TARGETS,
-    MOVIELENS_BUDGETS,
-    Trial,
-    batch_curves,
-    bootstrap_interval,
+from lib.autobidding.estimation import (
     corrected_t_interval,
-    curve_intervals,
-    dispersion_strength,
-    genre_panel,
-    hillstrom_features,
-    hillstrom_trial,
     holdout,
-    level_rates,
-    movielens_filtration,
-    pacing_curve,
-    read_hillstrom,
-    read_movielens,
-    resampled_weights,
-    revenue_curve,
-    reweighted,
+    mean_with_interval,
     split_differences,
     split_summary,
     truthful_revenue,
 )
 from lib.autobidding.filtrations import Filtration
+from lib.autobidding.logs import Trial, dispersion_strength, level_rates, market_from_log
 from lib.autobidding.market import CalibrationError, Market
 from lib.autobidding.mechanism import outcome
+from lib.autobidding.study.data import (
+    HILLSTROM_FEATURES,
+    HILLSTROM_STRENGTH,
+    HILLSTROM_TARGETS,
+    MOVIELENS_BUDGETS,
+    batch_curves,
+    bootstrap_interval,
+    curve_intervals,
+    genre_panel,
+    hillstrom_log,
+    hillstrom_trial,
+    movielens_filtration,
+    pacing_curve,
+    read_movielens,
+    resampled_weights,
+    revenue_curve,
+    reweighted,
+    trial_copies,
+)
 
 
 @pytest.fixture(scope="module")
 def hillstrom() -> pd.DataFrame:
-    return read_hillstrom()
+    return hillstrom_log()
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +62,17 @@ def toy() -> Trial:
     cell, arm = rng.integers(0, 16, 6_000), rng.integers(0, 3, 6_000)
     rate = np.where(arm == 0, 0.2 + 0.2 * (cell >= 8), 0.4 - 0.2 * (cell >= 8))
     visit = (rng.uniform(size=6_000) < rate).astype(int)
-    levels = [np.zeros_like(cell), cell // 8, cell // 4, cell]
-    return Trial.from_units(levels, arm, visit, ["A", "B"])
+    log = pd.DataFrame(
+        {
+            "half": cell // 8,
+            "quarter": cell // 4,
+            "cell": cell,
+            "advertiser": arm,
+            "converted": visit,
+        }
+    )
+    log["advertiser"] = log["advertiser"].map({0: "A", 1: "B", 2: "none"})
+    return Trial.from_log(log, ["half", "quarter", "cell"], advertisers=["A", "B"])
 
 
 # ── Hillstrom ──────────────────────────────────────────────────────────────────────────────────
@@ -100,8 +108,8 @@ def test_hillstrom_revenue_is_that_of_the_dossier(trial: Trial) -> None:
 def test_counts_keep_every_customer(hillstrom: pd.DataFrame, trial: Trial) -> None:
     assert trial.n_customers == len(hillstrom)
     assert trial.counts[:, 0, 1].sum() == hillstrom.query("segment == 'Mens E-Mail'")["visit"].sum()
-    assert trial.advertisers == ("Mens", "Womens")
-    assert hillstrom_features(hillstrom).nunique().tolist() == [3, 2, 3, 3, 3, 4]
+    assert trial.advertisers == ("Mens E-Mail", "Womens E-Mail")
+    assert hillstrom[list(HILLSTROM_FEATURES)].nunique().tolist() == [3, 2, 3, 3, 3, 4]
 
 
 def test_overfitting_is_that_of_the_dossier(trial: Trial) -> None:
@@ -123,69 +131,6 @@ def test_empirical_bayes_keeps_the_promise(trial: Trial) -> None:
     )
     assert smooth["cpa"].mean() < 1.06 < raw["cpa"].mean()
     assert smooth["delivered"].mean() > raw["delivered"].mean()
-
-
-ROW = {
-    "recency": 3,
-    "history_segment": "2) $100 - $200",
-    "history": 142.44,
-    "mens": 1,
-    "womens": 0,
-    "zip_code": "Urban",
-    "newbie": 0,
-    "channel": "Web",
-    "segment": "Mens E-Mail",
-    "visit": 0,
-    "conversion": 0,
-    "spend": 0.0,
-}
-
-
-def _file(folder: Path, changes: list[dict], drop: str | None = None) -> Path:
-    arms = [{"segment": arm} for arm in experiments.HILLSTROM_ARMS]
-    table = pd.DataFrame([ROW | change for change in [*arms, *changes]])
-    target = folder / "hillstrom.csv"
-    table.drop(columns=drop or []).to_csv(target, index=False)
-    return target
-
-
-def test_a_small_file_is_read(tmp_path: Path) -> None:
-    table = read_hillstrom(_file(tmp_path, [{"visit": 1}]), customers=4)
-    small = hillstrom_trial(table)
-    assert small.counts.tolist() == [[[1, 1], [1, 0], [1, 0]]]
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"visit": 2}, "visit of customer 3 is 2"),
-        ({"recency": 13}, "recency of customer 3 is 13"),
-        ({"segment": "Kids E-Mail"}, "segment of customer 3 is Kids E-Mail"),
-        ({"history": -1.0}, "history of customer 3 is -1.0"),
-        ({"history_segment": "8) more"}, "history_segment of customer 3"),
-        ({"zip_code": None}, "zip_code of customer 3"),
-    ],
-)
-def test_an_altered_file_is_refused(tmp_path: Path, change: dict, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        read_hillstrom(_file(tmp_path, [change]), customers=4)
-
-
-def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
-    file = _file(tmp_path, [{}, {}])
-    with pytest.raises(ValueError, match="5 customers, expected 6: truncated"):
-        read_hillstrom(file, customers=6)
-    with pytest.raises(ValueError, match="5 customers, expected 64000"):
-        read_hillstrom(file)
-    with pytest.raises(ValueError, match="'visit' is missing"):
-        read_hillstrom(_file(tmp_path, [], drop="visit"), customers=3)
-
-
-def test_an_empty_arm_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "one.csv"
-    pd.DataFrame([ROW]).to_csv(file, index=False)
-    with pytest.raises(ValueError, match="nobody in arm 'Womens E-Mail'"):
-        read_hillstrom(file, customers=1)
 
 
 # ── The trial and its estimates ────────────────────────────────────────────────────────────────
@@ -281,11 +226,17 @@ def test_dispersion_recovers_the_prior() -> None:
 @pytest.mark.parametrize(
     ("counts", "advertisers", "words"),
     [
-        (np.zeros((2, 2)), ("A",), "n_cells, n_arms, 2"),
-        (np.ones((2, 2, 2)), ("A",), "integer counts"),
-        (np.ones((2, 2, 2), dtype=int), ("A", "B", "C"), "3 advertisers for 2 arms"),
-        (np.array([[[1, 1]], [[-1, 2]]]), ("A",), "cell 1 has a negative count"),
-        (np.array([[[1, 1], [0, 0]]]), ("A",), "every arm needs a customer"),
+        (np.zeros((2, 2)), ("A",), r"counts has shape \(2, 2\)"),
+        (np.full((2, 2, 2), 1.5), ("A",), r"counts\[0, 0, 0\] is 1.5"),
+        (np.ones((2, 2, 2), dtype=int), ("A", "B", "C"), "expected 1 to 2, the number of arms"),
+        (np.ones((2, 2, 2), dtype=int), (), "advertisers are"),
+        (np.array([[[1, 1]], [[-1, 2]]]), ("A",), r"counts\[1, 0, 0\] is -1"),
+        (np.array([[[1, 1], [0, 0]]]), ("A",), "arm 1 of counts has no customer"),
+        (
+            np.array([[[1, 1], [1, 2]], [[0, 0], [0, 0]]]),
+            ("A",),
+            "cell 1 of counts has no customer",
+        ),
     ],
 )
 def test_bad_counts(counts: np.ndarray, advertisers: tuple[str, ...], words: str) -> None:
@@ -296,7 +247,7 @@ def test_bad_counts(counts: np.ndarray, advertisers: tuple[str, ...], words: str
 def test_bad_holdout(toy: Trial) -> None:
     with pytest.raises(ValueError, match="n_splits is 1"):
         holdout(toy, [1.0, 1.0], n_splits=1, seed=0)
-    with pytest.raises(ValueError, match="expected 2 numbers"):
+    with pytest.raises(ValueError, match=r"targets has shape \(1,\), expected shape \(2\)"):
         holdout(toy, [1.0], n_splits=2, seed=0)
     with pytest.raises(ValueError, match="'ridge'"):
         level_rates(toy, "ridge")  # type: ignore[arg-type]
@@ -327,7 +278,7 @@ def test_batches_agree_with_the_filtration(toy: Trial) -> None:
         chain.base.weights[None], chain.base.predictions, chain.labels, [1.0, 1.2]
     )[0]
     np.testing.assert_allclose(batch, curve[["first", "second"]])
-    copies = toy.bootstrap_curves([1.0, 1.2], 20.0, 30, np.random.default_rng(0))
+    copies = trial_copies(toy, [1.0, 1.2], 20.0, 30, np.random.default_rng(0))
     assert (np.diff(copies[..., 0], axis=1) >= -1e-12).all()  # Jensen, in every copy
     table = curve_intervals(curve, copies)
     assert (table["low"] < table["revenue"]).all()
@@ -351,7 +302,7 @@ def test_intervals_and_their_errors() -> None:
         bootstrap_interval(0.0, [0.0])
     with pytest.raises(ValueError, match="two copies or more"):
         bootstrap_interval([0.0], [0.0, 1.0])
-    with pytest.raises(ValueError, match="two values or more"):
+    with pytest.raises(ValueError, match="expected two or more"):
         corrected_t_interval([1.0])
     with pytest.raises(ValueError, match="level is 2"):
         corrected_t_interval([1.0, 2.0], level=2)
@@ -382,19 +333,164 @@ def test_movielens_pacing_is_that_of_the_dossier(movielens: Filtration) -> None:
     np.testing.assert_allclose(curve["revenue"], [0.50622, 0.61548], atol=1e-3)
 
 
-def test_bad_ratings() -> None:
+def test_ratings_are_counted_by_genre() -> None:
     good = pd.DataFrame(
         {"userId": [1, 1], "movieId": [1, 2], "genres": ["A|B", "B"], "rating": [4.0, 3.5]}
     )
-    panel = genre_panel(read_movielens(good), 2)
+    panel = genre_panel(good, 2)
     assert panel.genres == ("B", "A")
     assert panel.liked.tolist() == [[1, 1]]
     assert panel.rated.tolist() == [[2, 1]]
-    with pytest.raises(ValueError, match="'rating' is missing"):
-        read_movielens(good.drop(columns="rating"))
-    with pytest.raises(ValueError, match="rating 1 is 6"):
-        read_movielens(good.assign(rating=[4.0, 6.0]))
-    with pytest.raises(ValueError, match="user 1 rated film 1 twice"):
-        read_movielens(good.assign(movieId=1))
-    with pytest.raises(ValueError, match="n_genres is 3; expected 1 to 2"):
+    with pytest.raises(ValueError, match="n_genres is 3"):
         genre_panel(good, 3)
+
+
+# ── Impression logs ───────────────────────────────────────────────────────────────────────────
+
+LOG = pd.DataFrame(
+    {
+        "device": ["tv", "tv", "tv", "pc", "pc", "pc", "pc", "pc"],
+        "hour": [1, 2, 2, 1, 1, 2, 2, 2],
+        "advertiser": ["A", "A", "B", "A", "B", "B", "none", "A"],
+        "converted": [1, 0, 1, 0, 0, 1, 1, 1],
+        "price": [0.1] * 8,
+    }
+)
+
+
+def test_a_log_by_hand() -> None:
+    trial = Trial.from_log(LOG, ["device", "hour"], advertisers=["B", "A"])
+    assert trial.advertisers == ("B", "A")
+    # Cells pc 1, pc 2, tv 1, tv 2; arms B, A, none; outcomes 0 and 1.
+    assert trial.counts.tolist() == [
+        [[1, 0], [1, 0], [0, 0]],
+        [[0, 1], [0, 1], [0, 1]],
+        [[0, 0], [0, 1], [0, 0]],
+        [[0, 1], [1, 0], [0, 0]],
+    ]
+    assert [level.tolist() for level in trial.labels] == [[0] * 4, [0, 0, 1, 1], [0, 1, 2, 3]]
+    assert trial.customers.tolist() == [2, 3, 1, 2]
+    market = market_from_log(LOG, ["device", "hour"], strength=2, advertisers=["B", "A"])
+    assert market.weights.tolist() == [2 / 8, 3 / 8, 1 / 8, 2 / 8]
+    # B has 2 of 3 in all, A 2 of 4: drawn by two impressions to these.
+    np.testing.assert_allclose(
+        market.predictions,
+        [[(4 / 3) / 3, 1 / 3], [(1 + 4 / 3) / 3, 2 / 3], [2 / 3, 2 / 3], [(1 + 4 / 3) / 3, 1 / 3]],
+    )
+    chain = trial.filtration(2)
+    assert (chain.markets[-1].predictions == market.predictions).all()
+    assert chain.n_clusters == (1, 2, 4)
+    assert Trial.from_log(LOG, ["device"]).advertisers == ("A", "B", "none")
+    truth = LOG.assign(converted=LOG["converted"] == 1)
+    assert (
+        Trial.from_log(truth, ["device"]).counts == Trial.from_log(LOG, ["device"]).counts
+    ).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "words"),
+    [
+        ({"converted": 2}, {}, r"log\['converted'\]\[0\] is 2"),
+        ({"converted": [0.5] * 8}, {}, r"log\['converted'\]\[0\] is 0.5"),
+        ({"converted": [None] + [1.0] * 7}, {}, r"log\['converted'\]\[0\] is nan"),
+        ({"converted": "1"}, {}, r"log\['converted'\]\[0\] is '1'"),
+        ({"advertiser": ["A"] * 7 + [None]}, {}, r"log\['advertiser'\] is missing in row 7"),
+        ({"device": ["tv"] * 7 + [None]}, {}, "'device' has missing"),
+        ({}, {"advertisers": ["A", "C"]}, "is 'C', expected one of: A, B, none"),
+        ({}, {"advertisers": ["A", "A"]}, r"advertisers\[1\] is 'A'"),
+        ({}, {"advertiser": "ad"}, "column is 'ad'"),
+        ({}, {"features": ["device", "age"]}, "column is 'age'"),
+        ({}, {"features": ["device", "device"]}, r"features\[1\] is 'device'"),
+        ({}, {"features": []}, "features is empty"),
+        ({}, {"strength": 0}, "strength is 0"),
+    ],
+)
+def test_bad_logs(change: dict, options: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        market_from_log(LOG.assign(**change), **{"features": ["device"], **options})
+
+
+def test_an_empty_log_is_refused() -> None:
+    with pytest.raises(ValueError, match="log is empty"):
+        Trial.from_log(LOG.iloc[:0], ["device"])
+
+
+# ── Values by hand ────────────────────────────────────────────────────────────────────────────
+
+
+def test_dispersion_by_hand_with_two_parents() -> None:
+    """Parents of 3 + 1 and 2 + 2 trials: every term of the moment equation counts.
+
+    Parent rates are 1/2 each. Q = (1.5^2/.75 + .5^2/.25) + (1/.5 + 1/.5) = 8; df = 2;
+    N - sum n^2 / n_parent = 3 * 1/4 + 1 * 3/4 + 2 * 1/2 + 2 * 1/2 = 3.5.
+    """
+    trials = np.array([[3], [1], [2], [2]])
+    conversions = np.array([[3.0], [0.0], [2.0], [0.0]])
+    conversions[:2] = [[2.0], [0.0]]
+    parent = np.array([0, 0, 1, 1])
+    # Parent 0 has 2 of 4: expected 1.5 and .5; Q = .25/.75 + .25/.25 + 1/.5 + 1/.5.
+    pearson, df, spread = 0.25 / 0.75 + 1 + 4, 2, 3.5
+    rho = (pearson - df) / (spread - df)
+    assert rho > 1  # so it is cut just below one, and the strength is next to nothing
+    assert dispersion_strength(conversions, trials, parent)[0] == pytest.approx(1e-9, rel=1e-3)
+    many = np.array([[30], [10], [20], [20]])
+    some = np.array([[20.0], [3.0], [13.0], [7.0]])
+    rates = np.array([23 / 40, 20 / 40])[parent]
+    n, y = many[:, 0], some[:, 0]
+    pearson = ((y - n * rates) ** 2 / (n * rates * (1 - rates))).sum()
+    spread = 30 * 0.25 + 10 * 0.75 + 20 * 0.5 * 2
+    rho = (pearson - 2) / (spread - 2)
+    assert dispersion_strength(some, many, parent)[0] == pytest.approx(1 / rho - 1)
+
+
+def test_intervals_by_hand() -> None:
+    low, high = corrected_t_interval([1.0, 2.0, 3.0])
+    # t(2) at 97.5 % is 4.3027; variance 1 times 1/3 + 1.
+    half = 4.302653 * (4 / 3) ** 0.5
+    assert (low, high) == pytest.approx((2 - half, 2 + half), abs=1e-5)
+    assert mean_with_interval([1.0, 2.0, 3.0]) == (2.0, (low, high))
+    narrow = corrected_t_interval([1.0, 2.0, 3.0], level=0.5)
+    assert narrow[1] - 2 == pytest.approx(0.8165 * (4 / 3) ** 0.5, abs=1e-4)
+    low, high = bootstrap_interval(5.0, [4.0, 5.0, 6.0], level=0.5)
+    assert (float(low), float(high)) == pytest.approx((5 - 0.67449, 5 + 0.67449), abs=1e-4)
+
+
+def test_holdout_by_hand() -> None:
+    """Two cells, one advertiser each: what is collected is the fitted rate, delivered the other."""
+    counts = np.array([[[40, 60], [80, 20]], [[90, 10], [30, 70]]])
+    trial = Trial(counts, [[0, 0], [0, 1]], ("A", "B"))
+    runs = holdout(trial, [1.0, 2.0], n_splits=2, seed=0, in_sample=True)
+    fine = runs[runs["clusters"] == 2]
+    rng = np.random.default_rng(0).spawn(2)[0]
+    fit = trial.halves(rng)[0]
+    rate = fit.counts[..., 1] / fit.counts.sum(axis=2)
+    served = fit.counts.sum(axis=(1, 2)) / fit.counts.sum()
+    first = served @ np.maximum(rate[:, 0], 2 * rate[:, 1])
+    second = served @ np.minimum(rate[:, 0], 2 * rate[:, 1])
+    assert fine["collected"].iloc[0] == pytest.approx(first)
+    assert fine["delivered"].iloc[0] == pytest.approx(first)
+    assert fine["second"].iloc[0] == pytest.approx(second)
+    assert fine["cpa B"].iloc[0] == pytest.approx(1)
+
+
+def test_truthful_revenue_refuses_what_it_cannot_price() -> None:
+    good = ([1.0, 1.0], [[0.5, 0.25], [0.0, 1.0]], [2.0, 1.0])
+    assert truthful_revenue(*good, "first").item() == 2.0
+    assert truthful_revenue(*good, "second").item() == 0.25
+    with pytest.raises(ValueError, match="rule is 'vcg'"):
+        truthful_revenue(*good, "vcg")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"weights have shape \(1,\)"):
+        truthful_revenue([1.0], good[1], good[2], "first")
+    with pytest.raises(ValueError, match=r"predictions\[0, 0\] is 1.5"):
+        truthful_revenue(good[0], [[1.5, 0.25], [0.0, 1.0]], good[2], "first")
+    with pytest.raises(ValueError, match=r"weights\[0\] is -1"):
+        truthful_revenue([-1.0, 1.0], good[1], good[2], "first")
+
+
+def test_more_bad_holdouts(toy: Trial) -> None:
+    with pytest.raises(ValueError, match="inner is 1"):
+        holdout(toy, [1.0, 1.0], n_splits=2, seed=0, inner=1)
+    with pytest.raises(ValueError, match=r"targets\[1\] is 0.0"):
+        holdout(toy, [1.0, 0.0], n_splits=2, seed=0)
+    with pytest.raises(ValueError, match="seed is -1"):
+        holdout(toy, [1.0, 1.0], n_splits=2, seed=-1)

@@ -7,19 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.autobidding import certificates
 from lib.autobidding.bidders import Bidder, multipliers_of
-from lib.autobidding.certificates import (
-    construction_verdict,
-    correlated_certificate,
-    jensen_certificate,
-    lifting_certificate,
-    random_refinement,
-    table1,
-    top_value,
-    verdict,
-)
-from lib.autobidding.constructions import (
+from lib.autobidding.equilibrium import is_equilibrium
+from lib.autobidding.market import CalibrationError, Market, NotARefinementError
+from lib.autobidding.mechanism import outcome
+from lib.autobidding.study import table1 as tables
+from lib.autobidding.study.constructions import (
     B1,
     B2,
     B3,
@@ -30,10 +23,15 @@ from lib.autobidding.constructions import (
     UNIQUE_BINDING,
     with_idle_budgets,
 )
-from lib.autobidding.equilibrium import is_equilibrium
-from lib.autobidding.market import CalibrationError, Market, NotARefinementError
-from lib.autobidding.mechanism import outcome
-from lib.autobidding.proofs import drawn_to_mean
+from lib.autobidding.study.instances import INSTANCES, drawn_to_mean, random_refinement, top_value
+from lib.autobidding.study.table1 import (
+    construction_verdict,
+    correlated_certificate,
+    jensen_certificate,
+    lifting_certificate,
+    table1,
+)
+from lib.autobidding.verdicts import _select, verdict
 
 
 @pytest.mark.parametrize(
@@ -73,7 +71,7 @@ def test_verdicts_and_witnesses(construction, metric, selection, undominated, ma
 
 def test_one_bidder_at_a_tenth_breaks_the_assumption_but_not_in_undominated_strategies():
     """Assumption 4.10 for revenue, and its repair."""
-    fine = Market.exact([1, 1], [["1/2", "0"], ["1/2", "0"]])
+    fine = Market.exact([1, 1], [["1/2", "1/100"], ["1/2", "1/100"]])
     pair = [Bidder("tcpa", 1), Bidder("tcpa", 1)]
     arguments = (fine.coarsen([0, 0]), fine, [0, 0], pair, "first")
     assert verdict(*arguments, "revenue", undominated=False).mark == "violated_for_selection"
@@ -117,7 +115,7 @@ def test_miscalibrated_control_fails():
 
 def test_proof_certificates():
     for certificate in (jensen_certificate("Theorem 5.1"), lifting_certificate("Theorem 5.11")):
-        assert certificate.instances == certificates.PROOF_INSTANCES
+        assert certificate.instances == INSTANCES
         assert certificate.smallest_gain >= 0
         assert certificate.mark == "monotone"
 
@@ -180,7 +178,7 @@ def test_table_has_all_cells(monkeypatch):
     }
     assert [c.row for c in table] == [r for r in range(1, 9) for _ in range(2)]
     # The mark follows the intervals: where they meet, nothing is proved.
-    monkeypatch.setattr(certificates, "cce_interval", lambda *_: (0.0, 1.0))
+    monkeypatch.setattr(tables, "cce_interval", lambda *_: (0.0, 1.0))
     met = {(c.key, c.metric): c.mark for c in table1(n_points=3)}
     assert met["maxcpa_fpa", "revenue"] == "undecided on the grid"
 
@@ -211,7 +209,57 @@ def test_bad_input():
         construction_verdict(BUDGET_EXAMPLE, "revenue", selection="binding")
     with pytest.raises(ValueError, match="expected first price and two points"):
         correlated_certificate(B3, "revenue")
-    with pytest.raises(ValueError, match="n_coarse is 9"):
+    with pytest.raises(ValueError, match=r"n_coarse is 9"):
         random_refinement(np.random.default_rng(0), 3, 2, 9)
-    with pytest.raises(ValueError, match="market has 2 bidders, got 1 values"):
+    with pytest.raises(ValueError, match=r"values has shape \(1,\), expected shape \(2\)"):
         top_value(B1.fine, [1])
+
+
+def test_without_overlap_low_bids_count():
+    """The input of the review: (1/10, 1/10) is an equilibrium with revenue 1/5 against 1."""
+    arguments = (SPLIT.coarse, SPLIT.fine, SPLIT.labels, SPLIT.bidders, "first")
+    found = verdict(*arguments, "revenue")
+    assert found.mark == "violated_for_selection"
+    assert found.certificate.coarse_range == (1, 1)
+    assert found.certificate.fine_range == (0, 2)
+    assert found.certificate.witness_values[1] < found.certificate.witness_values[0] == 1
+    assert verdict(*arguments, "welfare").mark == "monotone_here"
+    # The convention of multiplier one decides it: then revenue doubles.
+    assert verdict(*arguments, "revenue", selection="maximal").mark == "monotone_here"
+
+
+def test_the_largest_multipliers_are_largest_in_both():
+    """Of three corners, one below in each way: only those that no other is above are kept."""
+
+    class Corner:
+        unbounded = False
+
+        def __init__(self, x, y):
+            self.vertices = ((x, y), (0, 0))
+
+        def contains(self, point):
+            return point == self.vertices[0]
+
+        def at(self, metric, point):
+            return point
+
+    def kept(*points):
+        cells = tuple(Corner(*p) for p in points)
+        return [c.interval[0] for c in _select(cells, "revenue", "maximal")]
+
+    assert kept((2, 2), (1, 3), (1, 1)) == [(2, 2), (1, 3)]
+    assert kept((2, 2), (2, 1), (3, 1)) == [(2, 2), (3, 1)]
+    assert kept((2, 2), (1, 2)) == [(2, 2)]
+    assert kept((2, 2), (2, 2)) == [(2, 2), (2, 2)]
+    assert kept((1, 2), (2, 1)) == [(1, 2), (2, 1)]
+
+
+def test_floats_that_differ_by_rounding_are_no_loss():
+    """Welfare of every first-price tCPA equilibrium is the same sum, added up in another order."""
+    rng = np.random.default_rng(3)
+    for _ in range(40):
+        fine = Market(rng.uniform(0.1, 1, 5), rng.uniform(0.01, 1, (5, 1)) * [1.0, 0.5])
+        labels = [0, 1, 0, 1, 1]
+        pair = [Bidder("tcpa", 1.1), Bidder("tcpa", 0.7)]
+        found = verdict(fine.coarsen(labels), fine, labels, pair, "first", "welfare")
+        assert found.mark == "monotone_here"

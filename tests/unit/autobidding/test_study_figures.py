@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.autobidding.plots_data import (
+from lib.autobidding.study.figures import (
     change_figure,
     curve_figure,
     draw_curves,

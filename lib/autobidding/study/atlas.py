@@ -20,7 +20,7 @@ from scipy import stats
 
 from lib.autobidding.bidders import Bidder
 from lib.autobidding.equilibrium import EquilibriumCell, equilibria_2p, equilibrium_range
-from lib.autobidding.experiments import truthful_revenue
+from lib.autobidding.estimation import truthful_revenue
 from lib.autobidding.market import Market
 from lib.autobidding.mechanism import Rule
 from lib.core import sweeps

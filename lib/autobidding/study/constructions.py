@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
-from lib.autobidding.bidders import Bidder, check_bidders, multipliers_of, number
+from lib.autobidding.bidders import Bidder, budgets_of, check_bidders, multipliers_of, values_of
 from lib.autobidding.equilibrium import (
     EquilibriumCell,
     EquilibriumCheck,
@@ -22,6 +22,7 @@ from lib.autobidding.equilibrium import (
 )
 from lib.autobidding.market import Market
 from lib.autobidding.mechanism import Outcome, Rule, outcome
+from lib.core import check
 
 Convention = Literal["binding", "exhausting", "truthful", "matching"]
 Model = Literal["coarse", "fine"]
@@ -69,7 +70,7 @@ def binding_multipliers(
                 f"bidder {i} has {own} conversions at a rival mass of {rival} in allocation "
                 f"{tuple(allocation)}; no multiplier makes its target bind"
             )
-        goals[1 - i] = number(market, bidders[i].value) * own / rival
+        goals[1 - i] = values_of(market, bidders)[i] * own / rival
     return goals[0], goals[1]
 
 
@@ -97,12 +98,11 @@ def exhausting_multipliers(
     (Fraction(2, 1), Fraction(1, 1))
     """
     _check_two(market, bidders, allocation, "tcpa")
-    goals = []
-    for i, bidder in enumerate(bidders):
-        target, won = number(market, bidder.value), _masses(market, allocation, i, i)
-        if bidder.budget is not None and won > 0:
-            target = min(target, number(market, bidder.budget) / won)
-        goals.append(target)
+    goals = values_of(market, bidders).tolist()
+    for i, budget in enumerate(budgets_of(market, bidders)):
+        won = _masses(market, allocation, i, i)
+        if budget is not None and won > 0:
+            goals[i] = min(goals[i], budget / won)
     return goals[0], goals[1]
 
 
@@ -178,8 +178,7 @@ class Construction:
         ValueError
             On another name than ``"coarse"`` or ``"fine"``.
         """
-        if model not in ("coarse", "fine"):
-            raise ValueError(f"model is {model!r}; expected 'coarse' or 'fine'")
+        check.known("model", model, ("coarse", "fine"))
         return self.fine if model == "fine" else self.coarse
 
     def goals(self, model: Model) -> Goals:

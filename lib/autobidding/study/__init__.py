@@ -1,0 +1,1 @@
+"""What only the notebooks of chapter 1 need: arrangements, Table 1, searches, figures."""
