@@ -427,11 +427,7 @@ def _groups(market: Market) -> list[list[int]]:
 
 
 def equilibria_2p(
-    market: Market,
-    bidders: Sequence[Bidder],
-    rule: Rule = "second",
-    *,
-    undominated: bool = True,
+    market: Market, bidders: Sequence[Bidder], rule: Rule = "second", *, undominated: bool = True
 ) -> list[EquilibriumCell]:
     """Enumerate all pure equilibria of two bidders, one convex cell for each allocation.
 

@@ -16,7 +16,7 @@ from scipy import stats
 
 from lib.autobidding.arithmetic import Floats
 from lib.autobidding.bidders import Bidder
-from lib.autobidding.filtrations import pool
+from lib.autobidding.filtrations import Filtration, pool
 from lib.autobidding.logs import Smoothing, Trial, level_rates
 from lib.autobidding.market import Market
 from lib.autobidding.mechanism import clear, outcome
@@ -64,6 +64,42 @@ def truthful_revenue(
     prices = clear(bids.reshape(-1, bids.shape[-1]), rule).prices.reshape(bids.shape[:-1])
     revenue: Floats = np.einsum("...k,...k->...", mass, prices)
     return revenue
+
+
+def revenue_curve(filtration: Filtration, values: Sequence[float]) -> pd.DataFrame:
+    """Revenue along a filtration when every bidder bids its value times its prediction.
+
+    In first price this is the equilibrium of tCPA bidders (multiplier one); in second price the
+    dominant strategy of MAX-CPA bidders.
+
+    Parameters
+    ----------
+    filtration : Filtration
+    values : sequence of float, length n_bidders
+        Money per conversion.
+
+    Returns
+    -------
+    DataFrame
+        One row a level: ``clusters``, ``first`` and ``second`` (revenue in money per unit mass).
+
+    Raises
+    ------
+    ValueError
+        When there is not one value a bidder.
+    """
+    check.array("values", values, shape=(filtration.base.n_bidders,), above=0)
+
+    def revenue(market: Market, rule: Literal["first", "second"]) -> float:
+        return float(truthful_revenue(market.weights, market.predictions, values, rule))
+
+    return pd.DataFrame(
+        {
+            "clusters": filtration.n_clusters,
+            "first": [revenue(m, "first") for m in filtration.markets],
+            "second": [revenue(m, "second") for m in filtration.markets],
+        }
+    )
 
 
 def holdout(
@@ -195,6 +231,47 @@ def corrected_t_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[fl
         raise ValueError(f"values are {x.tolist()}, expected two or more")
     half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) * np.sqrt(1 / len(x) + 1)
     return float(x.mean() - half), float(x.mean() + half)
+
+
+def bootstrap_interval(
+    estimate: npt.ArrayLike, copies: npt.ArrayLike, level: float = 0.95
+) -> tuple[Floats, Floats]:
+    """Put a normal interval around an estimate, as wide as its resampled copies spread.
+
+    It describes sampling noise, and leaves the estimate in its middle. It does not repair the
+    estimate's bias; percentiles of the copies would add that bias a second time.
+
+    Parameters
+    ----------
+    estimate : array_like, shape (...)
+    copies : array_like, shape (n_copies, ...)
+        The same quantity in at least two resampled data sets.
+    level : float
+        Confidence level in (0, 1).
+
+    Returns
+    -------
+    low, high : ndarray, shape (...)
+
+    Raises
+    ------
+    ValueError
+        On fewer than two copies, shapes that do not fit, or a level outside (0, 1).
+
+    Examples
+    --------
+    >>> low, high = bootstrap_interval(5.0, [4.0, 5.0, 6.0])
+    >>> round(float(low), 2), round(float(high), 2)
+    (3.04, 6.96)
+    """
+    middle, drawn = np.asarray(estimate, dtype=float), np.asarray(copies, dtype=float)
+    if len(drawn) < 2 or drawn.shape[1:] != middle.shape:
+        raise ValueError(
+            f"expected two copies or more of shape {middle.shape}, got shape {drawn.shape}"
+        )
+    check.share("level", level, inside=True)
+    half = stats.norm.ppf((1 + level) / 2) * drawn.std(axis=0, ddof=1)
+    return middle - half, middle + half
 
 
 def split_summary(splits: pd.DataFrame) -> pd.DataFrame:

@@ -81,10 +81,7 @@ class Filtration:
 
     @classmethod
     def from_markets(
-        cls,
-        markets: Sequence[Market],
-        maps: Sequence[npt.ArrayLike],
-        names: Sequence[str] = (),
+        cls, markets: Sequence[Market], maps: Sequence[npt.ArrayLike], names: Sequence[str] = ()
     ) -> Filtration:
         """Build a filtration from levels that were each computed by themselves.
 

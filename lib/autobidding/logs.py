@@ -172,24 +172,6 @@ class Trial:
             self.labels,
         )
 
-    def smoothed_alone(self, strength: float) -> Filtration:
-        """Smooth every level by itself: the mistake that this always refuses.
-
-        Raises
-        ------
-        CalibrationError
-            At the first level whose predictions are not the means of the next.
-        """
-        markets = [
-            Market(
-                pool(self.customers, index) / self.n_customers,
-                self.smoothed(pool(self.counts, index), strength),
-            )
-            for index in self.labels
-        ]
-        maps = [level_map(a, b) for a, b in zip(self.labels, self.labels[1:], strict=False)]
-        return Filtration.from_markets(markets, maps)
-
     def smoothed(self, counts: npt.NDArray[Any], strength: float) -> Floats:
         """Draw the rate of each cell to its arm's mean; counts (..., n_cells, n_arms, 2)."""
         mailed = counts[..., : len(self.advertisers), :].sum(axis=-1)

@@ -205,9 +205,7 @@ def certify(
 
 
 def _check(
-    market: Market,
-    values: Sequence[Number] | Array,
-    budgets: Sequence[Number | None] | Array,
+    market: Market, values: Sequence[Number] | Array, budgets: Sequence[Number | None] | Array
 ) -> tuple[Array, Array]:
     """Values and budgets in the market's arithmetic; a missing budget is infinite."""
     exact = market.is_exact
@@ -266,9 +264,7 @@ def _cutting_planes(goods: Floats, budgets: Floats, tol: float) -> tuple[Floats,
             mix = np.ones(1)
             continue
         mix = _master(
-            cuts[:, paced] / scale,
-            cuts[:, ~paced].sum(axis=1) / scale,
-            budgets[paced] / scale,
+            cuts[:, paced] / scale, cuts[:, ~paced].sum(axis=1) / scale, budgets[paced] / scale
         )
         multipliers = np.ones(n_bidders)
         received = mix @ cuts[:, paced]

@@ -24,11 +24,7 @@ from lib.core import check
 Interval = tuple[Any, Any]
 Selection = Literal["all", "binding", "maximal", "best", "worst"]
 SELECTIONS: tuple[Selection, ...] = ("all", "binding", "maximal", "best", "worst")
-Mark = Literal[
-    "monotone_here",
-    "violated_for_selection",
-    "violated_in_every_equilibrium",
-]
+Mark = Literal["monotone_here", "violated_for_selection", "violated_in_every_equilibrium"]
 
 
 @dataclass(frozen=True)
@@ -245,10 +241,7 @@ def _whole(cell: EquilibriumCell, metric: str) -> _Choice:
 
 
 def _witness(
-    top: _Choice,
-    bottom: _Choice,
-    cells: dict[str, tuple[EquilibriumCell, ...]],
-    metric: str,
+    top: _Choice, bottom: _Choice, cells: dict[str, tuple[EquilibriumCell, ...]], metric: str
 ) -> tuple[tuple[Point, Point], tuple[Any, Any]]:
     """Equilibria close enough to the two ends that the metric falls between them."""
     step = 0

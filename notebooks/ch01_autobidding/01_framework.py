@@ -22,8 +22,6 @@ import pandas as pd
 from IPython.display import display
 
 from lib.autobidding.bidders import Bidder
-from lib.autobidding.certificates import top_value
-from lib.autobidding.constructions import B2, SPLIT
 from lib.autobidding.equilibrium import (
     best_response,
     equilibria_2p,
@@ -32,10 +30,15 @@ from lib.autobidding.equilibrium import (
 from lib.autobidding.filtrations import Filtration
 from lib.autobidding.market import CalibrationError, Market, check_refinement
 from lib.autobidding.mechanism import outcome
-from lib.autobidding.plots import filtration_figure
-from lib.autobidding.plots_theory import jensen_figure, lifting_figure
 from lib.autobidding.programmes import lift, lp_benchmark
-from lib.autobidding.proofs import check_all, count_changes
+from lib.autobidding.study.constructions import B2, SPLIT
+from lib.autobidding.study.figures import (
+    filtration_figure,
+    jensen_figure,
+    lifting_figure,
+)
+from lib.autobidding.study.instances import count_changes, top_value
+from lib.autobidding.study.proofs import check_all
 from lib.core import figures, ledger
 
 figures.use()
@@ -181,10 +184,11 @@ print(
 )
 
 # %% [markdown]
-# ## Every algebraic step, checked
+# ## The algebra, checked
 #
-# A proof is prose around a few identities and inequalities. SymPy decides each of them for *all*
-# values of its symbols, and decides a false variant too, which must be refuted. The label names the
+# A proof is prose around a few identities and inequalities. SymPy decides those that take more than
+# a glance for *all* values of their symbols, and decides a false variant too, which must be refuted.
+# The label names the
 # statement on the {doc}`theory </book/ch01_autobidding/theory>` or
 # {doc}`beyond </book/ch01_autobidding/beyond>` page.
 
@@ -227,16 +231,22 @@ def truthful(market, values, metric="revenue"):
 
 
 # %%
+plans = {}
+
+
 def planned(market, values):
-    """Optimum of the budgeted LP."""
-    return lp_benchmark(
-        market, [Bidder("tcpa", v, 4 * v) for v in values]
-    ).value
+    """Optimum of the budgeted LP, solved once for each market."""
+    key = (str(market.predictions.tolist()), values)
+    if key not in plans:
+        bidders = [Bidder("tcpa", v, 4 * v) for v in values]
+        plans[key] = lp_benchmark(market, bidders)
+    return plans[key].value
 
 
 def surrogate(market, targets):
     """Payments of t_i per conversion under the LP's allocation."""
-    plan = lp_benchmark(market, [Bidder("tcpa", t, 4 * t) for t in targets])
+    planned(market, targets)
+    plan = plans[str(market.predictions.tolist()), targets]
     won = (market.mass * plan.allocation).sum(axis=0)
     return sum(t * v for t, v in zip(targets, won, strict=True))
 

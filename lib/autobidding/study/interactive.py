@@ -8,7 +8,6 @@ the market's own clusters, by the same rules as :mod:`lib.autobidding.mechanism`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -20,9 +19,8 @@ from lib.autobidding.equilibrium import equilibria_2p
 from lib.autobidding.market import Market
 from lib.core.figures import PALETTE
 
-__all__ = ["market_explorer"]
-
 _WIDTH = 340
+_TOTALS = ("spend1", "spend2", "conversions1", "conversions2")
 
 
 def market_explorer(
@@ -56,14 +54,10 @@ def market_explorer(
     Raises
     ------
     ValueError
-        On no model, on other than two tCPA bidders, on a budget, or on a start outside the limits.
+        On other than two tCPA bidders, or on a budget.
     """
-    if not models:
-        raise ValueError("models is empty; expected at least one prediction model")
     if len(bidders) != 2 or any(b.kind != "tcpa" or b.has_budget for b in bidders):
         raise ValueError("expected two tCPA bidders without budgets")
-    if any(not 0 < s <= end for s, end in zip(start, limits, strict=True)):
-        raise ValueError(f"start {start} lies outside the limits {limits}")
 
     sliders = [
         alt.param(
@@ -77,9 +71,7 @@ def market_explorer(
     ]
     chosen = next(iter(models))
     model = alt.param(
-        name="model",
-        value=chosen,
-        bind=alt.binding_radio(options=list(models), name="model "),
+        name="model", value=chosen, bind=alt.binding_radio(options=list(models), name="model ")
     )
     clusters = _with_outcome(alt.Chart(_clusters(models, bidders)), names)
     return (
@@ -141,19 +133,20 @@ def _plane(
     rows: list[dict[str, Any]] = []
     for name, market in models.items():
         for cell in equilibria_2p(market.to_float(), bidders, "second"):
-            corners = _clip(np.array(cell.vertices, dtype=float), limits)
             won = [str(k) for k, winner in enumerate(cell.allocation) if winner == 0]
             label = f"{names[0]} wins {', '.join(won) or 'nothing'}; welfare {cell.welfare:.2f}"
             rows += [
                 {"model": name, "cell": label, "order": k, "x": x, "y": y}
-                for k, (x, y) in enumerate(corners)
+                for k, (x, y) in enumerate(np.array(cell.vertices, dtype=float).tolist())
             ]
     scales = [alt.Scale(domain=[0, end], nice=False) for end in limits]
     axes = [f"effective multiplier of {name}, money per conversion" for name in names]
     cells = (
         alt.Chart(pd.DataFrame(rows))
         .transform_filter("datum.model == model")
-        .mark_line(filled=True, interpolate="linear-closed", opacity=0.45, strokeWidth=1.5)
+        .mark_line(
+            filled=True, interpolate="linear-closed", opacity=0.45, strokeWidth=1.5, clip=True
+        )
         .encode(
             x=alt.X("x:Q", scale=scales[0], title=axes[0]),
             y=alt.Y("y:Q", scale=scales[1], title=axes[1]),
@@ -170,20 +163,6 @@ def _plane(
         .encode(x="x:Q", y="y:Q")
     )
     return (cells + point).properties(width=_WIDTH, height=260)
-
-
-def _clip(corners: np.ndarray[Any, Any], limits: tuple[float, float]) -> np.ndarray[Any, Any]:
-    """Cut a convex polygon at the picture's upper and right edge (Sutherland-Hodgman)."""
-    for axis, end in enumerate(limits):
-        kept: list[Any] = []
-        for a, b in pairwise([*corners, corners[0]] if len(corners) else []):
-            inside = a[axis] <= end
-            if inside:
-                kept.append(a)
-            if inside != (b[axis] <= end):
-                kept.append(a + (b - a) * (end - a[axis]) / (b[axis] - a[axis]))
-        corners = np.array(kept)
-    return corners
 
 
 def _bids(clusters: alt.Chart, names: tuple[str, str]) -> alt.Chart:
@@ -221,12 +200,8 @@ def _metrics(clusters: alt.Chart, names: tuple[str, str]) -> alt.LayerChart:
     totals = (
         clusters.transform_aggregate(
             revenue="sum(paid)",
-            spend1="sum(spend1)",
-            spend2="sum(spend2)",
-            conversions1="sum(conversions1)",
-            conversions2="sum(conversions2)",
-            t1="max(t1)",
-            t2="max(t2)",
+            **{name: f"sum({name})" for name in _TOTALS},
+            **{name: f"max({name})" for name in ("t1", "t2")},
         )
         .transform_calculate(
             welfare="datum.t1 * datum.conversions1 + datum.t2 * datum.conversions2",
@@ -238,9 +213,9 @@ def _metrics(clusters: alt.Chart, names: tuple[str, str]) -> alt.LayerChart:
         .transform_calculate(
             metric=f"{lookup} : ''",
             broken="indexof(datum.key, 'ratio') == 0 && datum.amount > 1 + 1e-9",
-            text="format(datum.amount, '.3f')"
-            " + (indexof(datum.key, 'ratio') == 0 && datum.amount > 1 + 1e-9"
-            " ? '  target broken' : '')",
+        )
+        .transform_calculate(
+            text="format(datum.amount, '.3f') + (datum.broken ? '  target broken' : '')"
         )
     )
     base = totals.encode(

@@ -13,7 +13,6 @@ from lib.autobidding.bidders import Bidder
 from lib.autobidding.correlated import grid_game
 from lib.autobidding.market import Market
 from lib.autobidding.mechanism import Rule
-from lib.core import check
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +21,7 @@ class LearningRun:
 
     Parameters
     ----------
-    revenue, welfare : ndarray, shape (n_seeds,)
+    revenue : ndarray, shape (n_seeds,)
     regrets : ndarray, shape (n_seeds, 2)
         Average gain that the best fixed multiplier on the grid would have brought, in money.
     path : ndarray, shape (n_seeds, n_rounds)
@@ -30,7 +29,6 @@ class LearningRun:
     """
 
     revenue: Floats
-    welfare: Floats
     regrets: Floats
     path: Floats
 
@@ -62,23 +60,21 @@ def hedge(
     Raises
     ------
     ValueError
-        As :func:`grid_game`, and without rounds or seeds.
+        As :func:`.grid_game`.
     """
     game = grid_game(market, bidders, grids, rule)
-    check.integer("n_rounds", n_rounds, at_least=1)
-    check.integers("seeds", seeds, shape=("n_seeds",), at_least=0)
     tables = (game.utility[0], game.utility[1].T)
     draws = np.stack([np.random.default_rng(s).random((n_rounds, 2)) for s in seeds], axis=1)
     everyone = np.arange(len(seeds))
     earned = [np.zeros((len(seeds), len(t))) for t in tables]
     mixing_cost = [np.zeros(len(seeds)) for _ in tables]
     got = np.zeros((len(seeds), 2))
-    revenue, welfare = (np.empty((len(seeds), n_rounds)) for _ in range(2))
+    revenue = np.empty((len(seeds), n_rounds))
     for t in range(n_rounds):
         played, weights, steps = [], [], []
         for k, table in enumerate(tables):
             # No cost so far means an infinite step: follow the leaders.
-            step = np.log(len(table)) / np.maximum(mixing_cost[k], 1e-12)
+            step = np.log(len(table)) / np.maximum(mixing_cost[k], 1e-12 * np.abs(table).max())
             behind = earned[k] - earned[k].max(axis=1, keepdims=True)
             mass = np.exp(behind * step[:, None])
             mass /= mass.sum(axis=1, keepdims=True)
@@ -96,11 +92,9 @@ def hedge(
             earned[k] += outcomes
             got[:, k] += outcomes[everyone, played[k]]
         revenue[:, t] = game.metrics["revenue"][played[0], played[1]]
-        welfare[:, t] = game.metrics["welfare"][played[0], played[1]]
     best = np.stack([e.max(axis=1) for e in earned], axis=1)
     return LearningRun(
         revenue=revenue.mean(axis=1),
-        welfare=welfare.mean(axis=1),
         regrets=np.maximum(best - got, 0) / n_rounds,
         path=revenue.cumsum(axis=1) / np.arange(1, n_rounds + 1),
     )

@@ -5,18 +5,15 @@ Source: arXiv 2605.31036, Table 1; certificates and the third mark are ours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from lib.autobidding.bidders import Bidder
+from lib.autobidding.bidders import Bidder, Kind
 from lib.autobidding.correlated import PayoffMetric, cce_interval, common_grids
 from lib.autobidding.market import check_refinement
-from lib.autobidding.mechanism import Metric, check_metric
+from lib.autobidding.mechanism import Metric, Rule, check_metric, outcome
 from lib.autobidding.programmes import is_feasible, lift, objective
 from lib.autobidding.study.constructions import (
     B2,
@@ -48,8 +45,6 @@ class ProofCertificate:
     ----------
     theorem : str
         Where the paper states it.
-    argument : str
-        The idea of the proof.
     instances : int
         Number of exact random refinements.
     smallest_gain : Fraction
@@ -57,7 +52,6 @@ class ProofCertificate:
     """
 
     theorem: str
-    argument: str
     instances: int
     smallest_gain: Fraction
 
@@ -67,18 +61,22 @@ class ProofCertificate:
         return "monotone" if self.smallest_gain >= 0 else "falls on an instance"
 
 
-def jensen_certificate(theorem: str, *, broken: bool = False) -> ProofCertificate:
-    """Certify rows 1 and 6: the best value of a cluster is convex in its predictions.
+def jensen_certificate(
+    theorem: str, kind: Kind, rule: Rule, metric: Metric, *, broken: bool = False
+) -> ProofCertificate:
+    """Certify rows 1 and 6: what the auction gives is convex in the predictions.
 
     Parameters
     ----------
     theorem : str
+    kind, rule, metric
+        Who bids, at multiplier one; the auction that is run; and what of it is compared.
     broken : bool
         Control: an auction in which the lowest bid wins, and is paid.
 
     Examples
     --------
-    >>> jensen_certificate("Theorem 5.1").smallest_gain >= 0
+    >>> jensen_certificate("Theorem 5.1", "tcpa", "first", "revenue").smallest_gain >= 0
     True
     """
     rng = np.random.default_rng(SEED)
@@ -87,15 +85,15 @@ def jensen_certificate(theorem: str, *, broken: bool = False) -> ProofCertificat
         coarse, fine, labels = random_refinement(rng)
         check_refinement(coarse, fine, labels)
         values = [Fraction(int(x), 10) for x in rng.integers(1, 51, size=fine.n_bidders)]
-        worth = [m.mass * np.array(values) for m in (coarse, fine)]
-        before, after = (w.min(axis=1).sum() if broken else w.max(axis=1).sum() for w in worth)
+        bidders = [Bidder(kind, v) for v in values]
+        before, after = (
+            (m.mass * np.array(values)).min(axis=1).sum()
+            if broken
+            else outcome(m, bidders, [1] * m.n_bidders, rule).metric(metric)
+            for m in (coarse, fine)
+        )
         gains.append(after - before)
-    return ProofCertificate(
-        theorem,
-        "revenue or welfare of a cluster is a maximum of linear functions, hence convex: Jensen",
-        len(gains),
-        min(gains),
-    )
+    return ProofCertificate(theorem, len(gains), min(gains))
 
 
 def lifting_certificate(theorem: str, *, broken: bool = False) -> ProofCertificate:
@@ -135,12 +133,7 @@ def lifting_certificate(theorem: str, *, broken: bool = False) -> ProofCertifica
         kept = is_feasible(fine, bidders, lifted)
         after = objective(fine, bidders, lifted) if kept else Fraction(0)
         gains.append(after - objective(coarse, bidders, shares))
-    return ProofCertificate(
-        theorem,
-        "a coarse allocation copied to the parts keeps supply, spend and objective: lifting",
-        len(gains),
-        min(gains),
-    )
+    return ProofCertificate(theorem, len(gains), min(gains))
 
 
 # ── Coarse correlated equilibria, where no pure one exists ────────────────────────────────────
@@ -153,15 +146,12 @@ class CorrelatedCertificate:
     Parameters
     ----------
     metric : str
-    grid_sizes : tuple of int
-        Number of multipliers of each bidder.
     coarse_range, fine_range : tuple of float
     pure_coarse, pure_fine : int
         Number of undominated pure equilibrium cells in each model, over all multipliers.
     """
 
     metric: Metric
-    grid_sizes: tuple[int, ...]
     coarse_range: tuple[float, float]
     fine_range: tuple[float, float]
     pure_coarse: int
@@ -192,7 +182,7 @@ def correlated_certificate(
     Raises
     ------
     ValueError
-        On a budget that can bind, another rule or kind of bidder, or fewer than two points.
+        On a budget that can bind, another kind of bidder, or fewer than two points.
 
     Examples
     --------
@@ -201,10 +191,6 @@ def correlated_certificate(
     (True, 0)
     """
     check_metric(metric)
-    if construction.rule != "first" or n_points < 2:
-        raise ValueError(
-            f"expected first price and two points or more, got {construction.rule} and {n_points}"
-        )
     # The enumeration refuses budgets that can bind.
     pure = [construction.equilibria(model) for model in ("coarse", "fine")]
     models = construction.coarse, construction.fine
@@ -213,9 +199,7 @@ def correlated_certificate(
     unlimited = [Bidder(b.kind, b.value) for b in construction.bidders]
     name: PayoffMetric = "revenue" if metric == "revenue" else "welfare"
     ranges = [cce_interval(m, unlimited, grids, name) for m in models]
-    return CorrelatedCertificate(
-        metric, (len(grids[0]), len(grids[1])), ranges[0], ranges[1], len(pure[0]), len(pure[1])
-    )
+    return CorrelatedCertificate(metric, ranges[0], ranges[1], len(pure[0]), len(pure[1]))
 
 
 # ── Table 1 ───────────────────────────────────────────────────────────────────────────────────
@@ -309,33 +293,30 @@ def _certify(
             return _certify("tcpa_budget_lp", metric, n_points, False)
         # Payments of a MAX-CPA bidder are no part of the LP, so there is nothing to measure.
         return "not defined", "the LP has no payments", None
-    proofs = {
-        ("tcpa_fpa", "revenue"): (jensen_certificate, "Theorem 5.1"),
-        ("tcpa_fpa", "welfare"): (jensen_certificate, "Corollary 5.3"),
-        ("maxcpa_vcg", "welfare"): (jensen_certificate, "Theorem 5.5"),
-        ("tcpa_budget_lp", "revenue"): (lifting_certificate, "Theorem 5.11"),
-        ("tcpa_budget_lp", "welfare"): (lifting_certificate, "Theorem 5.11"),
-        ("maxcpa_budget_lp", "welfare"): (lifting_certificate, "Theorem 5.11"),
+    sold: dict[tuple[str, str], tuple[str, Kind, Rule]] = {
+        ("tcpa_fpa", "revenue"): ("Theorem 5.1", "tcpa", "first"),
+        ("tcpa_fpa", "welfare"): ("Corollary 5.3", "tcpa", "first"),
+        ("maxcpa_vcg", "welfare"): ("Theorem 5.5", "maxcpa", "vcg"),
     }
-    if (key, metric) in proofs:
-        prove, theorem = proofs[key, metric]
-        proof = prove(theorem, broken=broken)
-        return proof.mark, theorem, proof
+    if (key, metric) in sold or key.endswith("_lp"):
+        if key.endswith("_lp"):
+            proof = lifting_certificate("Theorem 5.11", broken=broken)
+        else:
+            proof = jensen_certificate(*sold[key, metric], metric, broken=broken)
+        return proof.mark, proof.theorem, proof
     if broken:
         split = SPLIT if revenue else UNIQUE_BINDING
         used = {"tcpa_vcg": split, "tcpa_budget_fpa": B2, "maxcpa_vcg": B3}.get(key, B4)
-        sold = as_row_one(used)
-        judged = construction_verdict(sold, metric, selection="maximal")
-        return MARK_TEXT[judged.mark], sold.name, judged.certificate
+        judged = construction_verdict(as_row_one(used), metric, selection="maximal")
+        return MARK_TEXT[judged.mark], as_row_one(used).name, judged.certificate
     if key in ("maxcpa_fpa", "maxcpa_budget_fpa"):
         construction = B4 if key == "maxcpa_fpa" else with_idle_budgets(B4)
-        name = metric if revenue or key == "maxcpa_fpa" else "liquid_welfare"
-        found = correlated_certificate(construction, name, n_points)
-        apart = found.apart
-        mark = "violated in every CCE on the grid" if apart else "undecided on the grid"
+        counted: Metric = metric if revenue or key == "maxcpa_fpa" else "liquid_welfare"
+        found = correlated_certificate(construction, counted, n_points)
+        mark = "violated in every CCE on the grid" if found.apart else "undecided on the grid"
         return mark, construction.name, found
     # The last entry: dominated multipliers make the set larger, so a verdict on all is stronger.
-    choices: dict[tuple[str, str], tuple[Construction, str, Selection, bool]] = {
+    choices: dict[tuple[str, str], tuple[Construction, Metric, Selection, bool]] = {
         ("tcpa_vcg", "revenue"): (SPLIT, "revenue", "all", True),
         ("tcpa_vcg", "welfare"): (UNIQUE_BINDING, "welfare", "binding", True),
         ("tcpa_budget_fpa", "revenue"): (B2, "revenue", "maximal", True),
@@ -373,40 +354,3 @@ def construction_verdict(
         selection=selection,
         undominated=undominated,
     )
-
-
-def verdict_frame(
-    construction: Construction, cases: Sequence[tuple[str, Selection]], **options: Any
-) -> pd.DataFrame:
-    """Tabulate the verdicts of a construction, with the range of all equilibria and a witness.
-
-    Parameters
-    ----------
-    construction : Construction
-    cases : sequence of (metric, selection)
-    **options
-        Passed to :func:`verdict`.
-
-    Returns
-    -------
-    DataFrame
-        One row a case, indexed by metric; numbers as text with four digits.
-    """
-    rows = []
-    for metric, selection in cases:
-        judged = construction_verdict(construction, metric, selection=selection, **options)
-        proof = judged.certificate
-        values = proof.witness_values
-        rows.append(
-            {
-                "metric": metric.replace("_", " "),
-                "compared": selection,
-                "verdict": judged.mark.replace("_", " "),
-                "all coarse": " to ".join(f"{float(x):.4g}" for x in proof.coarse_range),
-                "all fine": " to ".join(f"{float(x):.4g}" for x in proof.fine_range),
-                "witness": "none"
-                if values is None
-                else " → ".join(f"{float(x):.4g}" for x in values),
-            }
-        )
-    return pd.DataFrame(rows).set_index("metric")

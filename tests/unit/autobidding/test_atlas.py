@@ -15,7 +15,6 @@ from lib.autobidding.mechanism import outcome
 from lib.autobidding.study import atlas
 from lib.autobidding.study.atlas import (
     GRID,
-    Counts,
     Design,
     binding_census,
     budget_census,
@@ -70,7 +69,7 @@ def test_counts_agree_with_the_auction() -> None:
             for p in (coarse[k], fine[k])
         )
         falls += after < before - 1e-12
-    assert counts.spa_falls == falls
+    assert counts[0] == falls
 
 
 def test_coarse_model_is_the_mean_of_neighbours() -> None:
@@ -87,10 +86,6 @@ def test_blocks_add_up_and_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one.equals(two)
     assert (one["markets"] == 100).all()
     assert not one.equals(truthful_atlas(100, seed=4, grid=grid))
-
-
-def test_counts_add() -> None:
-    assert Counts(1, 2, 3, 4, 5) + Counts(1, 1, 1, 1, 1) == Counts(2, 3, 4, 5, 6)
 
 
 def test_census_repeats_and_has_the_expected_order() -> None:
@@ -140,10 +135,7 @@ def test_intervals() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: Design(0, 2, 1), "n_bidders is 0"),
-        (lambda: Design(2, 5, 2), "do not split"),
-        (lambda: Design(2, 2, 2), "do not split"),
-        (lambda: proportion(3, 2), "0 <= count <= markets"),
+        (lambda: proportion(3, 2), "count is 3"),
         (lambda: proportion(1, 2, 1.0), "level is 1.0"),
         (lambda: truthful_atlas(0, seed=1), "n_markets is 0"),
         (lambda: draw(GRID[0], 0, np.random.default_rng(0)), "n_markets is 0"),

@@ -21,7 +21,6 @@ from lib.autobidding.study.constructions import (
     as_row_one,
     binding_multipliers,
     budget_family,
-    exhausting_multipliers,
     with_idle_budgets,
 )
 
@@ -213,9 +212,5 @@ def test_bad_input():
         B1.goals("finer")
     with pytest.raises(ValueError, match="designates no fine allocation"):
         BEST_SELECTION.goals("fine")
-    with pytest.raises(ValueError, match="expected two tcpa bidders"):
-        binding_multipliers(B3.fine, B3.bidders, [0, 1])
-    with pytest.raises(ValueError, match="expected 0 or 1 for 4 clusters"):
-        exhausting_multipliers(B1.fine, B1.bidders, [0, 1])
     with pytest.raises(ValueError, match="bidder 1 has 0 conversions"):
         binding_multipliers(B1.fine, B1.bidders, [0, 0, 0, 0])

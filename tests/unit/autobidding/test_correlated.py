@@ -153,8 +153,6 @@ def test_bad_input_is_named():
             cce_interval(B4.fine, pair, (bad, [0.0]), "revenue")
     with pytest.raises(ValueError, match=r"regrets\[0\] is -1"):
         cce_interval(B4.fine, pair, grid, "revenue", regrets=(-1.0, 0.0))
-    with pytest.raises(ValueError, match="n_rounds is 0"):
-        hedge(B4.fine, pair, grid, n_rounds=0, seeds=[1])
     with pytest.raises(ValueError, match="value is 0"):
         shading_grid(0)
 

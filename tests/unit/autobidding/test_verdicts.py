@@ -114,17 +114,38 @@ def test_miscalibrated_control_fails():
 
 
 def test_proof_certificates():
-    for certificate in (jensen_certificate("Theorem 5.1"), lifting_certificate("Theorem 5.11")):
+    for certificate in (
+        jensen_certificate("Theorem 5.1", "tcpa", "first", "revenue"),
+        lifting_certificate("Theorem 5.11"),
+    ):
         assert certificate.instances == INSTANCES
         assert certificate.smallest_gain >= 0
         assert certificate.mark == "monotone"
 
 
-@pytest.mark.parametrize("prove", [jensen_certificate, lifting_certificate])
-def test_a_broken_auction_loses_the_mark(prove):
-    certificate = prove("a theorem", broken=True)
+SOLD = [("tcpa", "first", "revenue"), ("tcpa", "first", "welfare"), ("maxcpa", "vcg", "welfare")]
+
+
+@pytest.mark.parametrize("sold", SOLD)
+def test_a_broken_auction_loses_the_mark(sold):
+    assert jensen_certificate("a theorem", *sold).mark == "monotone"
+    certificate = jensen_certificate("a theorem", *sold, broken=True)
     assert certificate.smallest_gain < 0
     assert certificate.mark == "falls on an instance"
+
+
+def test_a_broken_copy_loses_the_mark():
+    assert lifting_certificate("a theorem", broken=True).mark == "falls on an instance"
+
+
+def test_the_certificate_runs_the_auction(monkeypatch):
+    """With a first price that charges the second, row 1 loses its mark."""
+
+    def wrong(market, bidders, multipliers, rule):
+        return outcome(market, bidders, multipliers, "second")
+
+    monkeypatch.setattr(tables, "outcome", wrong)
+    assert jensen_certificate("a theorem", *SOLD[0]).mark == "falls on an instance"
 
 
 def test_the_control_changes_every_mark_of_the_table():
@@ -207,8 +228,8 @@ def test_bad_input():
         construction_verdict(B4, "revenue")
     with pytest.raises(ValueError, match="no equilibrium for the selection 'binding'"):
         construction_verdict(BUDGET_EXAMPLE, "revenue", selection="binding")
-    with pytest.raises(ValueError, match="expected first price and two points"):
-        correlated_certificate(B3, "revenue")
+    with pytest.raises(ValueError, match="n_even is 1"):
+        correlated_certificate(B4, "revenue", n_points=1)
     with pytest.raises(ValueError, match=r"n_coarse is 9"):
         random_refinement(np.random.default_rng(0), 3, 2, 9)
     with pytest.raises(ValueError, match=r"values has shape \(1,\), expected shape \(2\)"):
