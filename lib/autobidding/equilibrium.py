@@ -505,7 +505,8 @@ def equilibria_2p(
 
     suffix = [(zero, zero)]
     for p, q in reversed(rows):
-        suffix.insert(0, (suffix[0][0] + p, suffix[0][1] + q))
+        suffix.append((suffix[-1][0] + p, suffix[-1][1] + q))
+    suffix.reverse()
 
     common = [HalfPlane(-one, zero, zero), HalfPlane(zero, -one, zero)]
     if undominated:

@@ -318,11 +318,12 @@ pd.DataFrame(
 ).rename_axis("class").round(4)
 
 # %% [markdown]
-# In the first three lines the search all but touches the proved share. (In pacing equilibrium it is the
+# In all lines but the last the search comes near the proved share. (In pacing equilibrium it is the
 # share of the best that does; a *loss* of more than a quarter has not been found, and with one
-# budget and two bidders there is none.) In the last line it does not come near: the worst equilibria
-# of a single first-price auction keep 81 % ({cite:t}`feldman2016`), and several clusters under one
-# multiplier made it only a little worse here. Whether $1-1/e$ can be approached is open.
+# budget and two bidders there is none.) For coarse correlated equilibria it takes a bidder of little value
+# that bids far above it. Without bids above value, single first-price auctions keep 81 %
+# ({cite:t}`feldman2016`), and on this grid several auctions under one multiplier keep hardly less: whether our
+# $1-1/e$ can be approached without overbidding is open.
 #
 # The controls must break a ceiling: a budget in first price, dominated bids in second price, and for
 # the other two a ceiling that says that nothing is lost.

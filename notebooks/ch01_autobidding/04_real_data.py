@@ -634,6 +634,7 @@ counts = pd.crosstab(binding["coarse"], binding["fine"], normalize=True)
 )
 
 # %% [markdown]
+# (own-data)=
 # ## Use it on your own data
 #
 # An impression log has one row for each time that an advertisement was shown: who was shown, whether it

@@ -31,14 +31,16 @@ KAPPA: dict[str, float] = {
     "second price, tCPA": 2.0,
     "first-price pacing": 2.0,
     "first price, MAX-CPA, CCE": math.e / (math.e - 1),
+    "first price, MAX-CPA, CCE, no overbidding": math.e / (math.e - 1),
 }
 """The proved ceilings by equilibrium class."""
 
-MARKETS = 200
+MARKETS = 100
 """Markets that each search looks at, from each of its starts."""
 
-GRID_STEPS = 21
-"""Even multipliers of each bidder, from zero to its value, in the programmes over CCE."""
+GRID_STEPS = {True: 41, False: 21}
+"""Even multipliers in the programmes over CCE: from zero to the larger of both values for bidders
+that may bid above their own, else to each bidder's value."""
 
 _BROKEN_BUDGET = 1.0
 
@@ -132,9 +134,8 @@ class Searched:
 
 _FLAT = ((0.5, 0.4), (0.4, 0.5))
 ORDINARY = {
-    "second price, tCPA": (Start(_FLAT, (0, 0), (1, 1), aim=1),),
-    "first-price pacing": (Start(_FLAT, (0, 0), (1, 1), 0.3, aim=1),),
-    "first price, MAX-CPA, CCE": (Start(_FLAT, (0, 0), (1, 1), aim=1),),
+    name: (Start(_FLAT, (0, 0), (1, 1), 0.3 if "pacing" in name else None, aim=1),)
+    for name in list(KAPPA)[1:]
 }
 """Markets that are bad for no class: a control of the starts."""
 
@@ -151,10 +152,11 @@ STARTS: dict[str, tuple[Start, ...]] = {
         Start(((0.5, 0), (0.5, 0.5), (0, 0.5)), (0, 1, 1), (5, 1), 1.0),
         Start(((0.5, 0.5), (0.5, 0.5)), (0, 0), (100, 1), 1.0, aim=1),
     ),
-    # One item with values near those of the worst equilibria of a single auction, and two.
-    "first price, MAX-CPA, CCE": (
+    # A bidder of little value that bids like the other one; and values near those of the worst
+    # equilibria of a single auction in which nobody bids above value.
+    "first price, MAX-CPA, CCE": (Start(((1, 1), (1, 1)), (0, 0), (1, 0.1), aim=1),),
+    "first price, MAX-CPA, CCE, no overbidding": (
         Start(((1.0, 0.7), (1.0, 0.7)), (0, 0), (1, 1), aim=1),
-        Start(((0.62, 0.45), (1.0, 0.53)), (0, 0), (1, 3.2)),
     ),
 }
 
@@ -209,12 +211,13 @@ def search(
 
 def _shares(name: str, start: Start, broken: bool) -> Shares | None:
     """Measure one market; None if a model has no pure equilibrium."""
-    maxcpa = name == "first price, MAX-CPA, CCE"
+    maxcpa, free = "MAX-CPA" in name, "no overbidding" not in name
     bidders = start.bidders("maxcpa" if maxcpa else "tcpa")
     ranges, best = [], []
     for model in start.models:
         if maxcpa:
-            grids = tuple(np.linspace(0, v, GRID_STEPS) for v in start.values)
+            tops = (max(start.values),) * 2 if free else start.values
+            grids = [np.linspace(0, top, GRID_STEPS[free]) for top in tops]
             ranges.append(cce_interval(model, bidders, (grids[0], grids[1]), "welfare"))
         elif name == "first-price pacing":
             paced = fppe(model, start.values, [start.budget, None])
