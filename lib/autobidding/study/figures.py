@@ -80,7 +80,7 @@ def draw_cells(
         if cell.has_interior:
             hatch = _HATCHES[k % len(_HATCHES)]
             style = {"edgecolor": color, "hatch": hatch, "linewidth": 1.2, "label": label}
-            ax.add_patch(Polygon(corners, facecolor=color + "40", **style))
+            ax.add_patch(Polygon(corners, facecolor=color + "40", **style))  # type: ignore[arg-type]
         else:
             ax.plot(*corners.T, color=color, marker=MARKERS[k % len(MARKERS)], lw=3, label=label)
         if cell.binding is not None:

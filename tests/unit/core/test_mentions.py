@@ -108,7 +108,7 @@ def test_the_two_imports_that_used_to_fail() -> None:
         ("```python\nfrom lib.autobidding import Market, Nothing\n```", "Nothing"),
         ("Use `lib.autobidding.nothing.Market`.", "nothing"),
         ("- *To use it:* `Nothing(a, b)` in `lib.autobidding`.", "Nothing"),
-        ("- `certificates.nothing(x)` beside `lib.autobidding.market`", "nothing"),
+        ("- `verdicts.nothing(x)` beside `lib.autobidding.market`", "nothing"),
         ("```bash\npython -m lib.autobidding.nothing --json\n```", "nothing"),
         ("```python\nfrom lib.semantic_ids import (\n    load,\n    nothing,\n)\n```", "nothing"),
     ],
@@ -120,7 +120,7 @@ def test_a_name_that_is_not_there_is_found(text: str, written: str) -> None:
 
 def test_names_that_are_there_pass() -> None:
     text = (
-        "- `Market` and `certificates.verdict(…)` from `lib.autobidding.market`, then `fppe(a)`\n"
+        "- `Market` and `verdicts.verdict(…)` from `lib.autobidding.market`, then `fppe(a)`\n"
         "- `lib.core.ledger.collect()`\n\n```python\nfrom lib.autobidding import Market\n"
         "import lib.autobidding.pacing\n```\n"
     )
