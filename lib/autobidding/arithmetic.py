@@ -76,6 +76,8 @@ def is_exact(*arrays: Any) -> bool:
     >>> is_exact(np.array([0.5, 1], dtype=object)), is_exact([Fraction(1, 2)], [1, 2])
     (False, True)
     """
+    if any(np.asarray(a).dtype.kind == "f" for a in arrays):
+        return False
     elements = [x for a in arrays for x in np.asarray(a, dtype=object).ravel()]
     return any(isinstance(x, Fraction) for x in elements) and all(
         isinstance(x, numbers.Rational | np.integer) and not isinstance(x, bool) for x in elements

@@ -70,8 +70,8 @@ def shading_grid(value: Number, *, n_even: int = 41, n_low: int = 24) -> Floats:
     [0.0, 0.01, 1.0, 5.0, 10.0]
     """
     top = check.number("value", value, above=0)
-    check.integer("n_even", n_even, at_least=2)
-    check.integer("n_low", n_low, at_least=2)
+    n_even = check.integer("n_even", n_even, at_least=2)
+    n_low = check.integer("n_low", n_low, at_least=2)
     return _distinct(np.r_[np.linspace(0, top, n_even), np.geomspace(top / 1000, top / 10, n_low)])
 
 
@@ -252,7 +252,9 @@ def cce_interval(
     for i, regret in enumerate(regrets):
         if regret != np.inf:
             check.number(f"regrets[{i}]", regret, at_least=0)
-    u1, u2 = game.utility
+    # A solver's tolerances are absolute: everything is handed over in units of its own size.
+    sizes = [_size(u) for u in game.utility]
+    u1, u2 = (u / size for u, size in zip(game.utility, sizes, strict=True))
     a, b = u1.shape
     row_sums = kron(eye_array(a), np.ones((1, b)))
     column_sums = kron(np.ones((1, a)), eye_array(b))
@@ -273,7 +275,7 @@ def cce_interval(
         ]
     )
     kept = np.repeat(np.isfinite(regrets), (a, b))
-    limits = np.repeat(np.asarray(regrets, dtype=float), (a, b))
+    limits = np.repeat(np.asarray(regrets, dtype=float) / sizes, (a, b))
     padding = np.zeros(a + b + 2)
     return _range(
         np.r_[cost.ravel(), padding],
@@ -319,7 +321,7 @@ def ce_interval(
     cost = _metric(game, metric)
     rows, columns = undominated(*game.utility)
     cost = cost[np.ix_(rows, columns)]
-    u1, u2 = (u[np.ix_(rows, columns)] for u in game.utility)
+    u1, u2 = (u[np.ix_(rows, columns)] / _size(u) for u in game.utility)
     a, b = u1.shape
     blocks = [
         *((u1 - u1[i], slice(i * b, (i + 1) * b)) for i in range(a)),
@@ -382,6 +384,10 @@ def _metric(game: GridGame, metric: PayoffMetric) -> Floats:
     return game.metrics[check.known("metric", metric, PAYOFF_METRICS)]
 
 
+def _size(table: Floats) -> float:
+    return float(np.abs(table).max()) or 1.0
+
+
 def _range(
     cost: Floats,
     matrix: csr_array,
@@ -391,10 +397,10 @@ def _range(
     bounds: Any,
 ) -> tuple[float, float]:
     """Both ends of a linear function over a polytope."""
-    ends = []
+    ends, size = [], _size(cost)
     for sign in (1, -1):
         solved = linprog(
-            sign * cost,
+            sign * cost / size,
             A_ub=matrix,
             b_ub=limits,
             A_eq=equalities,
@@ -405,5 +411,5 @@ def _range(
         )
         if solved.status != 0:
             raise ArithmeticError(f"HiGHS stopped: {solved.message}")
-        ends.append(sign * float(solved.fun))
+        ends.append(sign * float(solved.fun) * size)
     return ends[0], ends[1]

@@ -191,7 +191,7 @@ def best_response(
     >>> reply.multiplier, reply.regret, reply.attained
     (Fraction(2, 5), Fraction(3, 5), True)
     """
-    check.integer("bidder", bidder, at_least=0, at_most=market.n_bidders - 1)
+    bidder = check.integer("bidder", bidder, at_least=0, at_most=market.n_bidders - 1)
     now = outcome(market, bidders, multipliers, rule)
     me = bidders[bidder]
     value, budget = values_of(market, bidders)[bidder], budgets_of(market, bidders)[bidder]

@@ -151,9 +151,8 @@ def holdout(
     ValueError
         On fewer than two splits, or a wrong number of targets.
     """
-    check.integer("n_splits", n_splits, at_least=2)
-    check.integer("seed", seed, at_least=0)
-    check.integer("inner", inner, at_least=0)
+    n_splits = check.integer("n_splits", n_splits, at_least=2)
+    seed, inner = check.integer("seed", seed, at_least=0), check.integer("inner", inner, at_least=0)
     if inner == 1:
         raise ValueError("inner is 1, expected 0 or 2 halvings and more")
     check.array("targets", targets, shape=(len(trial.advertisers),), above=0)

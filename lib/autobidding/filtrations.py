@@ -269,7 +269,7 @@ def pca_median_labels(points: npt.ArrayLike, depth: int) -> list[Labels]:
     [[0, 0, 0, 0], [0, 1, 0, 1], [0, 3, 1, 2]]
     """
     cloud = check.array("points", points, shape=("n_units", "n_dimensions"))
-    check.integer("depth", depth, at_least=0)
+    depth = check.integer("depth", depth, at_least=0)
     levels = [np.zeros(len(cloud), dtype=np.intp)]
     for _ in range(depth):
         right = np.zeros(len(cloud), dtype=np.intp)

@@ -129,7 +129,7 @@ class Trial:
             raise ValueError(
                 f"log[{advertiser!r}] is missing in row {int(np.argmax(shown.isna()))}"
             )
-        known = sorted(shown.unique())
+        known = sorted(shown.unique(), key=str)
         bidders = list(known if advertisers is None else check.unique("advertisers", advertisers))
         for one in bidders:
             check.known("advertisers: each", one, known)

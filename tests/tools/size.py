@@ -23,7 +23,6 @@ SHARED = ("stats", "recsys", "llm")
 CEILINGS = {
     "robot_provenance": 8310,
     "semantic_ids": 2760,
-    "autobidding": 4250,
     "compute_governance": 3720,
     "collapse_warning": 3270,
 }

@@ -125,12 +125,35 @@ def test_learners_land_inside_the_interval_widened_by_their_regret():
     assert not low <= 0.23 <= high
 
 
-def test_units_of_money_do_not_matter():
+@pytest.mark.parametrize("unit", [1e-9, 3.0, 1e9])
+@pytest.mark.parametrize("interval", [cce_interval, ce_interval])
+def test_units_of_money_and_mass_do_not_matter(interval, unit):
     market, pair, grid = random_game(2)
-    richer = [Bidder("maxcpa", 3 * b.value) for b in pair]
-    base = cce_interval(market, pair, grid, "revenue")
-    scaled = cce_interval(market, richer, (3 * grid[0], 3 * grid[1]), "revenue")
-    assert scaled == pytest.approx((3 * base[0], 3 * base[1]), abs=1e-5)
+    richer = [Bidder("maxcpa", unit * b.value) for b in pair]
+    heavier = Market(market.weights * unit, market.predictions)
+    for metric in ("revenue", "welfare"):
+        base = np.array(interval(market, pair, grid, metric))
+        money = interval(market, richer, (unit * grid[0], unit * grid[1]), metric)
+        mass = interval(heavier, pair, grid, metric)
+        assert np.array(money) / unit == pytest.approx(base, abs=1e-6)
+        assert np.array(mass) / unit == pytest.approx(base, abs=1e-6)
+
+
+def test_regrets_are_money():
+    """A regret as large as all that there is to gain drops the conditions, in any unit."""
+    market, pair, grid = random_game(2)
+    free = cce_interval(market, pair, grid, "revenue", regrets=(math.inf, math.inf))
+    enough = cce_interval(market, pair, grid, "revenue", regrets=(9.0, 9.0))
+    assert enough == pytest.approx(free, abs=1e-9)
+    strict, some = (cce_interval(market, pair, grid, "revenue", regrets=(r, r)) for r in (0.0, 0.1))
+    assert free[0] < some[0] < strict[0]
+    assert strict[1] < some[1] < free[1]
+
+
+def test_steps_near_zero_are_steps_in_any_unit():
+    assert len(shading_grid(1e-12)) == len(shading_grid(1.0)) == len(shading_grid(1e12)) == 64
+    tiny = threshold_grid([Market([1.0], [[0.5, 0.25]])], [0, 1e-13, 2e-13])
+    assert tiny.tolist() == pytest.approx([0, 5e-14, 1e-13])
 
 
 def test_bad_input_is_named():

@@ -428,3 +428,11 @@ def test_sums_of_floats_leave_nothing_behind():
     market = Market(np.ones(3), [[0.1, 0.1], [0.3, 0.2], [0.2, 0.0]])
     pair = [Bidder("maxcpa", 100.0), Bidder("maxcpa", 1.0)]
     assert [c.allocation for c in equilibria_2p(market, pair, "first")] == [(0, 0, 0)]
+
+
+def test_whole_numbers_may_be_written_as_floats():
+    market = Market([1.0], [[0.5, 0.4]])
+    pair = [Bidder("tcpa", 2.0), Bidder("tcpa", 1.0)]
+    assert best_response(market, pair, [1, 1], 1.0, "first") == best_response(
+        market, pair, [1, 1], 1, "first"
+    )

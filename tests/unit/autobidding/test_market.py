@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.autobidding.arithmetic import as_exact, exceeds, number, vector
+from lib.autobidding.arithmetic import as_exact, exceeds, is_exact, number, vector
 from lib.autobidding.bidders import Bidder
 from lib.autobidding.equilibrium import equilibria_2p
 from lib.autobidding.market import (
@@ -234,3 +234,11 @@ def test_what_was_handed_over_stays_writable():
     weights = np.ones(2)
     Market(weights, np.full((2, 1), 0.5))
     weights[0] = 5.0
+
+
+def test_a_large_float_market_is_not_looked_at_number_by_number():
+    class Loud(np.ndarray):
+        def ravel(self, *_, **__):
+            raise AssertionError("looked at")
+
+    assert not is_exact(np.ones((3, 2)).view(Loud))
