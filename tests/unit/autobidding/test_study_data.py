@@ -8,14 +8,16 @@ import pytest
 
 from lib.autobidding.bidders import Bidder
 from lib.autobidding.estimation import (
+    bootstrap_interval,
     corrected_t_interval,
     holdout,
     mean_with_interval,
+    revenue_curve,
     split_differences,
     split_summary,
     truthful_revenue,
 )
-from lib.autobidding.filtrations import Filtration
+from lib.autobidding.filtrations import Filtration, level_map, pool
 from lib.autobidding.logs import Trial, dispersion_strength, level_rates, market_from_log
 from lib.autobidding.market import CalibrationError, Market
 from lib.autobidding.mechanism import outcome
@@ -25,7 +27,6 @@ from lib.autobidding.study.data import (
     HILLSTROM_TARGETS,
     MOVIELENS_BUDGETS,
     batch_curves,
-    bootstrap_interval,
     curve_intervals,
     genre_panel,
     hillstrom_log,
@@ -34,7 +35,6 @@ from lib.autobidding.study.data import (
     pacing_curve,
     read_movielens,
     resampled_weights,
-    revenue_curve,
     reweighted,
     trial_copies,
 )
@@ -138,8 +138,11 @@ def test_empirical_bayes_keeps_the_promise(trial: Trial) -> None:
 
 def test_smoothing_each_level_alone_breaks_calibration(toy: Trial) -> None:
     toy.filtration(20.0)
+    levels = toy.labels[:2]
+    counts = [pool(toy.counts, index) for index in levels]
+    markets = [Market(c.sum(axis=(1, 2)) / toy.n_customers, toy.smoothed(c, 20.0)) for c in counts]
     with pytest.raises(CalibrationError, match="is not the weighted mean"):
-        toy.smoothed_alone(20.0)
+        Filtration.from_markets(markets, [level_map(*levels)])
 
 
 def test_halves_and_shuffles_keep_the_customers(toy: Trial) -> None:

@@ -34,6 +34,12 @@ from lib.autobidding.study.table1 import (
 from lib.autobidding.verdicts import _select, verdict
 
 
+@pytest.fixture
+def few(monkeypatch):
+    """Twenty random markets are enough to see a broken auction."""
+    monkeypatch.setattr(tables, "INSTANCES", 20)
+
+
 @pytest.mark.parametrize(
     ("construction", "metric", "selection", "undominated", "mark"),
     [
@@ -127,18 +133,18 @@ SOLD = [("tcpa", "first", "revenue"), ("tcpa", "first", "welfare"), ("maxcpa", "
 
 
 @pytest.mark.parametrize("sold", SOLD)
-def test_a_broken_auction_loses_the_mark(sold):
+def test_a_broken_auction_loses_the_mark(sold, few):
     assert jensen_certificate("a theorem", *sold).mark == "monotone"
     certificate = jensen_certificate("a theorem", *sold, broken=True)
     assert certificate.smallest_gain < 0
     assert certificate.mark == "falls on an instance"
 
 
-def test_a_broken_copy_loses_the_mark():
+def test_a_broken_copy_loses_the_mark(few):
     assert lifting_certificate("a theorem", broken=True).mark == "falls on an instance"
 
 
-def test_the_certificate_runs_the_auction(monkeypatch):
+def test_the_certificate_runs_the_auction(monkeypatch, few):
     """With a first price that charges the second, row 1 loses its mark."""
 
     def wrong(market, bidders, multipliers, rule):
@@ -148,7 +154,7 @@ def test_the_certificate_runs_the_auction(monkeypatch):
     assert jensen_certificate("a theorem", *SOLD[0]).mark == "falls on an instance"
 
 
-def test_the_control_changes_every_mark_of_the_table():
+def test_the_control_changes_every_mark_of_the_table(few):
     table, broken = table1(n_points=5), table1(n_points=5, broken=True)
     assert [(c.row, c.metric) for c in table] == [(c.row, c.metric) for c in broken]
     marks = {(c.key, c.metric): c.mark for c in broken}
@@ -174,8 +180,8 @@ def test_intervals_of_b4_overlap_on_coarse_grids_and_part_on_finer_ones():
     assert [apart("welfare", n) for n in (2, 3, 4, 6, 13)] == [False] * 4 + [True]
 
 
-def test_table_has_all_cells(monkeypatch):
-    table = table1(n_points=25)
+def test_table_has_all_cells(monkeypatch, few):
+    table = table1(n_points=13)
     marks = {(c.key, c.metric): c.mark for c in table}
     every, selected = "violated in every equilibrium", "violated for a selection"
     grid = "violated in every CCE on the grid"
