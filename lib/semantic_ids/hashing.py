@@ -172,7 +172,9 @@ class RowIndex(ABC):
             In ``[0, n_rows)``. Present are the orders that the length has, or the one of full
             prefixes; an unknown prefix has the last row of all.
         """
-        codes = check.integers("prefix", prefix.detach().cpu().numpy(), at_least=0, empty=True)
+        codes = prefix.detach().cpu().numpy()
+        if codes.dtype.kind not in "iu" or codes.min(initial=0) < 0:  # quick: every step asks
+            codes = check.integers("prefix", codes, at_least=0, empty=True)
         if codes.ndim < 1 or not 1 <= codes.shape[-1] <= self.n_levels:
             raise ValueError(
                 f"prefix has shape {codes.shape}, expected (..., 1 to {self.n_levels} codes)"
@@ -280,21 +282,22 @@ class PrefixHash(RowIndex):
 
     def _local(self, prefix: IntArray) -> IntArray:
         length = prefix.shape[1]
-        factor = prefix + 1 if self.scheme == "mixed" else prefix
-        # Unsigned products wrap, which loses nothing but the high bits.
-        product = factor.astype(_U)[..., None] * cast(Any, self.multipliers)[:length]
-        running = np.bitwise_xor.accumulate(product, axis=1)
-        last = running[:, -1:]
+        factor = (prefix + 1 if self.scheme == "mixed" else prefix).T.astype(_U)
+        # Unsigned products wrap, which loses nothing but the high bits. Levels come first, so that
+        # NumPy's inner loops are long.
+        product = factor[..., None] * cast(Any, self.multipliers)[:length, None]
+        running = np.bitwise_xor.accumulate(product, axis=0)
+        last = running[-1:]
         if self.kind == "full":
             key = last
         elif self.kind == "prefix":
-            key = running[:, : self.max_order]
+            key = running[: self.max_order]
         else:  # the last n codes: what came before them cancels out of the exclusive or
-            before = np.concatenate([running[:, -2::-1], np.zeros_like(last)], axis=1)
-            key = last ^ before[:, : self.max_order]
+            before = np.concatenate([running[-2::-1], np.zeros_like(last)])
+            key = last ^ before[: self.max_order]
         if self.scheme == "mixed":
             key = _scramble(key)
-        return (key % _U(self.table_size)).astype(np.int64)
+        return np.moveaxis(key % _U(self.table_size), 0, 1).astype(np.int64)
 
 
 class PerfectHash(RowIndex):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,10 +64,10 @@ class RowAdam(torch.optim.Optimizer):
                 if not state:
                     state["steps"] = 0
                     state["moments"] = table.new_zeros(len(table), 2 * table.shape[1])
+                    state["mark"] = torch.empty(len(table), dtype=torch.int64, device=table.device)
                 state["steps"] += 1
                 width = table.shape[1]
-                rows, at = torch.unique(grad._indices()[0], return_inverse=True)
-                total = table.new_zeros(len(rows), width).index_add_(0, at, grad._values())
+                rows, total = self._summed(grad, state)
                 moments = state["moments"].index_select(0, rows)
                 mean, square = moments[:, :width], moments[:, width:]
                 mean.lerp_(total, 1 - first)
@@ -76,7 +77,25 @@ class RowAdam(torch.optim.Optimizer):
                 rate = group["lr"] * (1 - second ** state["steps"]) ** 0.5
                 rate /= 1 - first ** state["steps"]
                 change = mean / square.sqrt().add_(group["eps"])
-                table.index_add_(0, rows, change, alpha=-rate)
+                fresh = table.index_select(0, rows).add_(change, alpha=-rate)
+                table.index_copy_(0, rows, fresh)
+
+    @staticmethod
+    def _summed(grad: Tensor, state: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return the rows that were looked up, each once, and the sums of their gradients.
+
+        Every look-up leaves its number at its row; whose number stands there in the end speaks for
+        all look-ups of that row. That takes no sort.
+        """
+        looked, values = grad._indices()[0], grad._values()
+        number = torch.arange(len(looked), device=looked.device)
+        mark = state["mark"]
+        mark[looked] = number
+        speaker = mark[looked]
+        speaks = speaker == number
+        place = (speaks.cumsum(0) - 1)[speaker]
+        rows = looked[speaks]
+        return rows, values.new_zeros(len(rows), values.shape[1]).index_add_(0, place, values)
 
 
 class Muon(torch.optim.Optimizer):

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from pathlib import Path
 from typing import get_args
 
@@ -215,10 +215,9 @@ class PrefixMem(nn.Module):
             return torch.stack(sums, dim=-3).flatten(-2)
         # The rows of a prefix begin with those of a shorter one: looked up once, summed by growth.
         rows = self.table(self.hash.rows(codes[..., : places[-1]]))  # (..., orders, heads, width)
-        ends = [min(place, rows.shape[-3]) for place in places]
-        growth = rows.split([end - start for start, end in pairwise([0, *ends])], dim=-3)
-        sums = list(accumulate(part.sum(-3) for part in growth))
-        return torch.stack(sums, dim=-3).flatten(-2)
+        sums = list(accumulate(rows.unbind(-3)))
+        wanted = [sums[min(place, len(sums)) - 1] for place in places]
+        return torch.stack(wanted, dim=-3).flatten(-2)
 
     def positions(self, n_codes: int) -> list[int]:
         """Return the injected positions, counted from 1, among the first `n_codes` codes."""

@@ -15,15 +15,15 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lib.core import data
+from lib.core import check, data
 from lib.core.paths import CACHE, write_atomic
-from lib.semantic_ids.catalogue import IntArray, check_codes
+from lib.semantic_ids.catalogue import IntArray, check_codes, check_sizes
 from lib.semantic_ids.datasets import SidData
 
 __all__ = ["ResidualTokenizer", "embed", "films", "genre_sets", "movielens"]
@@ -60,12 +60,9 @@ def embed(texts: Sequence[str]) -> FloatArray:
     ValueError
         If there is no text, or one is blank.
     """
-    texts = list(texts)
+    texts = [check.text(f"texts[{i}]", text) for i, text in enumerate(texts)]
     if not texts:
-        raise ValueError("there is no text to embed")
-    blank = [i for i, text in enumerate(texts) if not isinstance(text, str) or not text.strip()]
-    if blank:
-        raise ValueError(f"text {blank[0]} is {texts[blank[0]]!r}, expected words")
+        raise ValueError("texts is [], expected some to embed")
     file = CACHE / "embeddings" / f"{_pieces(texts).hex()[:32]}.npy"
     if file.is_file():
         found = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
@@ -157,10 +154,8 @@ class ResidualTokenizer:
     codebooks: FloatArray
 
     def __post_init__(self) -> None:
-        if self.codebooks.ndim != 3 or not np.isfinite(self.codebooks).all():
-            raise ValueError(
-                f"codebooks have shape {self.codebooks.shape}, expected three axes, all finite"
-            )
+        shape = ("n_levels", "n_codes", "n_dimensions")
+        object.__setattr__(self, "codebooks", check.array("codebooks", self.codebooks, shape=shape))
 
     @property
     def n_levels(self) -> int:
@@ -180,7 +175,6 @@ class ResidualTokenizer:
         n_levels: int,
         n_codes: int,
         seed: int,
-        trainer: Literal["kmeans", "faiss"] = "kmeans",
         steps: int = 25,
     ) -> Self:
         """Train the code books level by level.
@@ -191,32 +185,13 @@ class ResidualTokenizer:
             Finite, at least `n_codes` points.
         n_levels, n_codes : int
         seed : int
-        trainer : {"kmeans", "faiss"}
-            Double precision and the same everywhere; or faiss, for catalogues that are too large
-            for that. Faiss needs `n_codes` to be a power of two.
         steps : int
             Iterations of k-means.
         """
         table = _points(points)
-        if not 1 <= n_codes <= len(table):
-            raise ValueError(
-                f"n_codes is {n_codes}, expected 1 to {len(table)}, the points there are"
-            )
-        if n_levels < 1:
-            raise ValueError(f"n_levels is {n_levels}, expected at least 1")
-        if trainer == "faiss":
-            import faiss
-
-            quantiser = faiss.ResidualQuantizer(table.shape[1], n_levels, _bits(n_codes))
-            quantiser.cp.seed = seed
-            quantiser.cp.niter = steps
-            # Books trained for a beam of five, the default, are bad when codes are chosen greedily.
-            quantiser.max_beam_size = 1
-            quantiser.train(np.ascontiguousarray(table, np.float32))
-            books = faiss.vector_to_array(quantiser.codebooks)
-            return cls(books.reshape(n_levels, n_codes, -1).astype(np.float64))
-        if trainer != "kmeans":
-            raise ValueError(f"trainer is {trainer!r}, expected kmeans or faiss")
+        check_sizes(n_levels=n_levels, n_codes=n_codes, steps=steps)
+        check.integer("n_codes", n_codes, at_most=len(table))  # the points there are
+        check.integer("seed", seed, at_least=0)
         rng = np.random.default_rng(seed)
         levels, residual = [], table
         for _ in range(n_levels):
@@ -241,10 +216,11 @@ class ResidualTokenizer:
         """
         import faiss
 
-        if beam < 1:
-            raise ValueError(f"beam is {beam}, expected at least 1")
+        check.integer("beam", beam, at_least=1)
         table = _points(points, self.codebooks.shape[2])
-        bits = _bits(self.n_codes)
+        bits = self.n_codes.bit_length() - 1
+        if self.n_codes != 1 << bits or bits < 1:
+            raise ValueError(f"n_codes is {self.n_codes}, expected a power of two for faiss")
         quantiser = faiss.ResidualQuantizer(table.shape[1], self.n_levels, bits)
         faiss.copy_array_to_vector(self.codebooks.astype(np.float32).ravel(), quantiser.codebooks)
         quantiser.is_trained = True
@@ -258,22 +234,8 @@ class ResidualTokenizer:
         return np.asarray(self.codebooks[np.arange(self.n_levels), table].sum(axis=1), np.float64)
 
 
-def _bits(n_codes: int) -> int:
-    bits = n_codes.bit_length() - 1
-    if n_codes != 1 << bits or bits < 1:
-        raise ValueError(f"n_codes is {n_codes}, expected a power of two for faiss")
-    return bits
-
-
 def _points(points: npt.ArrayLike, n_dimensions: int | None = None) -> FloatArray:
-    table = np.asarray(points, np.float64)
-    if table.ndim != 2 or 0 in table.shape:
-        raise ValueError(f"points have shape {table.shape}, expected (n, n_dimensions), not empty")
-    if n_dimensions is not None and table.shape[1] != n_dimensions:
-        raise ValueError(f"points have {table.shape[1]} dimensions, expected {n_dimensions}")
-    if not np.isfinite(table).all():
-        raise ValueError("a point is not finite")
-    return table
+    return check.array("points", points, shape=("n", n_dimensions or "n_dimensions"))
 
 
 # ── the default that needs no download ──────────────────────────────────────────────────────────

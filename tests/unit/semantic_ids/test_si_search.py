@@ -26,7 +26,6 @@ from lib.semantic_ids.evaluation import (
     teacher_forced,
     valid_share,
 )
-from lib.semantic_ids.study import peers
 from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
 
 SHAPE = TransformerConfig(n_levels=3, n_codes=4, max_items=5, d_model=16, n_heads=2)
@@ -229,14 +228,3 @@ def test_a_search_stops_at_nan(level):
 
     with pytest.raises(ValueError, match=f"level {level + 1} hold NaN"):
         beam_search(Broken(3), 3, 2)
-
-
-def test_our_search_gives_the_peers_lists():
-    codes = np.unique(RNG.integers(8, size=(60, 3)), axis=0)
-    catalog = SidCatalog(codes, 8)
-    tiger = peers.tiger_model(3, 8, d_model=16, n_layers=1)
-    histories = codes[RNG.integers(len(codes), size=(6, 2))]
-    theirs = peers.their_search(tiger, histories, catalog, 5)
-    ours = peers.our_search(tiger, histories, catalog, 5)
-    assert (theirs.codes == ours.codes).all()
-    np.testing.assert_allclose(theirs.scores, ours.scores, atol=1e-4)
