@@ -120,7 +120,7 @@ def test_embeddings_are_cached_by_content(tmp_path, monkeypatch) -> None:
 def test_bad_texts_are_named() -> None:
     with pytest.raises(ValueError, match="texts is "):
         tokenizer.embed([])
-    with pytest.raises(ValueError, match="text 1 is ' '"):
+    with pytest.raises(ValueError, match=r"texts\[1\] is ' '"):
         tokenizer.embed(["a", " "])
 
 
