@@ -88,18 +88,30 @@ class MixedSteps:
     steps : Steps
         The model.
     counts : NGramCounts
-    weights : sequence of float
-        Of the counts, a level.
+    weights, shares : sequence of float
+        Of the counts and of the model, a level; the latter 1 by default.
     """
 
-    def __init__(self, steps: Steps, counts: NGramCounts, weights: Sequence[float]) -> None:
+    def __init__(
+        self,
+        steps: Steps,
+        counts: NGramCounts,
+        weights: Sequence[float],
+        shares: Sequence[float] = (),
+    ) -> None:
         self._steps, self._counts = steps, counts
-        self._weights = check.array("weights", weights, shape=(counts.n_levels,), at_least=0)
+        shape = (counts.n_levels,)
+        self._weights = check.array("weights", weights, shape=shape, at_least=0)
+        self._shares = check.array(
+            "shares", shares if len(shares) else np.ones(shape), shape=shape, above=0
+        )
 
     def _plus(self, model: Tensor, prefix: npt.NDArray[np.int64]) -> Tensor:
         counted = torch.from_numpy(self._counts.logits(prefix)).float()
-        weight = float(self._weights[prefix.shape[1]])
-        return torch.log_softmax(model + weight * counted.view(-1, *model.shape[1:]), dim=-1)
+        at = prefix.shape[1]
+        weight, share = float(self._weights[at]), float(self._shares[at])
+        counted = counted.view(-1, *model.shape[1:])
+        return torch.log_softmax(share * model + weight * counted, dim=-1)
 
     def first(self) -> Tensor:
         """Return log-probabilities of the first code, ``(n, n_codes)``."""

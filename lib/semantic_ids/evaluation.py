@@ -287,20 +287,24 @@ def shuffle_histories(examples: Examples, seed: int) -> Examples:
 
 @dataclass(frozen=True)
 class Mixture:
-    """A model plus counts: ``log p_model + λ · log p_counts``, renormalised, λ for each level.
+    """A model plus counts: ``a · log p_model + λ · log p_counts``, renormalised, for each level.
 
     Attributes
     ----------
     weights : tuple of float
         λ of each level, at least 0.
+    shares : tuple of float, optional
+        a of each level, above 0; 1 everywhere by default.
     """
 
     weights: tuple[float, ...]
+    shares: tuple[float, ...] = ()
 
     def __call__(self, model: LogProbs, counts: LogProbs) -> LogProbs:
         """Return normalised log-probabilities of the shape of `model`."""
         weight = np.array(self.weights, np.float32)[:, None]
-        return _normalised(model + weight * counts)
+        share = np.array(self.shares or 1.0, np.float32).reshape(-1, 1)
+        return _normalised(share * model + weight * counts)
 
 
 def _normalised(logits: LogProbs) -> LogProbs:
@@ -312,21 +316,35 @@ GRID: tuple[float, ...] = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5,
 """Weights of the counts that `fit_mixture` tries; small ones, lest a small use is overlooked."""
 
 
-def fit_mixture(model: LogProbs, counts: LogProbs, targets: Ints) -> Mixture:
-    """Choose the weight of the counts at each level on validation targets, by likelihood.
+SHARES: tuple[float, ...] = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+"""Shares of the model that `fit_mixture` tries; never 0, so that the model always takes part."""
+
+
+def fit_mixture(
+    model: LogProbs, counts: LogProbs, targets: Ints, *, rigid: bool = False
+) -> Mixture:
+    """Choose the mix of each level on validation targets, by likelihood.
 
     Parameters
     ----------
     model, counts : float32 (n, n_levels, n_codes)
     targets : int64 (n, n_levels)
+    rigid : bool
+        Leave the model's share at 1. A model that is too sure of itself then spoils the mix, and
+        whoever is less sure looks as if it knew more than counts.
     """
     model, targets = _asked(model, targets, "model")
     if counts.shape != model.shape:
         raise ValueError(f"counts have shape {counts.shape}, expected {model.shape}")
     _asked(counts, targets, "counts")
-    losses = [nll(Mixture((w,) * targets.shape[1])(model, counts), targets).mean(0) for w in GRID]
+    pairs = [(a, w) for a in ((1.0,) if rigid else SHARES) for w in GRID]
+    n_levels = targets.shape[1]
+    losses = [
+        nll(Mixture((w,) * n_levels, (a,) * n_levels)(model, counts), targets).mean(axis=0)
+        for a, w in pairs
+    ]
     best = np.argmin(losses, axis=0)
-    return Mixture(tuple(GRID[i] for i in best))
+    return Mixture(tuple(pairs[i][1] for i in best), tuple(pairs[i][0] for i in best))
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,15 +127,26 @@ class Resample:
         per_seed = self._users @ (w * x).T / np.where(size > 0, size, np.nan)
         return np.asarray((per_seed * self._seeds).sum(axis=1), np.float64)
 
-    def resampled(self, statistic: Callable[[Floats], Floats]) -> Floats:
-        """Return a statistic that is no mean, for the sample and for each draw of users.
+    def resampled(self, statistics: Sequence[Callable[[Floats], Floats]]) -> Floats:
+        """Return a statistic that is no mean over users, for the sample and for each draw.
 
         Parameters
         ----------
-        statistic : callable
-            Takes how often each user is drawn, ``(1 + draws, n_users)``; returns ``(1 + draws,)``.
+        statistics : sequence of callable
+            One a seed; takes how often each user is drawn, ``(1 + draws, n_users)``, and returns
+            ``(1 + draws,)``.
+
+        Returns
+        -------
+        float64 (1 + draws,)
+            Mean over the seeds drawn.
         """
-        return statistic(self._users)
+        if len(statistics) != self._seeds.shape[1]:
+            raise ValueError(
+                f"{len(statistics)} statistics, expected one a seed: {self._seeds.shape[1]}"
+            )
+        per_seed = np.stack([one(self._users) for one in statistics], axis=1)
+        return np.asarray((per_seed * self._seeds).sum(axis=1), np.float64)
 
     @staticmethod
     def estimate(samples: Floats, level: float = 0.95) -> Estimate:

@@ -1,30 +1,20 @@
-"""Measurements of hashes that the first notebook shows: simulated, exact, and over processes."""
+"""Measurements of maps and hashes that the first notebook shows."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
-import numpy.typing as npt
 
-from lib.core.paths import ROOT
 from lib.semantic_ids.catalogue import IntArray, SidCatalog
 from lib.semantic_ids.expressive import additive, all_prefixes, represented_by_rows
-from lib.semantic_ids.hashing import PerfectHash, PrefixHash, expected_excess, expected_rows
+from lib.semantic_ids.hashing import PerfectHash, PrefixHash
 
 __all__ = [
     "additive_share",
-    "excess_z",
     "one_row_share",
     "parity_share",
-    "process_digests",
     "told_apart",
     "zero_confused",
 ]
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def additive_share(n_codes: int, *, n_maps: int, seed: int) -> float:
@@ -50,29 +40,6 @@ def one_row_share(n_codes: int, *, n_maps: int, seed: int) -> float:
     rows = PerfectHash(catalog, 2).index(catalog.codes)[:, 1, 1, 0]
     maps = rng.integers(n_codes, size=(n_maps, len(table)))
     return float(np.mean([represented_by_rows(rows, one, n_codes=n_codes) for one in maps]))
-
-
-def excess_z(n_prefixes: int, table_size: int, *, repeats: int, seed: int) -> tuple[float, float]:
-    """Compare the simulated share of prefixes beyond the first of their row with the formula.
-
-    Returns
-    -------
-    float, float
-        Distance of the mean over random functions from `expected_excess`, and from the same
-        formula without its factor T/N, both in standard errors of the mean.
-    """
-    rng = np.random.default_rng(seed)
-    shares = np.empty(repeats)
-    for i in range(repeats):
-        filled = len(np.unique(rng.integers(table_size, size=n_prefixes)))
-        shares[i] = 1 - filled / n_prefixes
-    error = shares.std(ddof=1) / np.sqrt(repeats)
-    wrong = 1 - expected_rows(n_prefixes, table_size) / table_size
-    right = expected_excess(n_prefixes, table_size)
-    return (
-        float(abs(shares.mean() - right) / error),
-        float(abs(shares.mean() - wrong) / error),
-    )
 
 
 def zero_confused(hashing: PrefixHash, prefixes: IntArray) -> float:
@@ -108,31 +75,3 @@ def told_apart(hashing: PrefixHash, n_codes: int) -> int:
     codes = np.zeros((n_codes, hashing.n_levels), np.int64)
     codes[:, 0] = np.arange(n_codes)
     return len(np.unique(hashing.index(codes)[:, 0, 0], axis=0))
-
-
-_PROGRAM = """
-import hashlib, numpy as np
-from lib.semantic_ids.hashing import PrefixHash
-codes = np.arange(400).reshape(100, 4) % 256
-rows = PrefixHash(4, 4, 4, 16381, seed=0).index(codes)
-print(hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest())
-print(hash(codes.tobytes()))
-"""
-
-
-def process_digests(seeds: tuple[int, ...]) -> list[tuple[str, str]]:
-    """Return, from a fresh process for each hash seed, the digest of our rows and Python's hash."""
-    found = []
-    for seed in seeds:
-        environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
-        done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM],
-            capture_output=True,
-            text=True,
-            check=True,
-            cwd=ROOT,
-            env=environment,
-        )
-        ours, pythons = done.stdout.split()
-        found.append((ours, pythons))
-    return found

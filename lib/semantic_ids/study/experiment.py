@@ -1,7 +1,7 @@
-"""The experiment of the chapter: which arms are run, and how their results become numbers.
+"""The experiment of the chapter: arms, budgets, and how results become numbers.
 
-Sizes follow the profile of the run. Main arms have three seeds; ablations have one, run on a
-smaller backbone, and say so wherever they are shown.
+Two budgets, 0.6 and 6 epochs, are the whole point: what is said of a trained model has to stand at
+both, or name its budget. Sizes follow the profile of the run.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ from lib.semantic_ids.training import TrainConfig
 
 __all__ = [
     "ABLATIONS",
+    "BUDGETS",
+    "SEEDS",
     "Study",
     "ablation_arms",
-    "flat_target",
     "main_arms",
     "report",
     "run_ablations",
     "run_everything",
-    "run_targets",
-    "sasrec_target",
-    "share_of_rest",
+    "run_main",
+    "run_sasrec",
+    "run_untrained",
     "table",
 ]
 
@@ -53,97 +54,105 @@ Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 """Of the main arms; fixed before the first run."""
 
-
-def sasrec_target(*, shuffled: bool = False) -> SasRecArm:
-    """Return SASRec for the sanity target, or its control."""
-    steps = pick(smoke=20, book=1500, full=6000)
-    if shuffled:
-        steps = max(1, steps // 6)  # nothing is learnt, however long
-    train = TrainConfig(steps=steps, items_per_batch=1024, lr=2e-3, warmup=50, clip=math.inf)
-    return SasRecArm(train, n_test=pick(smoke=500, book=22_363, full=22_363), shuffled=shuffled)
+BUDGETS = ("0.6 epoch", "6 epochs")
+"""A pass over Beauty's train interactions is 318 batches of 512 items."""
 
 
-def flat_target(*, trained: bool = True) -> Arm:
-    """Return the flat generative model for the sanity target, or its control, untrained."""
-    steps = pick(smoke=20, book=1400, full=20_000)
-    arm = Arm(
-        shape=replace(SHAPE, d_model=pick(smoke=32, book=128, full=384)),
-        train=recipe(steps, pick(smoke=256, book=1024, full=4096)),
-        n_test=pick(smoke=200, book=4000, full=22_363),
-        n_beam=pick(smoke=100, book=4000, full=22_363),
-        width=50,
-        free=False,
-        curve=_quarters(steps),
-    )
-    if trained:
-        return arm
-    # One step at a vanishing rate: as good as none.
-    return replace(arm, train=replace(arm.train, steps=1, lr=1e-9), curve=())
-
-
-def _recipe() -> TrainConfig:
-    """Return the training of main arms and ablations, the same for both."""
-    return recipe(pick(smoke=20, book=100, full=6000), pick(smoke=256, book=1024, full=1024))
+def _steps(budget: str) -> int:
+    short, long = pick(smoke=(10, 20), book=(200, 1908), full=(200, 1908))
+    return int({BUDGETS[0]: short, BUDGETS[1]: long}[budget])
 
 
 def _quarters(steps: int) -> tuple[int, ...]:
     return tuple(steps * quarter // 4 for quarter in (1, 2, 3))
 
 
-def main_arms() -> dict[str, list[Arm]]:
-    """Return the arms with three seeds: flat and PrefixMem, each also mixed with counts."""
-    train = _recipe()
+def _seeds() -> tuple[int, ...]:
+    return pick(smoke=SEEDS, book=SEEDS, full=(0, 1, 2, 3, 4))
+
+
+def main_arms(budget: str) -> dict[str, list[Arm]]:
+    """Return flat and PrefixMem at a budget, one run a seed, each also mixed with counts."""
+    steps = _steps(budget)
     arm = Arm(
-        train=train,
+        shape=replace(SHAPE, d_model=pick(smoke=32, book=SHAPE.d_model, full=SHAPE.d_model)),
+        train=recipe(steps, pick(smoke=256, book=512, full=512)),
         n_test=pick(smoke=300, book=3000, full=22_363),
         n_valid=pick(smoke=200, book=1500, full=8000),
-        n_beam=pick(smoke=50, book=600, full=8000),
-        curve=_quarters(train.steps),
+        n_beam=pick(smoke=50, book=500, full=8000),
+        curve=_quarters(steps),
     )
-    seeds = pick(smoke=SEEDS[:2], book=SEEDS, full=(*SEEDS, 3, 4))
-    arms = {"flat": arm, "PrefixMem": replace(arm, encoder="prefixmem")}
-    return {name: [one.with_seed(seed) for seed in seeds] for name, one in arms.items()}
+    # Only the long flat arm is held against published hit rates.
+    n_target = pick(smoke=100, book=8000, full=22_363) if budget == BUDGETS[1] else 0
+    arms = {
+        "flat": replace(arm, n_target=n_target),
+        "PrefixMem": replace(arm, encoder="prefixmem"),
+    }
+    return {name: [one.with_seed(seed) for seed in _seeds()] for name, one in arms.items()}
+
+
+def untrained_arm() -> Arm:
+    """Return the flat arm as good as untrained, a control: one step at a vanishing rate."""
+    arm = main_arms(BUDGETS[1])["flat"][0]
+    return replace(arm, train=replace(arm.train, steps=1, lr=1e-9, matrix_lr=1e-9), curve=())
 
 
 ABLATIONS: dict[str, dict[str, Any]] = {
     "flat": {},
     "PrefixMem": {"encoder": "prefixmem"},
     "rows at random": {"encoder": "random rows"},
-    "64 rows a table": {"encoder": "prefixmem", "memory": {"table_size": 64}},
-    "65,536 rows a table": {"encoder": "prefixmem", "memory": {"table_size": 65_536}},
-    "levels 2 to 4 active": {"encoder": "prefixmem", "memory": {"active_levels": (2, 3, 4)}},
     "suffix hashes": {"encoder": "prefixmem", "memory": {"kind": "suffix"}},
     "full prefix only": {"encoder": "prefixmem", "memory": {"kind": "full"}},
-    "perfect hash": {"encoder": "perfect hash"},
     # Five times the rate of the embeddings does it harm, on validation users.
     "SID-Transformer": {"encoder": "sid-transformer", "train": {"memory_factor": 1.0}},
     "classifier first": {"encoder": "prefixmem", "start": "classifier"},
     "shuffled classifier first": {"encoder": "prefixmem", "start": "shuffled classifier"},
-    "generative model first": {"encoder": "prefixmem", "start": "generative"},
     "leak (control)": {"encoder": "leaky"},
 }
 """What each ablation changes: fields of `Arm`, in `memory` and `train` those of its configs."""
 
+FULL: dict[str, dict[str, Any]] = {
+    "64 rows a table": {"encoder": "prefixmem", "memory": {"table_size": 64}},
+    "65,536 rows a table": {"encoder": "prefixmem", "memory": {"table_size": 65_536}},
+    "levels 2 to 4 active": {"encoder": "prefixmem", "memory": {"active_levels": (2, 3, 4)}},
+    "generative model first": {"encoder": "prefixmem", "start": "generative"},
+}
+"""Arms of the paper's Tables 2 and 3 for which only the full profile has the time."""
 
-def ablation_arms() -> dict[str, Arm]:
-    """Return the ablations: one seed each, on the smaller backbone."""
-    arm = Arm(
-        shape=replace(SMALL, d_model=pick(smoke=32, book=64, full=96)),
-        train=_recipe(),
-        n_test=pick(smoke=300, book=3000, full=22_363),
-    )
+_MIXED = ("flat", "PrefixMem", "rows at random", "leak (control)")
+
+
+def ablation_arms() -> dict[str, list[Arm]]:
+    """Return the ablations: the smaller budget on the smaller backbone, one seed (full: five)."""
     arms = {}
-    for name, change in ABLATIONS.items():
+    for name, change in {**ABLATIONS, **pick(smoke={}, book={}, full=FULL)}.items():
         fields = dict(change)
         memory = PrefixMemConfig(**fields.pop("memory", {}))
-        mixed = name in ("flat", "PrefixMem", "leak (control)")
-        n_valid = pick(smoke=200, book=1500, full=8000) if mixed else 0
-        train = replace(arm.train, **fields.pop("train", {}))
-        arms[name] = replace(arm, memory=memory, train=train, n_valid=n_valid, **fields)
+        main = main_arms(BUDGETS[0])["flat"][0]
+        arm = replace(
+            main,
+            shape=replace(SMALL, d_model=pick(smoke=32, book=SMALL.d_model, full=SMALL.d_model)),
+            memory=memory,
+            train=replace(main.train, **fields.pop("train", {})),
+            n_valid=main.n_valid if name in _MIXED else 0,
+            n_beam=0,
+            curve=(),
+            **fields,
+        )
+        seeds = pick(smoke=SEEDS[:1], book=SEEDS[:1], full=_seeds())
+        arms[name] = [arm.with_seed(seed) for seed in seeds]
     return arms
+
+
+def sasrec_arms() -> tuple[SasRecArm, SasRecArm]:
+    """Return SASRec and its control, which learns nothing however long."""
+    steps = pick(smoke=20, book=1500, full=6000)
+    train = TrainConfig(steps=steps, items_per_batch=1024, lr=2e-3, warmup=50, clip=math.inf)
+    arm = SasRecArm(train, n_test=pick(smoke=500, book=22_363, full=22_363))
+    return arm, replace(arm, train=replace(train, steps=max(1, steps // 6)), shuffled=True)
 
 
 def _run(arms: Sequence[Arm | SasRecArm]) -> list[Any]:
@@ -151,41 +160,49 @@ def _run(arms: Sequence[Arm | SasRecArm]) -> list[Any]:
     return sweeps.run(run_any, arms, name="ch02")
 
 
-def _targets() -> list[Arm | SasRecArm]:
-    """Return the longest first, so that the other core has all the rest to do meanwhile."""
-    return [
-        flat_target(),
-        sasrec_target(),
-        sasrec_target(shuffled=True),
-        flat_target(trained=False),
-    ]
+def _run_all(arms: Mapping[str, Sequence[Arm]]) -> dict[str, list[ArmResult]]:
+    found = iter(_run([one for row in arms.values() for one in row]))
+    return {name: [next(found) for _ in row] for name, row in arms.items()}
 
 
 def run_everything() -> None:
-    """Run all arms in one sweep: none of the cores waits for a single long run."""
-    main = [one for row in main_arms().values() for one in row]
-    _run([*_targets(), *main, *ablation_arms().values()])
+    """Run all arms in one sweep, the longest first: no core waits for a single long run."""
+    rows = [main_arms(BUDGETS[1]), main_arms(BUDGETS[0]), ablation_arms()]
+    main = (one for arms in rows for row in arms.values() for one in row)
+    _run([*main, *sasrec_arms(), untrained_arm()])
 
 
-def run_targets() -> tuple[Ints, Ints, ArmResult, ArmResult]:
-    """Run the sanity targets.
-
-    Returns
-    -------
-    (ranks of SASRec, ranks of its control, result of the flat model, result of its control)
-    """
-    flat, ranks, shuffled, untrained = _run(_targets())
-    return ranks, shuffled, flat, untrained
+def run_untrained() -> ArmResult:
+    """Run the untrained flat arm."""
+    found: ArmResult = _run([untrained_arm()])[0]
+    return found
 
 
-def run_ablations() -> dict[str, ArmResult]:
+def run_sasrec() -> tuple[Floats, Floats]:
+    """Return the ranks of SASRec and of its control."""
+    ranks, shuffled = _run(sasrec_arms())
+    return ranks, shuffled
+
+
+def run_main() -> dict[str, Study]:
+    """Run the main arms at both budgets."""
+    return {budget: _study(_run_all(main_arms(budget))) for budget in BUDGETS}
+
+
+def run_ablations() -> Study:
     """Run the ablations."""
-    arms = ablation_arms()
-    return dict(zip(arms, _run(list(arms.values())), strict=True))
+    return _study(_run_all(ablation_arms()))
+
+
+def _study(results: Mapping[str, Sequence[ArmResult]]) -> Study:
+    data = load("beauty_rqkmeans")
+    n_test = len(next(iter(results.values()))[0].hits)
+    targets = data.codes[sample(data.split().test, n_test).targets]
+    return Study(results, count_result(data, n_test), targets)
 
 
 class Study:
-    """Results of the main arms, and what is asked of them.
+    """Results of arms that belong together, and what is asked of them.
 
     Parameters
     ----------
@@ -193,13 +210,10 @@ class Study:
         One a seed.
     counts : CountResult
         On the same users.
-    draws : int
-        Of the intervals.
-
-    Attributes
-    ----------
     targets : int64 (n_test, n_levels)
         Codes of the test items.
+    draws : int
+        Of the intervals.
     """
 
     def __init__(
@@ -216,62 +230,75 @@ class Study:
         some = next(iter(results.values()))
         self.levels = range(1, targets.shape[1] + 1)
         self.users = Resample(len(some), len(targets), draws=draws)
-        self.beams = Resample(
-            len(some), 1 if some[0].trie is None else len(some[0].trie.valid), draws=draws
-        )
-
-    @classmethod
-    def run(cls) -> Study:
-        """Run the main arms, all seeds, and the count table."""
-        arms = main_arms()
-        flat_list = [one for row in arms.values() for one in row]
-        found = iter(_run(flat_list))
-        results = {name: [next(found) for _ in row] for name, row in arms.items()}
-        data = load(flat_list[0].data)
-        n_test = flat_list[0].n_test
-        targets = data.codes[sample(data.split().test, n_test).targets]
-        draws = pick(smoke=100, book=1000, full=4000)
-        return cls(results, count_result(data, n_test), targets, draws=draws)
+        beam = some[0].beams.get("trie")
+        self.n_beam = len(beam.valid) if beam else 0
+        self.beams = Resample(len(some), max(1, self.n_beam), draws=draws)
 
     # ── arrays ──────────────────────────────────────────────────────────────────────────────────
     def field(self, arm: str, name: str, level: int) -> Floats:
-        """Return one measurement at a level (from 1), ``(n_seeds, n_users)``."""
+        """Return one measurement at a level (from 1), ``(n_seeds, n_users)`` or ``(n_users,)``.
+
+        The arm ``"count table"`` has no seed; nor has ``"no prefix"``, a table that ignores the
+        prefix as well.
+        """
+        if arm == "no prefix":
+            return self.counts.marginal_hits[:, level - 1].astype(np.float64)
         if arm == "count table":
-            return np.asarray(getattr(self.counts, name)[:, level - 1], np.float64)
-        found = [np.asarray(getattr(one, name), np.float64) for one in self.results[arm]]
-        return np.stack(found)[..., level - 1]
+            found = self.counts.nll if name.endswith("nll") else self.counts.hits
+            return found[:, level - 1].astype(np.float64)
+        rows = [np.asarray(getattr(one, name), np.float64) for one in self.results[arm]]
+        return np.stack(rows)[..., level - 1]
 
     def beam(self, arm: str, kind: str, name: str, k: int | None = None) -> Floats:
         """Return one measurement of a beam search, ``(n_seeds, n_users)``."""
-        rows = []
-        for one in self.results[arm]:
-            found = getattr(getattr(one, kind), name)
-            rows.append(np.asarray(found if k is None else found[k], np.float64))
-        return np.stack(rows)
+        if arm == "count table":
+            assert k is not None
+            return self.counts.recall[k][: self.n_beam].astype(np.float64)
+        found = [getattr(one.beams[kind], name) for one in self.results[arm]]
+        return np.stack([np.asarray(one if k is None else one[k], np.float64) for one in found])
 
-    # ── estimates ───────────────────────────────────────────────────────────────────────────────
+    # ── teacher-forced ──────────────────────────────────────────────────────────────────────────
     def accuracy(self, arm: str, level: int, name: str = "hits") -> Estimate:
         """Return teacher-forced accuracy at a level."""
         return self.users.estimate(self.users.mean(self.field(arm, name, level)))
 
-    def gain(self, arm: str, over: str, level: int, name: str = "hits", base: str = "") -> Estimate:
+    def accuracies(self) -> dict[str, list[Estimate]]:
+        """Return accuracy by level: the count table, the arms, the arms with counts."""
+        rows = {"count table": [self.accuracy("count table", n) for n in self.levels]}
+        for suffix, name in (("", "hits"), (" + counts", "mixed_hits")):
+            for arm, found in self.results.items():
+                if getattr(found[0], name) is not None:
+                    rows[arm + suffix] = [self.accuracy(arm, n, name) for n in self.levels]
+        return rows
+
+    def gain(
+        self, arm: str, over: str, level: int, name: str = "hits", base: str = "hits"
+    ) -> Estimate:
         """Return a difference of two arms at a level, paired by user and seed.
 
         Parameters
         ----------
         arm, over : str
-            ``"count table"`` or a main arm.
         level : int
         name, base : str
-            Field of the first and of the second (by default the same).
+            Field of the first and of the second.
         """
         first = self.users.mean(self.field(arm, name, level))
-        return self.users.estimate(first - self.users.mean(self.field(over, base or "hits", level)))
+        return self.users.estimate(first - self.users.mean(self.field(over, base, level)))
 
-    def by_seed(self, arm: str, over: str, level: int) -> Floats:
-        """Return a difference of two arms at a level for each seed."""
-        first, second = (self.field(one, "hits", level).mean(axis=1) for one in (arm, over))
-        return np.asarray(first - second)
+    def smaller_gain(self, level: int, larger: Study) -> Estimate:
+        """Return PrefixMem's gain over flat here minus that in a study with the same users.
+
+        Of the other study as many seeds are taken as there are here.
+        """
+        gains = []
+        for one in (self, larger):
+            ours, flat = (
+                self.users.mean(one.field(arm, "hits", level)[: len(self.results[arm])])
+                for arm in ("PrefixMem", "flat")
+            )
+            gains.append(ours - flat)
+        return self.users.estimate(gains[0] - gains[1])
 
     def early(self, arm: str, over: str, level: int, quarter: int, final: bool = False) -> Estimate:
         """Return the difference after so many quarters; `final` takes the other arm at its end."""
@@ -285,12 +312,25 @@ class Study:
         other = self.field(over, "hits", level) if final else at(over)
         return self.users.estimate(self.users.mean(at(arm)) - self.users.mean(other))
 
+    def curve(self, arm: str) -> dict[int, Floats]:
+        """Return mean accuracy by level after so many steps, the end included."""
+        seeds = self.results[arm]
+        found = {s: np.mean([one.curve[s] for one in seeds], axis=(0, 1)) for s in seeds[0].curve}
+        return {**found, len(seeds[0].losses): np.mean([one.hits for one in seeds], axis=(0, 1))}
+
+    # ── beams ───────────────────────────────────────────────────────────────────────────────────
+    def recalls(self, arm: str, kind: str, ks: Sequence[int]) -> dict[int, Estimate]:
+        """Return recall at several lengths: of an arm's beams, or of the count table's one list."""
+        return {
+            k: self.beams.estimate(self.beams.mean(self.beam(arm, kind, "recall", k))) for k in ks
+        }
+
     def beam_gain(
-        self, arm: str, over: str, kind: str, name: str, k: int | None = None
+        self, arm: tuple[str, str], over: tuple[str, str], name: str, k: int | None = None
     ) -> Estimate:
-        """Return a difference of two arms in what their beams hold."""
-        first = self.beams.mean(self.beam(arm, kind, name, k))
-        return self.beams.estimate(first - self.beams.mean(self.beam(over, kind, name, k)))
+        """Return a difference in what beams hold; each side is an arm and a kind of search."""
+        first = self.beams.mean(self.beam(*arm, name, k))
+        return self.beams.estimate(first - self.beams.mean(self.beam(*over, name, k)))
 
     def growth(self, arm: str, over: str, kind: str, ks: tuple[int, int]) -> Estimate:
         """Return the relative gain in recall at the second length minus that at the first."""
@@ -301,24 +341,7 @@ class Study:
             gains.append(ours / np.maximum(theirs, 1e-9) - 1)
         return self.beams.estimate(gains[1] - gains[0])
 
-    def recalls(self, arm: str, kind: str, ks: Sequence[int]) -> dict[int, Estimate]:
-        """Return recall at several lengths: of an arm's beams, or of the count table's one list."""
-        found = {}
-        for k in ks:
-            if arm == "count table":
-                n = self.beam(next(iter(self.results)), kind, "valid").shape[1]
-                hit = np.asarray(self.counts.recall[k][:n], np.float64)
-            else:
-                hit = self.beam(arm, kind, "recall", k)
-            found[k] = self.beams.estimate(self.beams.mean(hit))
-        return found
-
-    def over_table(self, arm: str, k: int) -> Estimate:
-        """Return recall at k of an arm with the trie, minus that of the count table's one list."""
-        first = self.beams.mean(self.beam(arm, "trie", "recall", k))
-        table = self.counts.recall[k][: self.beam(arm, "trie", "valid").shape[1]]
-        return self.beams.estimate(first - self.beams.mean(table))
-
+    # ── groups of users ─────────────────────────────────────────────────────────────────────────
     def reachable(self, arm: str) -> Bools:
         """Return whose target has every code but the last in the arm's top ten, a row a seed."""
         return np.stack([one.top10[:, :-1].all(axis=1) for one in self.results[arm]])
@@ -346,31 +369,27 @@ class Study:
             gains.append(ours / np.maximum(flat, 1e-9) - 1 if relative else ours - flat)
         return self.users.estimate(gains[0] - gains[1])
 
-    def residual(self, levels: Sequence[int]) -> Estimate:
-        """Return the log-likelihood PrefixMem adds to flat given counts, over that without."""
-        added = []
-        for name in ("mixed_nll", "nll"):
-            flat, ours = (
-                np.sum([self.users.mean(self.field(arm, name, n)) for n in levels], axis=0)
-                for arm in ("flat", "PrefixMem")
-            )
-            added.append(flat - ours)
-        return self.users.estimate(added[0] / added[1])
+    # ── beyond counts ───────────────────────────────────────────────────────────────────────────
+    def _nats(self, arm: str, levels: Sequence[int], name: str) -> Floats:
+        return np.asarray(
+            np.sum([self.users.mean(self.field(arm, name, n)) for n in levels], axis=0)
+        )
 
-    def accuracies(self) -> dict[str, list[Estimate]]:
-        """Return accuracy by level: the count table, the arms, the arms with counts."""
-        rows = {"count table": [self.accuracy("count table", n) for n in self.levels]}
-        for suffix, name in (("", "hits"), (" + counts", "mixed_hits")):
-            for arm in self.results:
-                rows[arm + suffix] = [self.accuracy(arm, n, name) for n in self.levels]
-        return rows
+    def added(self, arm: str, levels: Sequence[int], name: str = "nll") -> Floats:
+        """Return the log-likelihood that an arm adds to flat, nats an item: sample and draws."""
+        return self._nats("flat", levels, name) - self._nats(arm, levels, name)
 
+    def residual(
+        self, levels: Sequence[int], arm: str = "PrefixMem", name: str = "mixed_nll"
+    ) -> Estimate:
+        """Return what an arm adds to flat plus counts over what it adds to flat (theory page)."""
+        return self.users.estimate(self.added(arm, levels, name) / self.added(arm, levels))
 
-def share_of_rest(flat: ArmResult, other: ArmResult, level: int, *, mixed: bool) -> float:
-    """Return which share of the flat model's loss at a level another arm removes."""
-    name = "mixed_nll" if mixed else "nll"
-    before, after = (float(getattr(one, name)[:, level - 1].mean()) for one in (flat, other))
-    return 1 - after / before
+    def oracle(self, levels: Sequence[int], name: str = "mixed_nll") -> Estimate:
+        """Return the residual of an encoder that leaves no loss: the most that it can be."""
+        return self.users.estimate(
+            self._nats("flat", levels, name) / self._nats("flat", levels, "nll")
+        )
 
 
 def table(rows: Mapping[str, Sequence[Estimate]], columns: Sequence[str]) -> pd.DataFrame:
@@ -381,16 +400,20 @@ def table(rows: Mapping[str, Sequence[Estimate]], columns: Sequence[str]) -> pd.
 
 
 def report(
-    id: str, found: Estimate | Sequence[Estimate], *, control: bool | str | None = None
+    id: str,
+    found: Estimate | Sequence[Estimate],
+    *,
+    control: Estimate | Sequence[Estimate] | float | None = None,
 ) -> None:
-    """Hand an estimate, or one a level, to the ledger: three digits, at most four decimals.
+    """Hand an estimate, or several, to the ledger with the estimate of the control."""
 
-    Decimals are bounded too, for three digits of what is nearly zero differ between processors.
-    """
-    rows = [found] if isinstance(found, Estimate) else list(found)
-    values = [round(one.value, 4) for one in rows]
-    intervals = [(round(one.low, 4), round(one.high, 4)) for one in rows]
-    if isinstance(found, Estimate):
-        ledger.report(id, values[0], intervals[0], control, digits=3)
-    else:
-        ledger.report(id, values, intervals, control, digits=3)
+    def parts(one: Any) -> tuple[Any, Any]:
+        if one is None or isinstance(one, float):
+            return one, None
+        if isinstance(one, Estimate):
+            return one.value, (one.low, one.high)
+        return [e.value for e in one], [(e.low, e.high) for e in one]
+
+    value, interval = parts(found)
+    broken, spread = parts(control)
+    ledger.report(id, value, interval, broken, control_interval=spread, digits=3)

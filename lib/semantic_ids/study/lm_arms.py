@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from lib.core import sweeps
@@ -17,16 +19,15 @@ from lib.core.profile import pick
 from lib.llm.weights import checkpoint
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import SidData, load, sample
-from lib.semantic_ids.evaluation import bleu_counts, hits, nll
+from lib.semantic_ids.evaluation import bleu, bleu_counts, hits
+from lib.semantic_ids.intervals import Estimate, Resample
 from lib.semantic_ids.lm import EncodedLM, Vocabulary, attach, load_truncated, next_item
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig, RandomRows, transfer
 from lib.semantic_ids.training import TrainConfig, fit
 
-__all__ = ["LmArm", "LmResult", "lm_arms", "run_lm", "run_lm_arms"]
+__all__ = ["SEEDS", "LmArm", "LmResult", "LmStudy", "lm_arms", "run_lm", "run_lm_arms"]
 
 Ints = npt.NDArray[np.int64]
-IGNORED = -100
-"""Label of a position that counts for nothing (the convention of Hugging Face)."""
 
 
 # ── sequences ───────────────────────────────────────────────────────────────────────────────────
@@ -83,7 +84,7 @@ class LmArm:
     encoder : {"none", "prefixmem", "random rows"}
     start : {"random", "small lm"}
         How the tables are filled: not at all, or trained with a model of one layer before.
-    body : {"pretrained", "random", "permuted"}
+    body : {"pretrained", "random"}
     n_layers : int
     memory : PrefixMemConfig
     train : TrainConfig
@@ -97,8 +98,8 @@ class LmArm:
 
     encoder: Literal["none", "prefixmem", "random rows"] = "none"
     start: Literal["random", "small lm"] = "random"
-    body: Literal["pretrained", "random", "permuted"] = "pretrained"
-    n_layers: int = 2
+    body: Literal["pretrained", "random"] = "pretrained"
+    n_layers: int = 1
     memory: PrefixMemConfig = field(
         default_factory=lambda: PrefixMemConfig(n_levels=3, max_order=3, active_levels=(2, 3))
     )
@@ -116,31 +117,20 @@ class LmResult:
 
     Attributes
     ----------
-    hits, nll : (n_test, n_levels)
+    hits : (n_test, n_levels)
         Next item, teacher-forced.
-    text_loss : float (n_text,)
-        Mean cross-entropy of a hidden item's title given its codes, in nats a word.
     bleu_counts : float64 (n_text, 10)
         Of titles generated for hidden items; see `evaluation.bleu`.
-    titles : tuple of (str, str)
-        Some generated and true titles.
-    losses : float (steps,)
     """
 
     hits: npt.NDArray[np.bool_]
-    nll: npt.NDArray[np.float64]
-    text_loss: npt.NDArray[np.float64]
     bleu_counts: npt.NDArray[np.float64]
-    titles: tuple[tuple[str, str], ...]
-    losses: npt.NDArray[np.float64]
 
 
 def build(arm: LmArm, data: SidData, vocabulary: Vocabulary) -> EncodedLM:
     """Return the model of an arm before training, with fresh tables."""
     seed = arm.train.seed
     lm = load_truncated(vocabulary, arm.n_layers, pretrained=arm.body != "random", seed=seed)
-    if arm.body == "permuted":
-        permute_weights(lm, seed)
     encoder = None
     if arm.encoder != "none":
         torch.manual_seed(seed)
@@ -158,7 +148,7 @@ def _sid_tokens(vocabulary: Vocabulary) -> Ints:
     return vocabulary.n_text + grid.reshape(vocabulary.n_levels, vocabulary.n_codes)
 
 
-def _fit(model: EncodedLM, corpus: _Corpus, config: TrainConfig) -> list[float]:
+def _fit(model: EncodedLM, corpus: _Corpus, config: TrainConfig) -> None:
     batches = corpus.batches(config.items_per_batch, config.seed)
 
     def loss_of() -> Tensor:
@@ -166,24 +156,11 @@ def _fit(model: EncodedLM, corpus: _Corpus, config: TrainConfig) -> list[float]:
         logits = model(tokens).logits[:, :-1]
         return functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
 
-    return fit(model, loss_of, config).losses
+    fit(model, loss_of, config)
 
 
 def run_lm(arm: LmArm) -> LmResult:
-    """Train one arm and measure it.
-
-    In double precision, for from random weights a last bit grows to other percentages within sixty
-    steps; on a GPU, where that is slow, in single.
-    """
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32 if torch.cuda.is_available() else torch.float64)
-    try:
-        return _run_lm(arm)
-    finally:
-        torch.set_default_dtype(before)
-
-
-def _run_lm(arm: LmArm) -> LmResult:
+    """Train one arm and measure it."""
     torch.set_num_threads(1)
     data = load(arm.data)
     vocabulary = Vocabulary.of(data, checkpoint(), arm.max_words)
@@ -195,74 +172,44 @@ def _run_lm(arm: LmArm) -> LmResult:
         small = build(replace(arm, n_layers=1, start="random"), data, vocabulary)
         _fit(small, corpus, replace(arm.train, seed=arm.train.seed + 1000))
         transfer(cast(PrefixMem, small.encoder), cast(PrefixMem, model.encoder))
-    losses = _fit(model, corpus, arm.train)
+    _fit(model, corpus, arm.train)
     test = sample(data.split().test, arm.n_test)
     targets = data.codes[test.targets]
-    guesses = next_item(model, vocabulary, data, test)
-    text_loss, made = _titles(model, vocabulary, data, hidden)
-    pairs = [
-        (
-            [vocabulary.words[i] for i in mine],
-            [vocabulary.words[i] for i in vocabulary.titles[item]],
-        )
-        for mine, item in zip(made, hidden, strict=True)
-    ]
+    words = vocabulary.words
+    made = [[words[i] for i in title] for title in _titles(model, vocabulary, data, hidden)]
+    wanted = [[words[i] for i in vocabulary.titles[item]] for item in hidden]
     return LmResult(
-        hits=hits(guesses, targets),
-        nll=nll(guesses, targets),
-        text_loss=text_loss,
-        bleu_counts=bleu_counts([a for a, _ in pairs], [b for _, b in pairs]),
-        titles=tuple(("".join(a), "".join(b)) for a, b in pairs[:5]),
-        losses=np.asarray(losses),
+        hits=hits(next_item(model, vocabulary, data, test), targets),
+        bleu_counts=bleu_counts(made, wanted),
     )
-
-
-def permute_weights(model: nn.Module, seed: int) -> None:
-    """Shuffle the entries within every matrix: a control with the same sizes and no knowledge."""
-    generator = torch.Generator().manual_seed(seed)
-    done: set[int] = set()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim == 2 and id(parameter) not in done:
-                order = torch.randperm(parameter.numel(), generator=generator)
-                parameter.copy_(parameter.flatten()[order].view_as(parameter))
-                done.add(id(parameter))
 
 
 @torch.no_grad()
 def _titles(
     model: EncodedLM, vocabulary: Vocabulary, data: SidData, items: Ints
-) -> tuple[npt.NDArray[np.float64], list[list[int]]]:
-    """Return the loss of each title given the codes, and the titles generated for them."""
+) -> list[list[int]]:
+    """Return the titles generated for items from their codes, up to the mark that ends one."""
     prompts = torch.from_numpy(vocabulary.sid(data.codes[items])).to(model.device)
-    titles: Sequence[Ints] = [vocabulary.titles[i] for i in items]
-    longest = max(map(len, titles))
-    padded = torch.full((len(items), longest), vocabulary.end)
-    labels = torch.full((len(items), longest), IGNORED)
-    for row, title in enumerate(titles):
-        padded[row, : len(title)] = labels[row, : len(title)] = torch.from_numpy(title)
-    padded, labels = padded.to(model.device), labels.to(model.device)
-    # Padding stands behind what counts, where a causal model cannot see it.
-    logits = model(torch.cat([prompts, padded], dim=1)).logits[:, prompts.shape[1] - 1 : -1]
-    loss = functional.cross_entropy(
-        logits.transpose(1, 2), labels, ignore_index=IGNORED, reduction="none"
-    ).sum(1) / (labels != IGNORED).sum(1)
+    longest = max(len(vocabulary.titles[i]) for i in items)
     made = model.complete(prompts, longest, allowed=vocabulary.n_text).cpu().numpy()
-    cut = [
-        row[: int(np.argmax(row == vocabulary.end))] if (row == vocabulary.end).any() else row
-        for row in made
+    return [
+        list(itertools.takewhile(lambda word: word != vocabulary.end, row)) for row in made.tolist()
     ]
-    return loss.cpu().numpy().astype(np.float64), [one.tolist() for one in cut]
 
 
 # ── all of them ─────────────────────────────────────────────────────────────────────────────────
-def lm_arms() -> dict[str, LmArm]:
-    """Return the arms: one seed, rates that suit the flat arm.
+SEEDS = (0, 1, 2)
+"""Fixed before the first run."""
 
-    In the full profile all thirty layers are used, which wants a GPU.
+
+def lm_arms() -> dict[str, list[LmArm]]:
+    """Return the arms, one run a seed, at a rate that suits the flat arm.
+
+    The full profile uses all thirty layers, which wants a GPU, and also fills tables with a small
+    model first (Table 3).
     """
     flat = LmArm(
-        n_layers=pick(smoke=1, book=2, full=30),
+        n_layers=pick(smoke=1, book=1, full=30),
         train=TrainConfig(
             steps=pick(smoke=3, book=60, full=5000),
             items_per_batch=pick(smoke=3, book=6, full=48),
@@ -274,30 +221,79 @@ def lm_arms() -> dict[str, LmArm]:
         n_text=pick(smoke=20, book=200, full=400),
     )
     memory = replace(flat, encoder="prefixmem")
-    return {
+    arms = {
         "flat": flat,
         "PrefixMem": memory,
         "PrefixMem, rows at random": replace(flat, encoder="random rows"),
-        "PrefixMem, small model first": replace(memory, start="small lm"),
         "flat, random initialisation": replace(flat, body="random"),
-        "flat, weights permuted": replace(flat, body="permuted"),
+    }
+    arms |= pick(
+        smoke={}, book={}, full={"PrefixMem, small LM first": replace(memory, start="small lm")}
+    )
+    return {
+        name: [replace(arm, train=replace(arm.train, seed=seed)) for seed in SEEDS]
+        for name, arm in arms.items()
     }
 
 
-def run_lm_arms() -> tuple[dict[str, LmResult], npt.NDArray[np.bool_]]:
-    """Run the arms.
+@dataclass(frozen=True)
+class LmStudy:
+    """Results of the arms, and what is asked of them.
 
-    Returns
-    -------
-    (dict of str to LmResult, bool (n_test, n_levels))
-        Results, and hits of the count table on the same examples.
+    Attributes
+    ----------
+    results : dict of str to list of LmResult
+        One a seed.
+    table : dict of str to bool (n_test, n_levels)
+        Hits of the count table, and of the most frequent code of each level.
     """
+
+    results: dict[str, list[LmResult]]
+    table: dict[str, npt.NDArray[np.bool_]]
+
+    def _hits(self, arm: str, level: int) -> npt.NDArray[np.float64]:
+        if arm in self.table:
+            return self.table[arm][:, level - 1].astype(np.float64)
+        return np.stack([one.hits[:, level - 1] for one in self.results[arm]]).astype(np.float64)
+
+    @property
+    def users(self) -> Resample:
+        """Draws over seeds and examples."""
+        return Resample(len(SEEDS), len(self.table["count table"]))
+
+    def accuracy(self, arm: str, level: int) -> Estimate:
+        """Return accuracy at a level, teacher-forced."""
+        users = self.users
+        return users.estimate(users.mean(self._hits(arm, level)))
+
+    def gain(self, arm: str, over: str, level: int = 3) -> Estimate:
+        """Return a difference of two arms in accuracy at a level."""
+        users = self.users
+        first, second = (users.mean(self._hits(one, level)) for one in (arm, over))
+        return users.estimate(first - second)
+
+    def bleu_gain(self, arm: str, over: str) -> Estimate:
+        """Return a difference of two arms in BLEU of the titles of hidden items."""
+        draws = Resample(len(SEEDS), len(self.results[arm][0].bleu_counts))
+        scores = [
+            draws.resampled([partial(bleu, one.bleu_counts) for one in self.results[name]])
+            for name in (arm, over)
+        ]
+        return draws.estimate(scores[0] - scores[1])
+
+
+def run_lm_arms() -> LmStudy:
+    """Run the arms, and count on the same examples."""
     checkpoint()  # once, before two processes ask for it
     arms = lm_arms()
-    results = dict(zip(arms, sweeps.run(run_lm, list(arms.values()), name="ch02-lm"), strict=True))
-    some = next(iter(arms.values()))
-    data = load(some.data)
+    runs = [one for row in arms.values() for one in row]
+    found = iter(sweeps.run(run_lm, runs, name="ch02-lm"))
+    results = {name: [next(found) for _ in row] for name, row in arms.items()}
+    data = load(runs[0].data)
     split = data.split()
-    targets = data.codes[sample(split.test, some.n_test).targets]
+    targets = data.codes[sample(split.test, runs[0].n_test).targets]
     counts = NGramCounts.fit(data.codes, data.n_codes, split.train)
-    return results, counts.hits(targets)
+    frequent = [np.bincount(one).argmax() for one in data.codes[np.concatenate(split.train)].T]
+    return LmStudy(
+        results, {"count table": counts.hits(targets), "no prefix": targets == np.array(frequent)}
+    )

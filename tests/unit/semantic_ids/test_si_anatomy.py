@@ -4,7 +4,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.semantic_ids import anatomy
-from lib.semantic_ids.study import synthetic
 from lib.semantic_ids.study.interactive import node_table, tree_explorer
 
 
@@ -34,8 +33,8 @@ def test_entropies_add_up_to_that_of_the_ids(n_codes, n_levels, seed) -> None:
     assert total == pytest.approx(-(share * np.log2(share)).sum())
 
 
-def test_scrambled_tree_has_nothing_at_depth() -> None:
-    data = synthetic.simulate(synthetic.World(n_prefixes=64, n_codes=16, n_users=400), seed=0)
+def test_scrambled_tree_has_nothing_at_depth(made_up) -> None:
+    data = made_up(n_last=8, n_users=400)
     real = anatomy.count_accuracy(data).mean(axis=0)
     broken = anatomy.scrambled(data).mean(axis=0)
     assert real[1] > broken[1] + 0.15

@@ -1,4 +1,4 @@
-"""Arms, end to end, on a tiny simulated world."""
+"""Arms, end to end on a tiny tree; and what a study makes of results."""
 
 from dataclasses import replace
 
@@ -7,16 +7,15 @@ import pytest
 
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import sample
-from lib.semantic_ids.evaluation import hits
+from lib.semantic_ids.evaluation import bleu, bleu_counts
+from lib.semantic_ids.intervals import Estimate, Resample
 from lib.semantic_ids.prefixmem import PrefixMemConfig
-from lib.semantic_ids.study import experiment as study
-from lib.semantic_ids.study import worlds
-from lib.semantic_ids.study.arms import Arm, CountResult, encoder_macs, flat_macs, run_arm
-from lib.semantic_ids.study.synthetic import World, simulate
+from lib.semantic_ids.study import arms as arms_module
+from lib.semantic_ids.study import experiment, lm_arms
+from lib.semantic_ids.study.arms import Arm, ArmResult, Beam, CountResult, run_arm
 from lib.semantic_ids.training import TrainConfig
 from lib.semantic_ids.transformer import TransformerConfig
 
-WORLD = World(n_prefixes=64, n_levels=3, n_codes=16, n_last=4, n_users=300, length=6)
 ARM = Arm(
     shape=TransformerConfig(
         n_levels=3, n_codes=16, max_items=5, d_model=16, n_layers=1, n_heads=2
@@ -24,8 +23,17 @@ ARM = Arm(
     memory=PrefixMemConfig(n_levels=3, n_codes=16, active_levels=(2, 3), table_size=251, d_mem=16),
     train=TrainConfig(steps=60, items_per_batch=128, lr=0.01, warmup=5),
     n_test=120,
-    world=WORLD,
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(made_up):
+    return made_up()
+
+
+@pytest.fixture(autouse=True)
+def tree(data, monkeypatch):
+    monkeypatch.setattr(arms_module, "load", lambda name: data)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +43,7 @@ ARM = Arm(
         {"encoder": "prefixmem"},
         {"encoder": "prefixmem", "start": "classifier"},
         {"encoder": "prefixmem", "start": "shuffled classifier"},
-        {"encoder": "perfect hash"},
+        {"encoder": "prefixmem", "start": "generative"},
         {"encoder": "sid-transformer"},
         {"encoder": "random rows"},
     ],
@@ -46,7 +54,7 @@ def test_every_arm_runs(change):
     assert one.hits.shape == one.nll.shape == one.top10.shape == (120, 3)
     assert one.curve[2].shape == (120, 3)
     assert np.isfinite(one.nll).all()
-    assert one.trie is None
+    assert one.beams == {} == one.target
 
 
 def test_an_arm_is_the_same_twice_and_another_with_another_seed():
@@ -72,103 +80,214 @@ def test_the_leak_control_is_nearly_perfect_and_prefixmem_is_not():
     assert honest.hits[:, 2].mean() < 0.9
 
 
-def test_counts_and_beams_are_measured_on_the_same_users():
+def test_counts_and_beams_are_measured_on_the_same_users(data):
     found = run_arm(
         replace(ARM, n_valid=50, n_beam=20, width=10, train=replace(ARM.train, steps=4))
     )
-    data = simulate(WORLD, seed=0)
     test = sample(data.split().test, 120)
     counts = NGramCounts.fit(data.codes, 16, data.split().train)
     table = counts.hits(data.codes[test.targets])
     # After four steps the model knows little, so the mix is close to the table.
     assert (found.mixed_hits[:, 2] == table[:, 2]).mean() > 0.8
-    assert found.trie.valid.shape == (20,)
-    assert (found.trie.valid == 1).all()
-    assert found.free.valid.min() < 1
-    assert set(found.trie.recall) == {5, 10}
+    trie, free = found.beams["trie"], found.beams["free"]
+    assert trie.valid.shape == (20,)
+    assert (trie.valid == 1).all()
+    assert free.valid.min() < 1
+    assert set(trie.recall) == {5, 10}
+    # Counts in the beam find what the beam of the table alone finds, nearly.
+    assert found.weights[2] > found.shares[2]
+    assert found.beams["mixed"].recall[10].mean() > 0
     assert found.swapped_hits.shape == found.swapped_mixed.shape == (120, 3)
 
 
-def test_the_sample_is_a_prefix_of_one_order():
-    split = simulate(WORLD, seed=0).split()
+def test_the_weights_of_the_mix_never_see_a_test_user(data, monkeypatch):
+    seen = []
+    real = arms_module.fit_mixture
+
+    def spy(model, counts, targets, **more):
+        seen.append(targets)
+        return real(model, counts, targets, **more)
+
+    monkeypatch.setattr(arms_module, "fit_mixture", spy)
+    run_arm(replace(ARM, n_valid=50, train=replace(ARM.train, steps=2)))
+    wanted = data.codes[sample(data.split().valid, 50).targets]
+    assert np.array_equal(seen[0], wanted)
+    assert not np.array_equal(wanted, data.codes[sample(data.split().test, 50).targets])
+
+
+def test_the_sample_is_a_prefix_of_one_order(data):
+    split = data.split()
     few, more = sample(split.test, 10), sample(split.test, 50)
     assert (more.users[:10] == few.users).all()
     assert len(np.unique(more.users)) == 50
 
 
-def test_costs_are_counted():
-    shape = TransformerConfig(n_levels=2, n_codes=10, max_items=3, d_model=8, n_layers=2, n_heads=2)
-    # 12 d^2 for attention and feed-forward, half of two products with six positions, and heads.
-    assert flat_macs(shape) == 2 * (2 * (12 * 64 + 6 * 8) + 8 * 10)
-    config = PrefixMemConfig(d_model=8, d_mem=4, n_heads=2, max_order=2, active_levels=(3, 4))
-    assert encoder_macs(config) == 2 * 4 * (8 + 2)
+# ── a study of results made by hand ─────────────────────────────────────────────────────────────
+TARGETS = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+"""Four users, two levels."""
 
 
-def results(seeds=2):
-    arms = {"flat": ARM, "PrefixMem": replace(ARM, encoder="prefixmem")}
-    few = {
-        name: [
-            run_arm(
-                replace(arm.with_seed(seed), n_valid=50, n_beam=30, width=10, curve=(15, 30, 45))
-            )
-            for seed in range(seeds)
-        ]
-        for name, arm in arms.items()
-    }
-    data = simulate(WORLD, seed=0)
-    targets = data.codes[sample(data.split().test, 120).targets]
-    counts = NGramCounts.fit(data.codes, 16, data.split().train)
-    recall = {k: np.zeros(120, bool) for k in (5, 10)}
-    own = CountResult(counts.hits(targets), -counts.log_likelihood(targets), recall)
-    return study.Study(few, own, targets, draws=50)
+def ones(*rows):
+    return np.array(rows, bool)
 
 
-def test_a_study_compares_by_user_and_seed():
-    found = results()
-    gain = found.gain("PrefixMem", "flat", 3)
-    flat, ours = (found.field(arm, "hits", 3) for arm in ("flat", "PrefixMem"))
-    assert gain.value == pytest.approx(ours.mean() - flat.mean())
-    assert gain.low <= gain.value <= gain.high
-    assert found.by_seed("PrefixMem", "flat", 3) == pytest.approx(
-        [ours[0].mean() - flat[0].mean(), ours[1].mean() - flat[1].mean()]
-    )
-    early = found.early("PrefixMem", "flat", 3, 1)
-    by_hand = [
-        one.curve[15][:, 2].mean() for arm in ("PrefixMem", "flat") for one in found.results[arm]
-    ]
-    assert early.value == pytest.approx(np.mean(by_hand[:2]) - np.mean(by_hand[2:]))
+def made(second, nll, **more):
+    """Return a result whose users hit level 2 as `second` says, with log-losses `nll` there."""
+    hits_at = np.column_stack([ones(1, 0, 0, 0), ones(*second)])
+    losses = np.column_stack([np.ones(4), np.array(nll, float)])
+    top = np.column_stack([ones(1, 1, 0, 0), ones(1, 1, 1, 1)])
+    return ArmResult(hits_at, losses, top, more.pop("curve", {}), np.zeros(8), **more)
+
+
+def beam(first, ten, valid, clusters):
+    return Beam({1: ones(*first), 10: ones(*ten)}, np.array(valid, float), np.array(clusters))
+
+
+FLAT = made(
+    (1, 0, 0, 0),
+    (4, 4, 4, 4),
+    curve={2: ones(*[(0, 0)] * 4), 4: ones(*[(0, 1), (0, 0), (0, 0), (0, 0)])},
+    mixed_hits=np.zeros((4, 2), bool),
+    mixed_nll=np.full((4, 2), 2.0),
+    beams={"free": beam((1, 0, 0, 0), (1, 1, 0, 0), (0.5,) * 4, (2,) * 4)},
+)
+OURS = made(
+    (1, 1, 1, 0),
+    (1, 1, 1, 1),
+    curve={2: ones(*[(0, 1), (0, 1), (0, 0), (0, 0)]), 4: ones(*[(0, 1)] * 4)},
+    mixed_hits=np.ones((4, 2), bool),
+    mixed_nll=np.full((4, 2), 1.4),
+    beams={"free": beam((1, 1, 0, 0), (1, 1, 1, 0), (1,) * 4, (3,) * 4)},
+)
+COUNTS = CountResult(
+    ones((0, 1), (0, 1), (0, 1), (0, 1)),
+    np.full((4, 2), 0.5),
+    ones((1, 0), (1, 0), (0, 0), (0, 0)),
+    {1: ones(0, 0, 0, 0), 10: ones(1, 0, 0, 0)},
+)
+
+
+def hand_made(ours=OURS):
+    return experiment.Study({"flat": [FLAT], "PrefixMem": [ours]}, COUNTS, TARGETS, draws=50)
+
+
+def test_gains_are_the_first_minus_the_second():
+    found = hand_made()
+    assert found.gain("PrefixMem", "flat", 2).value == pytest.approx(0.5)
+    assert found.gain("flat", "count table", 2).value == pytest.approx(-0.75)
+    assert found.gain("no prefix", "flat", 1).value == pytest.approx(0.25)
+    assert found.gain("PrefixMem", "flat", 2, "mixed_hits", "mixed_hits").value == 1
+    assert found.accuracy("PrefixMem", 2).value == 0.75
     assert list(found.accuracies()) == [
         "count table", "flat", "PrefixMem", "flat + counts", "PrefixMem + counts",
     ]  # fmt: skip
+
+
+def test_curves_are_read_at_the_quarter_asked_for():
+    found = hand_made()
+    # Two points on these curves: the first has gains 2/4, the second 4/4 against 1/4.
+    assert found.early("PrefixMem", "flat", 2, 1).value == pytest.approx(0.5)
+    assert found.early("PrefixMem", "flat", 2, 2).value == pytest.approx(0.75)
+    assert found.early("PrefixMem", "flat", 2, 1, final=True).value == pytest.approx(0.25)
+    assert {step: level[1] for step, level in found.curve("PrefixMem").items()} == {
+        2: 0.5, 4: 1.0, 8: 0.75,
+    }  # fmt: skip
+
+
+def test_growth_is_the_relative_gain_of_the_longer_list_minus_the_shorter():
+    found = hand_made_beams()
+    # Recall at 1: 2/4 over 1/4 is +100 %; at 10: 3/4 over 2/4 is +50 %.
+    assert found.growth("PrefixMem", "flat", "free", (1, 10)).value == pytest.approx(-0.5)
+    assert found.growth("PrefixMem", "flat", "free", (10, 1)).value == pytest.approx(0.5)
+
+
+def hand_made_beams():
+    found = hand_made()
+    found.n_beam, found.beams = 4, Resample(1, 4, draws=50)
+    return found
+
+
+def test_beams_are_compared_with_each_other_and_with_the_table():
+    found = hand_made_beams()
+    pair = (("PrefixMem", "free"), ("flat", "free"))
+    assert found.beam_gain(*pair, "recall", 1).value == pytest.approx(0.25)
+    assert found.beam_gain(*pair, "valid").value == pytest.approx(0.5)
+    assert found.beam_gain(*pair, "clusters").value == pytest.approx(1)
+    alone = found.beam_gain(("count table", "trie"), ("flat", "free"), "recall", 10)
+    assert alone.value == pytest.approx(-0.25)
+    assert found.recalls("flat", "free", (1, 10))[10].value == pytest.approx(0.5)
+
+
+def test_groups_gain_apart():
+    found = hand_made()
     near = found.reachable("flat")
-    assert near.shape == (2, 120)
-    whole = found.group("flat", np.ones_like(near))
-    assert whole.value == pytest.approx(flat.mean())
-    assert found.over_table("flat", 10).value == pytest.approx(
-        found.beam("flat", "trie", "recall", 10).mean()
-    )
+    assert near.tolist() == [[True, True, False, False]]  # every code but the last in the top ten
+    # Reachable: 2/2 against 1/2; unreachable: 1/2 against 0.
+    assert found.group("flat", near).value == pytest.approx(0.5)
+    assert found.group_gain(~near, near).value == pytest.approx(0.0)
+    first, rest = np.array([[1, 0, 0, 1]], bool), np.array([[1, 1, 1, 0]], bool)
+    # First: 1/2 both; rest: 3/3 against 1/3.
+    assert found.group_gain(rest, first).value == pytest.approx(2 / 3)
+    assert found.group_gain(rest, first, relative=True).value == pytest.approx(2)
 
 
-def test_tables_are_in_per_cent_and_reports_keep_their_intervals():
-    found = results(1)
-    shown = study.table(found.accuracies(), ["1", "2", "3"])
-    assert shown.shape == (5, 3)
-    assert shown.iloc[0, 0].endswith(")")
+def test_the_residual_is_what_is_added_given_counts_over_what_is_added():
+    found = hand_made()
+    # Without counts 4 - 1 = 3 nats, with them 2 - 1.4 = 0.6.
+    assert found.residual((2,)).value == pytest.approx(0.2)
+    assert found.added("PrefixMem", (2,))[0] == pytest.approx(3)
+    assert found.oracle((2,)).value == pytest.approx(0.5)  # 2 of 4 nats
+    assert found.added("PrefixMem", (1, 2), "mixed_nll")[0] == pytest.approx(1.2)
+    worse = made((0, 0, 0, 0), (2, 2, 2, 2), mixed_nll=np.full((4, 2), 2.5))
+    assert hand_made(worse).residual((2,)).value == pytest.approx(-0.25)
 
 
-def test_worlds_have_a_load_and_a_rank_correlation():
-    assert worlds.load_of(WORLD) == pytest.approx(64 / 48)
-    rng = np.random.default_rng(0)
-    flat = rng.random((2, 100)) < 0.3
-
-    def trial(gain):
-        more = (flat | (rng.random(flat.shape) < gain)).astype(float)
-        return worlds.Trial(flat.astype(float), more, more, more[0])
-
-    rising = [trial(gain) for gain in (0.0, 0.3, 0.6, 0.9)]
-    assert worlds.rank_correlation([1, 2, 4, 8], rising, draws=50).value == pytest.approx(1)
-    assert worlds.rank_correlation([8, 4, 2, 1], rising, draws=50).value == pytest.approx(-1)
+def test_a_smaller_backbones_gain_is_compared_with_a_larger_ones():
+    less = hand_made(made((1, 1, 0, 0), (1, 1, 1, 1)))
+    assert hand_made().smaller_gain(2, less).value == pytest.approx(0.25)
 
 
-def test_hits_need_log_probabilities_of_every_code():
-    assert hits(np.zeros((1, 1, 2), np.float32), np.array([[0]])).tolist() == [[True]]
+def test_tables_are_in_per_cent_and_reports_hand_over_intervals(monkeypatch):
+    shown = experiment.table(hand_made().accuracies(), ["1", "2"])
+    assert shown.loc["PrefixMem", "2"].startswith("75.0 (")
+    seen = []
+    monkeypatch.setattr(experiment.ledger, "report", lambda *a, **k: seen.append((a, k)))
+    one, two = Estimate(1.0, 0.5, 1.5), Estimate(2.0, 1.0, 3.0)
+    experiment.report("ch02.x", [one, two], control=two)
+    experiment.report("ch02.y", one, control=0.25)
+    assert seen[0][0] == ("ch02.x", [1.0, 2.0], [(0.5, 1.5), (1.0, 3.0)], 2.0)
+    assert seen[0][1]["control_interval"] == (1.0, 3.0)
+    assert seen[1][0] == ("ch02.y", 1.0, (0.5, 1.5), 0.25)
+    assert seen[1][1]["control_interval"] is None
+
+
+def test_budgets_differ_in_steps_alone_and_seeds_in_the_seed():
+    short, long = (experiment.main_arms(budget) for budget in experiment.BUDGETS)
+    for arms in (short, long):
+        assert [one.train.seed for one in arms["flat"]] == list(experiment.SEEDS)
+        flat, ours = arms["flat"][0], arms["PrefixMem"][0]
+        assert replace(ours, encoder="none", n_target=flat.n_target) == flat
+    one, two = short["PrefixMem"][0], long["PrefixMem"][0]
+    assert two.train.steps > one.train.steps
+    same = replace(two, train=replace(two.train, steps=one.train.steps), curve=one.curve)
+    assert replace(same, train=replace(same.train, warmup=one.train.warmup)) == one
+    # 318 batches of 512 items are an epoch: 0.6 and 6 of them.
+    monkey = {"0.6 epoch": 200 / 318, "6 epochs": 1908 / 318}
+    assert [round(share, 1) for share in monkey.values()] == [0.6, 6.0]
+
+
+def test_bleu_of_runs_is_averaged_over_the_seeds_drawn():
+    counts = bleu_counts([["a", "b"], ["c"]], [["a", "b"], ["d"]])
+    nothing = bleu_counts([["x", "y"], ["z"]], [["a", "b"], ["d"]])
+
+    def run(found):
+        empty = np.zeros((2, 3))
+        return lm_arms.LmResult(empty.astype(bool), found)
+
+    results = {"one": [run(counts)] * 3, "two": [run(nothing)] * 3}
+    table = {"count table": np.ones((2, 3), bool), "no prefix": np.zeros((2, 3), bool)}
+    found = lm_arms.LmStudy(results, table)
+    assert found.bleu_gain("one", "two").value == pytest.approx(float(bleu(counts)))
+    assert found.gain("count table", "one").value == 1
+    assert found.gain("no prefix", "count table").value == -1
+    assert found.accuracy("one", 3).value == 0

@@ -3,21 +3,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib.core.ledger import load_chapter
 from lib.semantic_ids import PrefixHash
+from lib.semantic_ids.intervals import Estimate
 from lib.semantic_ids.study import checks, paper
-from lib.semantic_ids.study.plots_anatomy import count_figure, entropy_figure, genre_figure
-from lib.semantic_ids.study.plots_theory import collision_figure, fill_figure, share_figure
+from lib.semantic_ids.study.figures import (
+    ablation_figure,
+    accuracy_figure,
+    collision_figure,
+    count_figure,
+    curve_figure,
+    entropy_figure,
+    fill_figure,
+    genre_figure,
+    groups_figure,
+    recall_figure,
+    share_figure,
+)
 
 
 def test_shares_of_maps() -> None:
     # Fourteen of the sixteen maps of two binary codes are sums.
     assert checks.additive_share(2, n_maps=400, seed=0) == pytest.approx(14 / 16, abs=0.05)
     assert checks.one_row_share(3, n_maps=20, seed=0) == 1
-
-
-def test_the_formula_is_right_and_the_broken_one_is_not() -> None:
-    right, wrong = checks.excess_z(300, 200, repeats=300, seed=0)
-    assert right < 4 < 50 < wrong
 
 
 def test_faults_of_the_printed_formula() -> None:
@@ -37,13 +45,33 @@ def test_faults_of_the_printed_formula() -> None:
     assert checks.told_apart(PrefixHash(2, 2, 2, 8, scheme="printed"), 32) == 8
 
 
-def test_the_papers_numbers_are_read_from_the_claims() -> None:
+def test_the_papers_tables_are_those_of_the_claims() -> None:
     gains = paper.percentages()
     assert list(gains) == ["recall at 20", "recall at 100", "reachable", "unreachable", "rare"]
-    assert all(value > 0 for value in gains.values())
-    assert sum(a != b for a, b in paper.printed_twice().values()) == 2
-    with pytest.raises(KeyError, match=r"ch02\.paper\.t99"):
-        paper._table("t99")
+    assert gains["recall at 100"] == pytest.approx(100 * (11.6 / 9.5 - 1))
+    assert gains["rare"] == pytest.approx(100 * (57.6 / 26.8 - 1))
+    assert all(value < 0 for value in paper.percentages(exchanged=True).values())
+    twice = paper.printed_twice()
+    assert sum(a != b for a, b in twice.values()) == 2
+    claims = {one.id: one for one in load_chapter("ch02_semantic_ids").claims}
+
+    def printed(name: str, label: str) -> float:
+        claim = claims[f"ch02.paper.{name}"]
+        assert isinstance(claim.value, tuple)
+        return float(dict(zip(claim.labels, claim.value, strict=True))[label])  # type: ignore[arg-type]
+
+    tables = paper._tables()
+    for at, (before, after) in tables["recall"].items():
+        assert (printed("t4.baseline", at), printed("t4.rows5m", at)) == (before, after)
+    for name, pair in tables["accuracy"].items():
+        table = "t8" if name == "rare" else "t7"
+        assert [printed(table, f"{name} {when}") for when in ("before", "after")] == pair
+    assert list(twice.values()) == [
+        (printed("t2", "flat L4"), printed("t2", "L4 before")),
+        (printed("t2", "flat L5"), printed("t2", "L5 before")),
+        (printed("t2", "2 M L5"), printed("t11", "PrefixMem L5")),
+        (printed("t3", "random 2 M BLEU"), printed("t11", "PrefixMem BLEU")),
+    ]
 
 
 def test_figures_are_drawn() -> None:
@@ -56,6 +84,8 @@ def test_figures_are_drawn() -> None:
     gaps = pd.DataFrame(
         {"codes": [1, 2], "who": "ours", "gap": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.3]}
     )
+    one = Estimate(0.5, 0.4, 0.6)
+    rows = {"a": [one, one], "b": [one, one]}
     for fig in (
         share_figure([2, 3], [0.9, 0.0], 50),
         collision_figure(prefixes, [64, 256], hashes),
@@ -63,6 +93,21 @@ def test_figures_are_drawn() -> None:
         entropy_figure(summary, {"a": "A"}),
         count_figure({"A": ([0.1, 0.5], [(0.0, 0.2), (0.4, 0.6)], [0.2, 0.7])}),
         genre_figure(gaps),
+        accuracy_figure({"short": rows, "long": rows}),
+        curve_figure({"a": {1: [0.1, 0.2], 4: [0.3, 0.5]}, "a, b": {1: [0.1, 0.2]}}, [0.2, 0.4]),
+        recall_figure({"short": {"a": {5: one, 10: one}, "b": {5: one, 10: one}}}),
+        groups_figure({"short": {"a": {"rare": one}, "b": {"rare": one}}}),
+        ablation_figure(rows, [0.2, 0.4], (3, 4)),
     ):
         assert fig.axes
         plt.close(fig)
+
+
+def test_intervals_stand_in_per_cent_around_their_points() -> None:
+    fig = accuracy_figure({"a": {"x": [Estimate(0.5, 0.4, 0.7)]}})
+    (container,) = fig.axes[0].containers
+    assert container.lines[0].get_ydata().tolist() == pytest.approx([50])
+    (bar,) = container.lines[2][0].get_segments()
+    assert bar[:, 1].tolist() == pytest.approx([40, 70])
+    assert fig.axes[0].get_ylim()[0] == 0
+    plt.close(fig)
