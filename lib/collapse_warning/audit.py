@@ -1,27 +1,51 @@
 """A label-leak audit for early-warning benchmarks.
 
 A benchmark tells how early a detector warns only if the series it watches does not already hold
-the label. The audit asks three questions of a panel: does some rule about a single series settle
-the label exactly, how early, and does the series reach a value that it never leaves?
+the label. The audit asks four questions of a panel: does one value settle the label, do the events
+end alike, is there a state that units enter and never leave, and do lengths tell events from
+controls? Each answer has a p-value under exchangeable labels, and all four together raise a false
+alarm in at most five of a hundred panels without any tie between series and label.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import itertools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from lib.collapse_warning.calibration import CONFIGURATIONS, alarm
-from lib.collapse_warning.contract import FPContract, staircase
-from lib.collapse_warning.effects import auc
-from lib.collapse_warning.panel import Bools, Floats, Panel
-from lib.collapse_warning.replay import Replay
+from lib.collapse_warning.panel import Bools, Floats, Ints, Panel
+from lib.core import check
 
-__all__ = ["LeakReport", "accepted_configurations", "before_streak", "label_leak", "planted_panel"]
+__all__ = ["LeakReport", "LeakTest", "label_leak"]
 
-_LEAST_UNITS = 5
+_SAME = 1e-6
+"""Values that differ by less than this share of the panel's range are alike."""
+
+
+@dataclass(frozen=True)
+class LeakTest:
+    """One question of the audit and its answer.
+
+    Parameters
+    ----------
+    kind : str
+        ``value``, ``ends``, ``state`` or ``length``.
+    found : str
+        What there is, in words.
+    strong : bool
+        Whether it would settle the label for all units but the tolerated few.
+    p_value : float
+        Probability of as much under exchangeable labels; 1 where it is not strong.
+    """
+
+    kind: str
+    found: str
+    strong: bool
+    p_value: float
 
 
 @dataclass(frozen=True)
@@ -31,87 +55,43 @@ class LeakReport:
     Parameters
     ----------
     n_events, n_controls : int
-    absorbing : bool
-        Whether the series, once it left its resting value, never came back to it in any unit
-        (among at least five units that left it).
-    n_left, n_returned : int
-        Units that left the resting value, and those of them that came back to it.
-    largest_auc : float
-        Best separation of events and controls by the series at a single distance to the end.
-    largest_auc_at : int
-        That distance, 0 for the last time.
-    events_identical : bool
-        Whether all events end with the same values (over the shortest event).
-    tie_share : float
-        Share of units in the largest block of equal peaks.
-    band_empty : bool
-        Whether the peak jumps over the contract's band.
+    tests : tuple of LeakTest
+    alpha : float
+        Probability of any false alarm: each test has its share of it.
     unlabelable : float
         Share of controls that could not have become events; NaN where eligibility is not given.
     """
 
     n_events: int
     n_controls: int
-    absorbing: bool
-    n_left: int
-    n_returned: int
-    largest_auc: float
-    largest_auc_at: int
-    events_identical: bool
-    tie_share: float
-    band_empty: bool
+    tests: tuple[LeakTest, ...]
+    alpha: float
     unlabelable: float
+
+    def leak(self, kind: str) -> bool:
+        """Whether the test of this kind finds a leak."""
+        check.known("kind", kind, [one.kind for one in self.tests])
+        level = self.alpha / len(self.tests)
+        return any(t.kind == kind and t.strong and t.p_value <= level for t in self.tests)
 
     @property
     def leaks(self) -> bool:
-        """Whether the label is written into the series.
-
-        Either events end with identical values, or a single time separates the classes perfectly,
-        or the series has a state that no unit leaves.
-        """
-        perfect = max(self.largest_auc, 1 - self.largest_auc) == 1.0
-        return self.events_identical or perfect or self.absorbing
+        """Whether any test finds the label in the series, or in its length."""
+        return any(self.leak(one.kind) for one in self.tests)
 
     def findings(self) -> list[str]:
-        """Return the findings in words, worst first."""
-        words = []
-        if self.events_identical:
-            words.append("all events end with the same values: the series restates the label")
-        if max(self.largest_auc, 1 - self.largest_auc) == 1.0:
-            words.append(
-                f"one value, {self.largest_auc_at} times before the end, separates the classes"
-            )
-        if self.absorbing:
-            words.append(
-                f"none of the {self.n_left} units that left the resting value came back to it"
-            )
-        if self.band_empty:
-            words.append("tied peaks jump over the band: no threshold can be accepted")
+        """Return the leaks in words."""
+        words = [one.found for one in self.tests if self.leak(one.kind)]
         if self.unlabelable > 0:
             words.append(f"{self.unlabelable:.1%} of controls could not have become events")
         return words or ["no leak of these kinds"]
 
     def table(self) -> pd.DataFrame:
-        """Return the report as one column."""
+        """Return one row a test: what was found, the p-value, and whether it is a leak."""
         return pd.DataFrame(
-            {
-                "value": {
-                    "events": f"{self.n_events}",
-                    "controls": f"{self.n_controls}",
-                    "units that left the resting value": f"{self.n_left}",
-                    "of these, came back": f"{self.n_returned}",
-                    "events end alike": f"{self.events_identical}",
-                    "best separation at one time (AUC)": f"{self.largest_auc:.3f}",
-                    "times before the end": f"{self.largest_auc_at}",
-                    "share of units in the largest tie": f"{self.tie_share:.3f}",
-                    "peak jumps over the band": f"{self.band_empty}",
-                    "controls that cannot become events": (
-                        "not given" if np.isnan(self.unlabelable) else f"{self.unlabelable:.3f}"
-                    ),
-                    "leak": f"{self.leaks}",
-                }
-            }
-        )
+            [(t.kind, t.found, f"{t.p_value:.4f}", self.leak(t.kind)) for t in self.tests],
+            columns=["question", "found", "p", "leak"],
+        ).set_index("question")
 
     def __str__(self) -> str:
         return "; ".join(self.findings())
@@ -121,8 +101,11 @@ def label_leak(
     panel: pd.DataFrame | Panel,
     *,
     eligible: Bools | None = None,
-    contract: FPContract | None = None,
     tail: int = 7,
+    tolerance: float = 0.05,
+    alpha: float = 0.05,
+    n_permutations: int = 1999,
+    seed: int = 0,
 ) -> LeakReport:
     """Audit a panel for a label that is written into its series.
 
@@ -130,12 +113,18 @@ def label_leak(
     ----------
     panel : DataFrame or Panel
         A table with columns ``unit``, ``time``, ``value``, ``is_event``, or a panel. Series are
-        aligned at their ends.
+        aligned at their ends; all steps that every unit has are looked at.
     eligible : ndarray of bool, shape (n_units,), optional
         Whether each unit could have become an event, in the order of the panel's units.
-    contract : FPContract, optional
     tail : int
-        Times before the end that are looked at, at least 2.
+        Steps before the end that count as a unit's end, at least 2.
+    tolerance : float
+        Share of the smaller class that may lie on the wrong side, at least one unit: a label with a
+        flipped unit is a label still.
+    alpha : float
+        Probability that a panel without a leak is called one.
+    n_permutations, seed : int
+        Random arrangements of the labels, drawn only where one value seems to settle the label.
 
     Returns
     -------
@@ -146,131 +135,157 @@ def label_leak(
     ValueError
         If the panel is not one, or `eligible` does not fit it, or contradicts it.
 
+    Notes
+    -----
+    A finding is no proof of a leak: a strong warning separates the classes too. It says where to
+    look, and whether what stands there was known before the label was. With fewer than six units
+    of a class there may be too few arrangements for any answer.
+
     Examples
     --------
     >>> series = [[0, 0, 1, 2, 3]] * 6 + [[0, 1, 0, 1, 0]] * 6
-    >>> label_leak(Panel.from_series(series, [True] * 6 + [False] * 6), tail=3).findings()[0]
-    'all events end with the same values: the series restates the label'
+    >>> label_leak(Panel.from_series(series, [True] * 6 + [False] * 6), tail=3).leak("ends")
+    True
     """
     data = panel if isinstance(panel, Panel) else Panel.from_frame(panel)
-    if tail < 2:
-        raise ValueError(f"tail is {tail}, expected at least 2")
+    check.integer("tail", tail, at_least=2)
+    check.share("tolerance", tolerance)
+    check.share("alpha", alpha, inside=True)
+    check.integer("n_permutations", n_permutations, at_least=99)
+    check.integer("seed", seed, at_least=0)
     unlabelable = float("nan")
     if eligible is not None:
         able = np.asarray(eligible, dtype=bool)
         if able.shape != (data.n_units,):
             raise ValueError(f"eligible has shape {able.shape}, expected ({data.n_units},)")
         if not able[data.is_event].all():
-            raise ValueError("an event is marked as not eligible")
+            raise ValueError("eligible is false for an event, expected true")
         unlabelable = float((~able[~data.is_event]).mean())
-    series = [row[:length] for row, length in zip(data.values, data.lengths, strict=True)]
-    left, returned = _excursions(series)
-    reach = min(tail, int(data.lengths.min()))
-    ends = np.array([one[len(one) - reach :] for one in series])
-    separation = [
-        auc(ends[data.is_event, -1 - back], ends[~data.is_event, -1 - back])
-        if data.n_events > 1 and data.n_controls > 1
-        else 0.5
-        for back in range(reach)
-    ]
-    best = int(np.argmax(np.abs(np.array(separation) - 0.5)))
-    event_ends = ends[data.is_event]
-    alike = len(event_ends) >= _LEAST_UNITS and bool((event_ends == event_ends[0]).all())
-    # A series that never moves ends alike for no reason of the label's.
-    moving = bool(np.ptp(event_ends[0]) > 0) and data.n_events >= _LEAST_UNITS
-    peaks = data.peak(data.values)
-    stairs = staircase(peaks, data.is_event)
-    reachable = (contract or FPContract()).reachable(data.n_controls)
-    _, sizes = np.unique(peaks, return_counts=True)
-    return LeakReport(
-        data.n_events,
-        data.n_controls,
-        left >= _LEAST_UNITS and returned == 0,
-        left,
-        returned,
-        float(separation[best]),
-        best,
-        alike and moving,
-        float(sizes.max() / data.n_units),
-        not bool(np.isin(stairs.false_alarms, reachable).any()),
-        unlabelable,
+    reach = int(data.lengths.min())
+    ends = data.last(reach).values
+    allowed = max(1, int(tolerance * min(data.n_events, data.n_controls)))
+    rng = np.random.default_rng(seed)
+    tests = (
+        _value(ends, data.is_event, allowed, n_permutations, rng),
+        _alike(ends[:, -tail:], data, allowed),
+        _state(data, allowed),
+        _length(data, n_permutations, rng),
     )
+    return LeakReport(data.n_events, data.n_controls, tests, alpha, unlabelable)
 
 
-def accepted_configurations(run: Replay, contract: FPContract | None = None) -> int:
-    """Count the frozen configurations whose alarms on a replay's series keep the contract.
+def _errors(order: Ints, last: Bools, labels: Bools) -> Ints:
+    """Return the fewest units on the wrong side of a threshold, by column, in either direction.
 
-    Parameters
-    ----------
-    run : Replay
-    contract : FPContract, optional
+    `order` sorts each column; `last` says where a block of equal values ends.
     """
-    contract = contract or FPContract()
-    controls = run.included().query("label == 'control'")["user"]
-    # Most series are alike: each is judged once.
-    copies = Counter(tuple(run.series(int(user)).tolist()) for user in controls)
-    if not copies:
-        return 0
-    accepted = 0
-    for family, params in CONFIGURATIONS:
-        alarms = sum(n for one, n in copies.items() if alarm(family, params, one))
-        accepted += contract.accepts(alarms, len(controls))
-    return accepted
+    events = np.cumsum(labels[order], axis=0)
+    controls = np.arange(1, len(labels) + 1)[:, None] - events
+    n_events, n_controls = int(labels.sum()), int((~labels).sum())
+    # Below the threshold lie `events` and `controls`: they are called controls, or events.
+    wrong = np.minimum(events + n_controls - controls, controls + n_events - events)
+    return np.asarray(np.where(last, wrong, min(n_events, n_controls)).min(axis=0))
 
 
-def before_streak(run: Replay, seed: int) -> Panel:
-    """Return a replay's series cut where the label is not yet being counted.
-
-    Events stop before the first miss of the streak that makes them events. Controls stop after as
-    many steps as an event drawn at random, so that length tells nothing.
-
-    Parameters
-    ----------
-    run : Replay
-    seed : int
-        Of the lengths drawn for controls.
-    """
-    table = run.included()
-    rng = np.random.default_rng(seed)
-    events = table.loc[table["label"] == "event", "collapse"].to_numpy() - run.config.streak
-    series = []
-    for user, label, collapse in zip(table["user"], table["label"], table["collapse"], strict=True):
-        length = collapse - run.config.streak if label == "event" else int(rng.choice(events))
-        series.append(run.series(int(user))[: max(1, length)])
-    return Panel.from_series(series, (table["label"] == "event").to_numpy(), table["user"].tolist())
+def _value(
+    ends: Floats, labels: Bools, allowed: int, n_permutations: int, rng: np.random.Generator
+) -> LeakTest:
+    """Does one value, so many steps before the end, settle the label?"""
+    order = np.argsort(ends, axis=0, kind="stable")
+    ranked = np.take_along_axis(ends, order, axis=0)
+    last = np.vstack([np.diff(ranked, axis=0) > 0, np.ones((1, ends.shape[1]), dtype=bool)])
+    errors = _errors(order, last, labels)
+    at = int(np.argmin(errors[::-1]))
+    fewest = int(errors[::-1][at])
+    strong = fewest <= allowed
+    words = f"one value, {at} steps before the end, separates the classes but for {fewest} units"
+    if not strong:
+        return LeakTest("value", words, False, 1.0)
+    p_value = _share(
+        lambda one: int(_errors(order, last, one).min()) <= fewest, labels, n_permutations, rng
+    )
+    return LeakTest("value", words, True, p_value)
 
 
-def planted_panel(n_events: int, n_controls: int, n_times: int, signal: float, seed: int) -> Panel:
-    """Return a simulated panel: white noise, and in events a rise over the last tenth.
-
-    Parameters
-    ----------
-    n_events, n_controls, n_times : int
-    signal : float
-        Height of the rise, in standard deviations of the noise; 0 for none.
-    seed : int
-    """
-    if min(n_events, n_controls) < 1 or n_times < 10:
-        raise ValueError("expected at least one event, one control and ten times")
-    rng = np.random.default_rng(seed)
-    values = rng.normal(size=(n_events + n_controls, n_times))
-    values[:n_events, -(n_times // 10) :] += signal
-    return Panel.from_series(list(values), np.arange(len(values)) < n_events)
+def _share(
+    as_extreme: Callable[[Bools], bool],
+    labels: Bools,
+    n_permutations: int,
+    rng: np.random.Generator,
+) -> float:
+    """P-value over all arrangements of the labels, or over random ones where there are many."""
+    n_units, n_events = len(labels), int(labels.sum())
+    if math.comb(n_units, n_events) <= n_permutations:
+        chosen = itertools.combinations(range(n_units), n_events)
+        found = [as_extreme(np.isin(np.arange(n_units), one)) for one in chosen]
+        return sum(found) / len(found)
+    extreme = sum(as_extreme(rng.permutation(labels)) for _ in range(n_permutations))
+    return (1 + extreme) / (1 + n_permutations)
 
 
-def _excursions(series: list[Floats]) -> tuple[int, int]:
-    """Units that left the panel's resting value, and those that came back to it.
+def _alike(ends: Floats, data: Panel, allowed: int) -> LeakTest:
+    """Do the events end with the same values, and controls not?"""
+    from scipy.stats import hypergeom
+
+    events = ends[data.is_event]
+    scale = float(np.ptp(data.values))
+    like = (np.abs(ends - np.median(events, axis=0)) <= _SAME * scale).all(axis=1)
+    n_like, hits = int(like.sum()), int(like[data.is_event].sum())
+    p_value = float(hypergeom.sf(hits - 1, data.n_units, n_like, data.n_events))
+    words = (
+        f"{hits} of {data.n_events} events end with the same {ends.shape[1]} values, "
+        f"{n_like - hits} of {data.n_controls} controls with them"
+    )
+    strong = hits >= data.n_events - allowed and data.n_events > allowed + 1
+    return LeakTest("ends", words, strong, p_value if strong else 1.0)
+
+
+def _state(data: Panel, allowed: int) -> LeakTest:
+    """Does nobody come back who left the resting value, and did the events leave it?
 
     The resting value is the first value of most units; where none is, there is no such state.
     """
-    starts, counts = np.unique([one[0] for one in series], return_counts=True)
-    if counts.max() <= len(series) / 2:
-        return 0, 0
+    from scipy.stats import hypergeom
+
+    starts, counts = np.unique(data.values[:, 0], return_counts=True)
     rest = starts[int(np.argmax(counts))]
-    left = returned = 0
-    for one in series:
-        away = one != rest
-        if away.any():
-            left += 1
-            returned += int(not away[int(np.argmax(away)) :].all())
-    return left, returned
+    away = np.abs(data.values - rest) > _SAME * np.ptp(data.values)
+    away &= np.arange(away.shape[1]) < data.lengths[:, None]
+    left = away.any(axis=1)
+    steps = away.sum(axis=1)
+    # Whoever left and stayed away is away from the first such step to the last of the unit's own.
+    stayed = left & (steps == data.lengths - np.argmax(away, axis=1))
+    hits = int(left[data.is_event].sum())
+    words = (
+        f"{stayed.sum()} of {left.sum()} units that left the resting value stayed away; "
+        f"{hits} of {data.n_events} events left it, {left.sum() - hits} of {data.n_controls} "
+        "controls"
+    )
+    strong = (
+        counts.max() > data.n_units / 2
+        and bool((stayed == left).all())
+        and hits >= data.n_events - allowed
+    )
+    p_value = float(hypergeom.sf(hits - 1, data.n_units, int(left.sum()), data.n_events))
+    return LeakTest("state", words, strong, p_value if strong else 1.0)
+
+
+def _length(data: Panel, n_permutations: int, rng: np.random.Generator) -> LeakTest:
+    """Do lengths differ between events and controls?"""
+    from scipy.stats import rankdata
+
+    events, controls = data.lengths[data.is_event], data.lengths[~data.is_event]
+    words = (
+        f"events have {events.min()} to {events.max()} steps, "
+        f"controls {controls.min()} to {controls.max()}"
+    )
+    if data.lengths.min() == data.lengths.max():
+        return LeakTest("length", words, False, 1.0)
+    ranks = rankdata(data.lengths)
+
+    def apart(labels: Bools) -> float:
+        return abs(float(ranks[labels].mean() - ranks[~labels].mean()))
+
+    observed = apart(data.is_event) * (1 - 1e-12)
+    p_value = _share(lambda one: apart(one) >= observed, data.is_event, n_permutations, rng)
+    return LeakTest("length", words, True, p_value)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lib.collapse_warning.panel import Bools, Floats, Ints, check_labels, check_scores
+from lib.core import check
 
 __all__ = ["FPContract", "OperatingPoint", "Staircase", "at_count", "staircase"]
 
@@ -49,8 +50,10 @@ class FPContract:
     hi: float = 0.07
 
     def __post_init__(self) -> None:
-        if not (0 <= self.lo < self.hi <= 1):
-            raise ValueError(f"band [{self.lo}, {self.hi}]: expected 0 <= lo < hi <= 1")
+        check.share("lo", self.lo)
+        check.share("hi", self.hi)
+        if not self.lo < self.hi:
+            raise ValueError(f"lo is {self.lo} and hi {self.hi}, expected lo < hi")
 
     def accepts(self, count: int, n_controls: int) -> bool:
         """Say whether `count` alarmed controls of `n_controls` lie in the band.
@@ -64,8 +67,8 @@ class FPContract:
     def reachable(self, n_controls: int) -> Ints:
         """Return the counts of alarmed controls that lie in the band, shape (n_reachable,)."""
         _check_count(0, n_controls)
-        low = math.ceil(Fraction(str(self.lo)) * n_controls)
-        high = math.floor(Fraction(str(self.hi)) * n_controls)
+        low = math.ceil(Fraction(str(self.lo)) * int(n_controls))
+        high = math.floor(Fraction(str(self.hi)) * int(n_controls))
         return np.arange(low, high + 1, dtype=np.intp)
 
     def accept_probability(self, rate: float, n_controls: int) -> float:
@@ -87,16 +90,13 @@ class FPContract:
         """
         from scipy.stats import binom
 
-        if not 0 <= rate <= 1:
-            raise ValueError(f"rate is {rate}, expected a share in [0, 1]")
+        check.share("rate", rate)
         return float(binom.pmf(self.reachable(n_controls), n_controls, rate).sum())
 
 
 def _check_count(count: int, n_controls: int) -> None:
-    if n_controls < 1:
-        raise ValueError(f"n_controls is {n_controls}, expected at least 1")
-    if not 0 <= count <= n_controls:
-        raise ValueError(f"count is {count}, expected 0 to {n_controls} (the controls)")
+    check.integer("n_controls", n_controls, at_least=1)
+    check.integer("count", count, at_least=0, at_most=n_controls)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,8 +256,7 @@ def at_count(
     labels = check_labels(is_event, len(scores))
     n_events, n_controls = int(labels.sum()), int((~labels).sum())
     _check_count(count, n_controls)
-    if ties not in ("strict", "expected", "by_id"):
-        raise ValueError(f"ties is {ties!r}, expected 'strict', 'expected' or 'by_id'")
+    check.known("ties", ties, ("strict", "expected", "by_id"))
     if ties == "by_id":
         return _cut_by_id(scores, labels, count, ids)
     steps = staircase(scores, labels)

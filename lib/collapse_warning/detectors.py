@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lib.collapse_warning.panel import Floats
+from lib.collapse_warning.panel import Bools, Floats
+from lib.core import check
 
 __all__ = [
     "AC1",
@@ -28,6 +29,8 @@ __all__ = [
     "Glr",
     "Level",
     "MatrixProfile",
+    "Mirrored",
+    "Mode",
     "NeverAlarm",
     "PageHinkley",
     "PermutationEntropy",
@@ -36,8 +39,11 @@ __all__ = [
     "textbook",
 ]
 
+Mode: TypeAlias = Literal["up", "down", "both"]
+"""Which changes alarm: rises, falls, or both."""
+
 _FLAT = 1e-12
-"""A window whose spread is below this share of its size is constant up to rounding."""
+"""A window whose spread is below this share of its largest value is constant up to rounding."""
 
 
 @runtime_checkable
@@ -53,39 +59,98 @@ class Detector(Protocol):
 
 
 def _checked(values: npt.ArrayLike) -> Floats:
-    x = np.asarray(values, dtype=np.float64)
-    if x.ndim != 2 or not x.size:
-        raise ValueError(f"values have shape {x.shape}, expected (n_units, n_times), not empty")
-    if not np.isfinite(x).all():
-        unit, at = (int(i[0]) for i in np.nonzero(~np.isfinite(x)))
-        raise ValueError(f"value {at} of unit {unit} is {x[unit, at]}, expected a finite number")
-    return x
+    """Return finite values, each unit brought near one by a power of two, which changes no digit.
+
+    Squares of very small or very large values then neither vanish nor overflow.
+    """
+    return check.array("values", values, shape=("n_units", "n_times"))
 
 
-def _window(length: int, least: int, name: str) -> None:
-    if not isinstance(length, int | np.integer) or length < least:
-        raise ValueError(f"{name} is {length!r}, expected a whole number of at least {least}")
-
-
-def _between(value: float, low: float, high: float, name: str) -> None:
-    if not low < value < high:
-        raise ValueError(f"{name} is {value!r}, expected a number between {low} and {high}")
+def _scaled(x: Floats) -> tuple[Floats, Floats]:
+    """Values of each unit over a power of two near the largest, and that power."""
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    power = np.exp2(np.floor(np.log2(np.where(largest > 0, largest, 1.0))))
+    return x / power, power
 
 
 def _empty(x: Floats) -> Floats:
     return np.full(x.shape, -np.inf)
 
 
-def _standardised(x: Floats, reference: int) -> tuple[Floats, Floats]:
+def _standardised(values: npt.ArrayLike, reference: int) -> tuple[Floats, Bools]:
     """Values in units of the first `reference` ones, and which rows have a scale at all."""
+    x, _ = _scaled(_checked(values))
     first = x[:, :reference]
     mean = first.mean(axis=1, keepdims=True)
-    scale = first.std(axis=1, ddof=1, keepdims=True)
-    flat = (scale <= _FLAT * (1 + np.abs(mean)))[:, 0]
-    z = x - mean
-    z /= np.where(flat[:, None], 1.0, scale)
+    scale = first.std(axis=1, ddof=1 if first.shape[1] > 1 else 0, keepdims=True)
+    flat = (scale <= _FLAT * np.abs(first).max(axis=1, keepdims=True))[:, 0]
+    z = np.asarray((x - mean) / np.where(flat[:, None], 1.0, scale))
     z[flat] = 0.0
     return z, flat
+
+
+def _moments(x: Floats, y: Floats, width: int) -> tuple[Floats, Floats, Floats]:
+    """Return sums of squares of `x` and `y`, and of products, about their means, by window.
+
+    Every window is the end of one block of `width` values and the beginning of the next. Sums of
+    beginnings and ends are updated one value at a time (Welford), for all blocks at once, and
+    joined (Chan, Golub and LeVeque): as many operations for long windows as for short ones, and no
+    value outside a window touches it, so nothing cancels after a spike.
+
+    Returns
+    -------
+    tuple of ndarray, shape (n_units, n_times - width + 1)
+    """
+    n_units, n_times = x.shape
+    blocks = -(-n_times // width)
+    room = ((0, 0), (0, blocks * width - n_times))
+    pair = np.stack([np.pad(one, room).reshape(n_units, blocks, width) for one in (x, y)])
+    begin, end = _running(pair), _running(pair[..., ::-1])
+    starts = np.arange(n_times - width + 1)
+    block, inside = starts // width, starts % width
+    # A window that starts `inside` a block takes `width - inside` values of it.
+    left = np.where(inside, width - inside, width).astype(np.float64)
+    right = width - left
+    following = np.minimum(block + 1, blocks - 1)
+    one = end[..., block, width - 1 - inside]
+    two = begin[..., following, np.maximum(inside - 1, 0)] * (right > 0)
+    apart = (two[:2] - one[:2]) * (right > 0)
+    weight = left * right / width
+    return (
+        one[2] + two[2] + apart[0] ** 2 * weight,
+        one[3] + two[3] + apart[1] ** 2 * weight,
+        one[4] + two[4] + apart[0] * apart[1] * weight,
+    )
+
+
+def _running(pair: Floats) -> Floats:
+    """Mean of x and y, sums of squares and of products about them, after 1, 2, … values."""
+    found = np.zeros((5, *pair.shape[1:]))
+    state = np.zeros((5, *pair.shape[1:-1]))
+    for count in range(1, pair.shape[-1] + 1):
+        before = pair[..., count - 1] - state[:2]
+        state[:2] += before / count
+        after = pair[..., count - 1] - state[:2]
+        state[2:4] += before * after
+        state[4] += before[0] * after[1]
+        found[..., count - 1] = state
+    return found
+
+
+def _largest(x: Floats, width: int) -> Floats:
+    """Largest absolute value of each window, shape (n_units, n_times - width + 1)."""
+    n_units, n_times = x.shape
+    blocks = -(-n_times // width)
+    size = np.pad(np.abs(x), ((0, 0), (0, blocks * width - n_times)))
+    size = size.reshape(n_units, blocks, width)
+    begin = np.maximum.accumulate(size, axis=2).reshape(n_units, -1)
+    end = np.maximum.accumulate(size[..., ::-1], axis=2)[..., ::-1].reshape(n_units, -1)
+    starts = np.arange(n_times - width + 1)
+    return np.asarray(np.maximum(end[:, starts], begin[:, starts + width - 1]))
+
+
+_ROWS = 256
+"""Windows of the matrix profile that are compared at a time."""
 
 
 def _by_time(x: Floats) -> tuple[Floats, Floats]:
@@ -124,9 +189,8 @@ class Variance:
     ddof: int = 1
 
     def __post_init__(self) -> None:
-        _window(self.window, 2, "window")
-        if self.ddof not in (0, 1):
-            raise ValueError(f"ddof is {self.ddof!r}, expected 0 or 1")
+        check.integer("window", self.window, at_least=2)
+        check.known("ddof", self.ddof, (0, 1))
 
     @property
     def name(self) -> str:
@@ -135,11 +199,11 @@ class Variance:
 
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return the rolling variance."""
-        x = _checked(values)
+        x, power = _scaled(_checked(values))
         scores = _empty(x)
         if x.shape[1] >= self.window:
-            windows = sliding_window_view(x, self.window, axis=1)
-            scores[:, self.window - 1 :] = windows.var(axis=2, ddof=self.ddof)
+            squares = _moments(x, x, self.window)[0]
+            scores[:, self.window - 1 :] = squares / (self.window - self.ddof) * power * power
         return scores
 
 
@@ -159,7 +223,7 @@ class AC1:
     window: int
 
     def __post_init__(self) -> None:
-        _window(self.window, 3, "window")
+        check.integer("window", self.window, at_least=3)
 
     @property
     def name(self) -> str:
@@ -168,26 +232,16 @@ class AC1:
 
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return the rolling lag-one autocorrelation."""
-        x = _checked(values)
+        x, _ = _scaled(_checked(values))
         scores = _empty(x)
         if x.shape[1] < self.window:
             return scores
-        # Place by place of the window: copies of all windows would not fit a processor's cache.
-        n_windows, pairs = x.shape[1] - self.window + 1, self.window - 1
-        place = [x[:, at : at + n_windows] for at in range(self.window)]
-        inner = np.sum(place[1:-1], axis=0)
-        before_mean, after_mean = (inner + place[0]) / pairs, (inner + place[-1]) / pairs
-        before_power, after_power, together = np.zeros((3, *inner.shape))
-        for at in range(pairs):
-            before, after = place[at] - before_mean, place[at + 1] - after_mean
-            before_power += before * before
-            after_power += after * after
-            together += before * after
-        power = before_power * after_power
-        largest = sliding_window_view(np.abs(x), self.window, axis=1).max(axis=2)
-        flat = np.sqrt(power) <= pairs * (_FLAT * (1 + largest)) ** 2
-        correlation = together / np.sqrt(np.where(flat, 1, power))
-        scores[:, self.window - 1 :] = np.where(flat, -np.inf, correlation)
+        pairs = self.window - 1
+        before, after, together = _moments(x[:, :-1], x[:, 1:], pairs)
+        floor = pairs * (_FLAT * _largest(x, self.window)) ** 2
+        flat = np.minimum(before, after) <= floor
+        power = np.where(flat, 1.0, before) * np.where(flat, 1.0, after)
+        scores[:, self.window - 1 :] = np.where(flat, -np.inf, together / np.sqrt(power))
         return scores
 
 
@@ -208,9 +262,8 @@ class Cusum:
     reference: int = 30
 
     def __post_init__(self) -> None:
-        if not 0 <= self.k < math.inf:
-            raise ValueError(f"k is {self.k!r}, expected a number of at least 0")
-        _window(self.reference, 2, "reference")
+        check.number("k", self.k, at_least=0)
+        check.integer("reference", self.reference, at_least=2)
 
     @property
     def name(self) -> str:
@@ -219,13 +272,12 @@ class Cusum:
 
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return the cumulative sum."""
-        x = _checked(values)
-        scores = _empty(x)
-        if x.shape[1] <= self.reference:
+        z, flat = _standardised(values, self.reference)
+        scores = _empty(z)
+        if z.shape[1] <= self.reference:
             return scores
-        z, flat = _standardised(x, self.reference)
         steps, rows = _by_time(z[:, self.reference :])
-        total = np.zeros(len(x))
+        total = np.zeros(len(z))
         for step, row in zip(steps, rows, strict=True):
             np.add(total, step, out=row)
             row -= self.k
@@ -251,8 +303,8 @@ class Ewma:
     reference: int = 30
 
     def __post_init__(self) -> None:
-        _between(self.alpha, 0, 1, "alpha")
-        _window(self.reference, 2, "reference")
+        check.share("alpha", self.alpha, inside=True)
+        check.integer("reference", self.reference, at_least=2)
 
     @property
     def name(self) -> str:
@@ -261,13 +313,12 @@ class Ewma:
 
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return the standardised mean."""
-        x = _checked(values)
-        scores = _empty(x)
-        if x.shape[1] <= self.reference:
+        z, flat = _standardised(values, self.reference)
+        scores = _empty(z)
+        if z.shape[1] <= self.reference:
             return scores
-        z, flat = _standardised(x, self.reference)
-        mean = np.zeros(len(x))
-        for step, t in enumerate(range(self.reference, x.shape[1]), 1):
+        mean = np.zeros(len(z))
+        for step, t in enumerate(range(self.reference, z.shape[1]), 1):
             mean = (1 - self.alpha) * mean + self.alpha * z[:, t]
             # Variance of the weighted sum of `step` independent values of variance one.
             spread = self.alpha / (2 - self.alpha) * (1 - (1 - self.alpha) ** (2 * step))
@@ -286,19 +337,24 @@ class PageHinkley:
     Parameters
     ----------
     delta : float
-        Allowance in units of the values; not negative.
+        Allowance in standard deviations of the first `reference` values; not negative.
     forgetting : float
         Factor in (0, 1] on the old sum; the default is that of river.
+    reference : int
+        As in :class:`Cusum`. With 0 the values are taken as they are, `delta` is in their unit, and
+        the score is river's: the same data in another unit then have other alarms.
     """
 
     delta: float = 0.05
     forgetting: float = 0.9999
+    reference: int = 30
 
     def __post_init__(self) -> None:
-        if not 0 <= self.delta < math.inf:
-            raise ValueError(f"delta is {self.delta!r}, expected a number of at least 0")
-        if not 0 < self.forgetting <= 1:
-            raise ValueError(f"forgetting is {self.forgetting!r}, expected a number in (0, 1]")
+        check.number("delta", self.delta, at_least=0)
+        check.number("forgetting", self.forgetting, above=0, at_most=1)
+        check.integer("reference", self.reference, at_least=0)
+        if self.reference == 1:
+            raise ValueError("reference is 1, expected 0 or at least 2: one value has no spread")
 
     @property
     def name(self) -> str:
@@ -307,9 +363,11 @@ class PageHinkley:
 
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return the height of the sum."""
-        x = _checked(values)
-        steps, rows = _by_time(x)
-        summed, total, lowest = np.zeros(len(x)), np.zeros(len(x)), np.full(len(x), np.inf)
+        z, flat = _checked(values), np.zeros(len(np.asarray(values)), dtype=bool)
+        if self.reference:
+            z, flat = _standardised(z, self.reference)
+        steps, rows = _by_time(z)
+        summed, total, lowest = np.zeros(len(z)), np.zeros(len(z)), np.full(len(z), np.inf)
         for count, (step, row) in enumerate(zip(steps, rows, strict=True), 1):
             summed += step
             np.subtract(step, summed / count, out=row)
@@ -318,7 +376,11 @@ class PageHinkley:
             total += row
             np.minimum(lowest, total, out=lowest)
             np.subtract(total, lowest, out=row)
-        return np.ascontiguousarray(rows.T)
+        scores = np.ascontiguousarray(rows.T)
+        # The mean and the spread of the reference are known only when it is over.
+        scores[:, : self.reference] = -np.inf
+        scores[flat] = -np.inf
+        return scores
 
 
 @dataclass(frozen=True)
@@ -339,11 +401,9 @@ class PermutationEntropy:
     window: int = 30
 
     def __post_init__(self) -> None:
-        _window(self.order, 2, "order")
-        if self.order > 7:
-            raise ValueError(f"order is {self.order}, expected at most 7")
-        _window(self.delay, 1, "delay")
-        _window(self.window, (self.order - 1) * self.delay + 1, "window")
+        check.integer("order", self.order, at_least=2, at_most=7)
+        check.integer("delay", self.delay, at_least=1)
+        check.integer("window", self.window, at_least=(self.order - 1) * self.delay + 1)
 
     @property
     def name(self) -> str:
@@ -376,6 +436,7 @@ class PermutationEntropy:
 class MatrixProfile:
     """Left matrix profile: distance of the last `length` values to the most similar earlier ones.
 
+    Each is compared with all earlier ones: ten times the length costs a hundred times as much.
     Subsequences are z-normalised; those that overlap the last by more than three quarters are
     left out. Two constant subsequences are at distance zero, a constant one and another at
     ``sqrt(length)``.
@@ -389,7 +450,7 @@ class MatrixProfile:
     length: int
 
     def __post_init__(self) -> None:
-        _window(self.length, 3, "length")
+        check.integer("length", self.length, at_least=3)
 
     @property
     def name(self) -> str:
@@ -398,26 +459,28 @@ class MatrixProfile:
 
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return the distance to the nearest earlier neighbour."""
-        x = _checked(values)
+        x, _ = _scaled(_checked(values))
         scores = _empty(x)
         apart = math.ceil(self.length / 4)
         n_windows = x.shape[1] - self.length + 1
         if n_windows <= apart:
             return scores
-        windows = sliding_window_view(x, self.length, axis=1)
-        centred = windows - windows.mean(axis=2, keepdims=True)
-        spread = np.sqrt(np.einsum("utw,utw->ut", centred, centred))
-        scale = math.sqrt(self.length) * _FLAT * (1 + np.abs(windows).max(axis=2))
-        flat = spread <= scale
-        unit = np.where(flat[..., None], 0.0, centred / np.where(flat, 1.0, spread)[..., None])
-        earlier = np.tri(n_windows, n_windows, -apart, dtype=bool)
-        for row in range(len(x)):
-            similar = np.clip(unit[row] @ unit[row].T, -1, 1)
-            squared = 2 * self.length * (1 - similar)
-            one, both = flat[row][:, None] ^ flat[row], flat[row][:, None] & flat[row]
-            squared[one], squared[both] = self.length, 0.0
-            nearest = np.sqrt(np.where(earlier, squared, np.inf).min(axis=1))
-            scores[row, self.length - 1 + apart :] = nearest[apart:]
+        for row, series in enumerate(x):
+            windows = sliding_window_view(series, self.length)
+            centred = windows - windows.mean(axis=1, keepdims=True)
+            spread = np.sqrt(np.einsum("tw,tw->t", centred, centred))
+            flat = spread <= math.sqrt(self.length) * _FLAT * np.abs(windows).max(axis=1)
+            unit = np.where(flat[:, None], 0.0, centred / np.where(flat, 1.0, spread)[:, None])
+            # Some windows at a time: all pairs of a long series would fill the memory.
+            for start in range(apart, n_windows, _ROWS):
+                now = np.arange(start, min(start + _ROWS, n_windows))
+                before = np.arange(int(now[-1]) - apart + 1)
+                squared = 2 * self.length * (1 - np.clip(unit[now] @ unit[before].T, -1, 1))
+                one = flat[now][:, None] ^ flat[before]
+                both = flat[now][:, None] & flat[before]
+                squared[one], squared[both] = self.length, 0.0
+                squared[before[None] > now[:, None] - apart] = np.inf
+                scores[row, self.length - 1 + now] = np.sqrt(squared.min(axis=1))
         return scores
 
 
@@ -436,16 +499,22 @@ class Bocpd:
         Longest run that counts as new.
     reference : int
         As in :class:`Cusum`: values are standardised by the first ones, which also serve as data.
+    keep : int
+        Run lengths that are kept. Where there is one more, the least probable of the longer half
+        goes and leaves its probability to the next longer one, so the cost of a value does not grow
+        with the series.
     """
 
     hazard: float = 1 / 60
     short: int = 5
     reference: int = 30
+    keep: int = 100
 
     def __post_init__(self) -> None:
-        _between(self.hazard, 0, 1, "hazard")
-        _window(self.short, 1, "short")
-        _window(self.reference, max(2, self.short + 1), "reference")
+        check.share("hazard", self.hazard, inside=True)
+        check.integer("short", self.short, at_least=1)
+        check.integer("reference", self.reference, at_least=max(2, self.short + 1))
+        check.integer("keep", self.keep, at_least=self.short + 2)
 
     @property
     def name(self) -> str:
@@ -456,59 +525,72 @@ class Bocpd:
         """Return the posterior probability of a short run."""
         from scipy.special import gammaln
 
-        x = _checked(values)
-        scores = _empty(x)
-        if x.shape[1] <= self.reference:
-            return scores
-        z, flat = _standardised(x, self.reference)
+        z, flat = _standardised(values, self.reference)
+        scores = _empty(z)
         n_units, n_times = z.shape
         # Run r has seen r values; the prior is one pseudo-observation of mean 0 and variance 1.
-        log_run = np.zeros((n_units, 1))
+        runs, log_run = np.zeros((n_units, 1)), np.zeros((n_units, 1))
         mean, spread = np.zeros((n_units, 1)), np.ones((n_units, 1))
+        recent = max(self.short, self.keep // 2)
         for t in range(n_times):
-            runs = np.arange(t + 1)
             strength, shape = 1.0 + runs, 1.0 + runs / 2
-            at = z[:, t, None]
+            off = z[:, t, None] - mean
             width = spread * (strength + 1) / (shape * strength)
             freedom = 2 * shape
             log_like = (
                 gammaln((freedom + 1) / 2)
                 - gammaln(freedom / 2)
                 - 0.5 * np.log(np.pi * freedom * width)
-                - (freedom + 1) / 2 * np.log1p((at - mean) ** 2 / (freedom * width))
+                - (freedom + 1) / 2 * np.log1p(off**2 / (freedom * width))
             )
             joint = log_run + log_like
-            grown = joint + math.log1p(-self.hazard)
-            changed = np.logaddexp.reduce(joint, axis=1)[:, None] + math.log(self.hazard)
-            log_run = np.concatenate([changed, grown], axis=1)
-            log_run -= np.logaddexp.reduce(log_run, axis=1)[:, None]
-            spread_new = spread + strength * (at - mean) ** 2 / (2 * (strength + 1))
-            mean_new = (strength * mean + at) / (strength + 1)
-            mean = np.concatenate([np.zeros((n_units, 1)), mean_new], axis=1)
-            spread = np.concatenate([np.ones((n_units, 1)), spread_new], axis=1)
+            changed = np.logaddexp.reduce(joint, axis=1, keepdims=True) + math.log(self.hazard)
+            new = np.zeros((n_units, 1))
+            log_run = np.hstack([changed, joint + math.log1p(-self.hazard)])
+            mean = np.hstack([new, mean + off / (strength + 1)])
+            spread = np.hstack([new + 1, spread + strength * off**2 / (2 * (strength + 1))])
+            runs = np.hstack([new, runs + 1])
+            if runs.shape[1] > self.keep:
+                # The longest run has no longer one to take its probability.
+                rank = np.where(runs <= recent, np.inf, log_run)
+                worst = np.argmin(rank[:, :-1], axis=1)[:, None]
+                pair = np.take_along_axis(log_run, np.hstack([worst, worst + 1]), axis=1)
+                joined = np.logaddexp.reduce(pair, axis=1, keepdims=True)
+                np.put_along_axis(log_run, worst + 1, joined, axis=1)
+                kept = np.arange(self.keep)[None] + (np.arange(self.keep)[None] >= worst)
+                log_run, mean, spread, runs = (
+                    np.take_along_axis(one, kept, axis=1) for one in (log_run, mean, spread, runs)
+                )
+            log_run = log_run - np.logaddexp.reduce(log_run, axis=1, keepdims=True)
             if t >= self.reference:
-                scores[:, t] = np.exp(log_run[:, : self.short + 1]).sum(axis=1)
+                scores[:, t] = (np.exp(log_run) * (runs <= self.short)).sum(axis=1)
         scores[flat] = -np.inf
         return scores
 
 
 @dataclass(frozen=True)
 class Glr:
-    """Generalised likelihood ratio for a rise of the mean, at any time since the reference.
+    """Generalised likelihood ratio for a rise of the mean that began in the last `window` values.
 
     The score is the largest log likelihood ratio over the start of the change, for Gaussian values
-    of known variance and a mean that rose by an unknown amount (Siegmund and Venkatraman, 1995).
+    of known variance and a mean that rose by an unknown amount (Siegmund and Venkatraman, 1995;
+    limited to a window as by Lai, 1995).
 
     Parameters
     ----------
     reference : int
-        As in :class:`Cusum`.
+        As in :class:`Cusum`; changes start after it.
+    window : int
+        Longest change that is looked for, in values; the cost of a value grows with it and not with
+        the series.
     """
 
     reference: int = 30
+    window: int = 100
 
     def __post_init__(self) -> None:
-        _window(self.reference, 2, "reference")
+        check.integer("reference", self.reference, at_least=2)
+        check.integer("window", self.window, at_least=1)
 
     @property
     def name(self) -> str:
@@ -517,17 +599,18 @@ class Glr:
 
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return the log likelihood ratio of the best start."""
-        x = _checked(values)
-        scores = _empty(x)
-        if x.shape[1] <= self.reference:
+        z, flat = _standardised(values, self.reference)
+        scores = _empty(z)
+        if z.shape[1] <= self.reference:
             return scores
-        z, flat = _standardised(x, self.reference)
-        total = np.cumsum(z[:, self.reference :], axis=1)
-        before = np.pad(total, ((0, 0), (1, 0)))
-        for t in range(total.shape[1]):
-            length = np.arange(t + 1, 0, -1)
-            rise = np.maximum(0.0, total[:, t, None] - before[:, : t + 1])
-            scores[:, self.reference + t] = (rise**2 / (2 * length)).max(axis=1)
+        after = z[:, self.reference :]
+        best, rise = np.zeros(after.shape), np.zeros(after.shape)
+        for length in range(1, min(self.window, after.shape[1]) + 1):
+            # The sum of the last `length` values, from that of one value less a step before.
+            rise = np.hstack([rise[:, :1] * 0, rise[:, :-1]]) + after
+            here = np.maximum(0.0, rise[:, length - 1 :]) ** 2 / (2 * length)
+            np.maximum(best[:, length - 1 :], here, out=best[:, length - 1 :])
+        scores[:, self.reference :] = best
         scores[flat] = -np.inf
         return scores
 
@@ -577,7 +660,7 @@ class Persistent:
     k: int
 
     def __post_init__(self) -> None:
-        _window(self.k, 1, "k")
+        check.integer("k", self.k, at_least=1)
 
     @property
     def name(self) -> str:
@@ -594,6 +677,41 @@ class Persistent:
         return scores
 
 
+@dataclass(frozen=True)
+class Mirrored:
+    """Another detector on the series turned upside down: what it calls a rise is a fall.
+
+    Parameters
+    ----------
+    detector : Detector
+    mode : {"up", "down", "both"}
+        ``up`` is the detector itself; ``both`` takes the higher of its scores on the series and on
+        its mirror image, each about the unit's first value, which a level needs and no other score
+        notices.
+    """
+
+    detector: Detector
+    mode: Mode = "both"
+
+    def __post_init__(self) -> None:
+        check.known("mode", self.mode, ("up", "down", "both"))
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+        return self.detector.name + {"up": "", "down": ", falls", "both": ", either way"}[self.mode]
+
+    def __call__(self, values: npt.ArrayLike) -> Floats:
+        """Return the detector's score of the mirror image, or the higher of both."""
+        x = _checked(values)
+        if self.mode == "up":
+            return self.detector(x)
+        if self.mode == "down":
+            return self.detector(-x)
+        moved = x - x[:, :1]
+        return np.asarray(np.maximum(self.detector(moved), self.detector(-moved)))
+
+
 def textbook(window: int = 30) -> tuple[Detector, ...]:
     """Return one detector of each family with its usual settings.
 
@@ -607,14 +725,14 @@ def textbook(window: int = 30) -> tuple[Detector, ...]:
     >>> len(textbook())
     9
     """
-    _window(window, 8, "window")
+    check.integer("window", window, at_least=8)
     return (
         Level(),
         Variance(window),
         AC1(window),
         Cusum(reference=window),
         Ewma(reference=window),
-        PageHinkley(),
+        PageHinkley(reference=window),
         PermutationEntropy(window=window),
         MatrixProfile(max(4, window // 3)),
         Bocpd(reference=window),

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+
+from lib.core import check
 
 __all__ = ["Bools", "Floats", "Panel", "check_labels", "check_scores"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.intp]
+
+_STEP = 1e-6
+"""Distances in time that differ by less than this share are one step."""
 
 
 def check_labels(is_event: npt.ArrayLike, n_units: int) -> Bools:
@@ -22,20 +28,21 @@ def check_labels(is_event: npt.ArrayLike, n_units: int) -> Bools:
     Raises
     ------
     ValueError
-        If there is not one label a unit, a label is neither true nor false, or events or controls
-        are missing.
+        If there is not one label a unit, a label is neither true nor false (1 and 0 will do), or
+        events or controls are missing.
     """
+    check.integer("n_units", n_units, at_least=2)
     labels = np.asarray(is_event)
     if labels.shape != (n_units,):
         raise ValueError(f"is_event has shape {labels.shape}, expected ({n_units},): one a unit")
-    if labels.dtype != bool:
-        if not np.isin(labels, (0, 1)).all():
-            raise ValueError(f"is_event holds {np.unique(labels)[:5]}, expected true and false")
-        labels = labels.astype(bool)
+    for at, one in enumerate(labels.tolist()):
+        if not isinstance(one, bool | int | float) or one not in (0, 1):
+            raise ValueError(f"is_event[{at}] is {one!r}, expected true or false")
+    labels = labels.astype(bool)
     if not labels.any():
-        raise ValueError("no unit is an event; expected at least one")
+        raise ValueError("is_event: no unit is an event; expected at least one")
     if labels.all():
-        raise ValueError("no unit is a control; expected at least one")
+        raise ValueError("is_event: no unit is a control; expected at least one")
     return np.asarray(labels, dtype=np.bool_)
 
 
@@ -45,16 +52,14 @@ def check_scores(score: npt.ArrayLike) -> Floats:
     Raises
     ------
     ValueError
-        If the array is not one-dimensional, is empty, or holds NaN or plus infinity.
+        If the array is not one-dimensional, is empty, or holds text, NaN or plus infinity.
     """
-    values = np.asarray(score, dtype=np.float64)
-    if values.ndim != 1 or not len(values):
-        raise ValueError(f"score has shape {values.shape}, expected (n_units,), not empty")
-    wrong = np.isnan(values) | np.isposinf(values)
-    if wrong.any():
-        at = int(np.flatnonzero(wrong)[0])
-        raise ValueError(f"score of unit {at} is {values[at]}, expected a number or -inf")
-    return values
+    raw = np.asarray(score)
+    if raw.ndim != 1 or not raw.size:
+        raise ValueError(f"score has shape {raw.shape}, expected (n_units,), not empty")
+    never = raw == -np.inf if raw.dtype.kind == "f" else np.zeros(raw.shape, dtype=bool)
+    check.array("score", np.where(never, 0, raw))
+    return raw.astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +72,12 @@ class Panel:
         Each row padded on the right with the unit's last value, so that a causal score of the
         unit's own times does not see the padding.
     lengths : ndarray of int, shape (n_units,)
-        Times that each unit really has.
+        Steps that each unit really has.
     is_event : ndarray of bool, shape (n_units,)
     units : ndarray of object, shape (n_units,)
         Names, unique.
+    times : tuple of ndarray, optional
+        The time of each step of each unit; by default steps have numbers only.
 
     See Also
     --------
@@ -81,26 +88,16 @@ class Panel:
     lengths: Ints
     is_event: Bools
     units: npt.NDArray[np.object_]
+    times: tuple[npt.NDArray[Any], ...] | None = None
 
     def __post_init__(self) -> None:
-        if self.values.ndim != 2 or not self.values.size:
-            raise ValueError(f"values have shape {self.values.shape}, expected (n_units, n_times)")
-        wrong = ~np.isfinite(self.values)
-        if wrong.any():
-            unit, at = (int(x[0]) for x in np.nonzero(wrong))
-            raise ValueError(
-                f"value {at} of unit {self.units[unit]!r} is {self.values[unit, at]}, "
-                "expected a finite number"
-            )
-        n_units, n_times = self.values.shape
-        if self.lengths.shape != (n_units,) or len(self.units) != n_units:
-            raise ValueError(f"expected {n_units} lengths and names, one a unit")
-        if self.lengths.min() < 1 or self.lengths.max() > n_times:
-            raise ValueError(f"lengths must lie in 1 to {n_times}, found {self.lengths.min()}")
+        values = check.array("values", self.values, shape=("n_units", "n_times"))
+        n_units, n_times = values.shape
+        check.integers("lengths", self.lengths, shape=(n_units,), at_least=1, at_most=n_times)
         check_labels(self.is_event, n_units)
-        if len(set(self.units)) != n_units:
-            twice = pd.Series(self.units)[pd.Series(self.units).duplicated()].iloc[0]
-            raise ValueError(f"unit {twice!r} occurs twice, expected unique names")
+        if len(self.units) != n_units:
+            raise ValueError(f"units holds {len(self.units)} names, expected {n_units}")
+        check.unique("units", self.units)
 
     @classmethod
     def from_series(
@@ -130,17 +127,10 @@ class Panel:
         array([[1., 2., 3.],
                [4., 5., 5.]])
         """
-        rows = [np.asarray(one, dtype=np.float64) for one in series]
-        if not rows:
-            raise ValueError("no series given, expected at least two")
-        for at, row in enumerate(rows):
-            if row.ndim != 1 or not len(row):
-                raise ValueError(f"series {at} has shape {row.shape}, expected (n_times,)")
-        lengths = np.array([len(row) for row in rows])
-        values = np.array([np.pad(row, (0, lengths.max() - len(row)), mode="edge") for row in rows])
-        names = np.empty(len(rows), dtype=object)
-        names[:] = list(range(len(rows))) if units is None else list(units)
-        return cls(values, lengths, check_labels(is_event, len(rows)), names)
+        if len(series) < 2:
+            raise ValueError(f"series holds {len(series)} units, expected at least two")
+        rows = [check.array(f"series[{at}]", one, shape=("n",)) for at, one in enumerate(series)]
+        return _padded(rows, check_labels(is_event, len(rows)), units, None)
 
     @classmethod
     def from_frame(
@@ -151,6 +141,7 @@ class Panel:
         time: str = "time",
         value: str = "value",
         is_event: str = "is_event",
+        gaps: Literal["refuse", "close"] = "refuse",
     ) -> Panel:
         """Make a panel of a long table, one row a unit and time.
 
@@ -158,13 +149,17 @@ class Panel:
         ----------
         frame : DataFrame
         unit, time, value, is_event : str
-            Names of its columns. Rows are sorted by unit and time.
+            Names of its columns. Rows are sorted by unit and time; times are numbers or dates.
+        gaps : {"refuse", "close"}
+            What to do where a unit misses a time: refuse the panel, or count rows as steps all the
+            same, so that a step may be longer than another.
 
         Raises
         ------
         ValueError
-            If a column is missing, the table is empty, a value is not finite, a unit has one time
-            twice or two labels, or events or controls are missing.
+            If a column is missing, the table is empty, a unit, time or label is missing, times are
+            texts, a value is not finite, a unit has one time twice, a gap or two labels, or events
+            or controls are missing.
 
         Examples
         --------
@@ -175,32 +170,39 @@ class Panel:
         >>> Panel.from_frame(frame).n_controls
         1
         """
-        for name in (unit, time, value, is_event):
-            if name not in frame.columns:
-                raise ValueError(f"no column {name!r}; there are: {', '.join(map(str, frame))}")
+        check.columns("frame", frame, (unit, time, value, is_event))
+        check.known("gaps", gaps, ("refuse", "close"))
         if frame.empty:
-            raise ValueError("the panel has no rows")
-        bad = ~np.isfinite(pd.to_numeric(frame[value], errors="coerce").to_numpy(dtype=float))
-        if bad.any():
-            row = frame.iloc[int(np.flatnonzero(bad)[0])]
-            raise ValueError(
-                f"{value} is {row[value]!r} at {unit} {row[unit]!r}, {time} {row[time]!r}; "
-                "expected a finite number"
-            )
+            raise ValueError("frame is empty, expected one row a unit and time")
+        for name in (unit, time, is_event):
+            if (missing := frame[name].isna()).any():
+                at = int(np.flatnonzero(missing)[0])
+                raise ValueError(f"{name} is {frame[name].iloc[at]!r} in row {at}, expected one")
+        check.array(value, frame[value].to_numpy())
+        if not (pd.api.types.is_numeric_dtype(frame[time]) or _is_date(frame[time])):
+            shown = frame[time].iloc[0]
+            raise ValueError(f"{time} holds {shown!r}, expected numbers or dates, not text")
         twice = frame.duplicated([unit, time])
         if twice.any():
             row = frame.loc[twice].iloc[0]
-            raise ValueError(f"{unit} {row[unit]!r} has {time} {row[time]!r} twice")
+            raise ValueError(f"{unit} {row[unit]!r} has {time} {row[time]!r} twice, expected once")
         ordered = frame.sort_values([unit, time], kind="stable")
         groups = ordered.groupby(unit, sort=True)
         mixed = groups[is_event].min() != groups[is_event].max()
         if mixed.any():
-            raise ValueError(f"{unit} {mixed.index[mixed][0]!r} is both event and control")
-        names = list(groups.groups)
-        return cls.from_series(
-            [part.to_numpy(dtype=np.float64) for _, part in groups[value]],
-            groups[is_event].first().to_numpy(),
-            names,
+            raise ValueError(
+                f"{unit} {mixed.index[mixed][0]!r} is both event and control, expected one label"
+            )
+        if gaps == "refuse":
+            _refuse_gaps(ordered[unit], ordered[time])
+        series = [part.to_numpy(dtype=np.float64) for _, part in groups[value]]
+        if len(series) < 2:
+            raise ValueError(f"{unit} has {len(series)} units, expected at least two")
+        return _padded(
+            series,
+            check_labels(groups[is_event].first().to_numpy(), len(series)),
+            list(groups.groups),
+            tuple(part.to_numpy() for _, part in groups[time]),
         )
 
     @property
@@ -218,24 +220,86 @@ class Panel:
         """Number of control units."""
         return int((~self.is_event).sum())
 
-    def peak(self, scores: Floats) -> Floats:
-        """Return the highest running score of each unit over its own times.
-
-        Parameters
-        ----------
-        scores : ndarray, shape (n_units, n_times)
-
-        Returns
-        -------
-        ndarray, shape (n_units,)
+    def first(self, n_steps: int) -> Panel:
+        """Return the first `n_steps` steps of the units that have so many; shorter ones go.
 
         Raises
         ------
         ValueError
-            If the shape is another.
+            If no event or no control is left.
         """
-        scores = np.asarray(scores, dtype=np.float64)
-        if scores.shape != self.values.shape:
-            raise ValueError(f"scores have shape {scores.shape}, expected {self.values.shape}")
-        own = np.arange(self.values.shape[1]) < self.lengths[:, None]
-        return np.asarray(np.where(own, scores, -np.inf).max(axis=1))
+        return self._cut(n_steps, from_end=False)
+
+    def last(self, n_steps: int | None = None) -> Panel:
+        """Return the last `n_steps` steps of the units that have so many; shorter ones go.
+
+        Parameters
+        ----------
+        n_steps : int, optional
+            By default as many as the shortest unit has.
+
+        Examples
+        --------
+        >>> panel = Panel.from_series([[1, 2, 3], [4, 5]], [True, False])
+        >>> panel.last().values
+        array([[2., 3.],
+               [4., 5.]])
+        """
+        return self._cut(int(self.lengths.min()) if n_steps is None else n_steps, from_end=True)
+
+    def _cut(self, n_steps: int, *, from_end: bool) -> Panel:
+        size = check.integer("n_steps", n_steps, at_least=1, at_most=int(self.lengths.max()))
+        kept = np.flatnonzero(self.lengths >= size)
+        starts = self.lengths[kept] - size if from_end else np.zeros(len(kept), dtype=np.intp)
+        where = [slice(start, start + size) for start in starts.tolist()]
+        return Panel(
+            np.array([self.values[at, one] for at, one in zip(kept, where, strict=True)]),
+            np.full(len(kept), size, dtype=np.intp),
+            check_labels(self.is_event[kept], len(kept)),
+            self.units[kept],
+            None
+            if self.times is None
+            else tuple(self.times[at][one] for at, one in zip(kept, where, strict=True)),
+        )
+
+
+def _padded(
+    rows: Sequence[Floats],
+    labels: Bools,
+    units: Sequence[object] | None,
+    times: tuple[npt.NDArray[Any], ...] | None,
+) -> Panel:
+    lengths = np.array([len(row) for row in rows])
+    values = np.array([np.pad(row, (0, lengths.max() - len(row)), mode="edge") for row in rows])
+    names = np.empty(len(rows), dtype=object)
+    if units is not None and len(units) != len(rows):
+        raise ValueError(f"units holds {len(units)} names, expected {len(rows)}")
+    names[:] = list(range(len(rows))) if units is None else list(units)
+    return Panel(values, lengths, labels, names, times)
+
+
+def _is_date(times: pd.Series) -> bool:
+    return bool(
+        pd.api.types.is_datetime64_any_dtype(times)
+        or pd.api.types.is_timedelta64_dtype(times)
+        or isinstance(times.dtype, pd.PeriodDtype)
+    )
+
+
+def _refuse_gaps(unit: pd.Series, time: pd.Series) -> None:
+    """Refuse times, ordered by unit, whose distances within the units are not all one step."""
+    if isinstance(time.dtype, pd.PeriodDtype):
+        time = time.dt.to_timestamp()
+    inside = (unit == unit.shift()).to_numpy()
+    between = time.diff().dt.total_seconds() if _is_date(time) else time.diff()
+    steps = between.to_numpy(dtype=np.float64)
+    if not inside.any():
+        return
+    usual = float(np.median(steps[inside]))
+    odd = inside & (np.abs(steps - usual) > _STEP * usual)
+    if odd.any():
+        at = int(np.flatnonzero(odd)[0])
+        raise ValueError(
+            f"unit {unit.iloc[at]!r} has a gap in time: {steps[at]:g} before {time.iloc[at]}, "
+            f"expected steps of {usual:g}; fill it, or say gaps='close' to count rows as steps"
+        )

@@ -19,7 +19,7 @@ import pandas as pd
 
 from lib.collapse_warning import FPContract, artefacts, markets, shumailov
 from lib.collapse_warning.effects import MEASURES, bca_interval
-from lib.collapse_warning.evaluate import evaluate_all, evaluate_scores, summary
+from lib.collapse_warning.evaluation import evaluate_all, evaluate_scores, summary
 from lib.collapse_warning.plots_contract import (
     interval_figure,
     staircase_figure,

@@ -27,7 +27,7 @@ from lib.collapse_warning.audit import accepted_configurations
 from lib.collapse_warning.contract import FPContract
 from lib.collapse_warning.detectors import textbook
 from lib.collapse_warning.effects import ClusteredEffect
-from lib.collapse_warning.evaluate import evaluate_all, summary
+from lib.collapse_warning.evaluation import evaluate_all, summary
 from lib.collapse_warning.plots_contract import interval_figure
 from lib.collapse_warning.plots_theory import miss_figure
 from lib.collapse_warning.replay import (

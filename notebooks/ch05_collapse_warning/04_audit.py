@@ -31,7 +31,7 @@ from lib.collapse_warning import (
 from lib.collapse_warning.audit import before_streak, label_leak, planted_panel
 from lib.collapse_warning.contract import staircase
 from lib.collapse_warning.detectors import Level, Variance, textbook
-from lib.collapse_warning.evaluate import evaluate, evaluate_all, summary
+from lib.collapse_warning.evaluation import evaluate, evaluate_all, summary
 from lib.collapse_warning.interactive import threshold_explorer
 from lib.collapse_warning.panel import Panel
 

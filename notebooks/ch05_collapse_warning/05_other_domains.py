@@ -20,7 +20,7 @@ import pandas as pd
 
 from lib.collapse_warning import FPContract, domains, evaluate, peers
 from lib.collapse_warning.detectors import Level, textbook
-from lib.collapse_warning.evaluate import evaluate_all, evaluate_scores, summary
+from lib.collapse_warning.evaluation import evaluate_all, evaluate_scores, summary
 from lib.collapse_warning.markets import packets, units
 from lib.collapse_warning.markets import panel as market_panel
 from lib.collapse_warning.plots_contract import staircase_figure

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from lib.collapse_warning import FPContract, Panel, evaluate, evaluate_all
 from lib.collapse_warning.detectors import Level
-from lib.collapse_warning.evaluate import (
+from lib.collapse_warning.evaluation import (
     JUMPED,
     SILENT,
     UNREACHABLE,

@@ -20,9 +20,9 @@ import numpy.typing as npt
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lib.collapse_warning import artefacts
 from lib.collapse_warning.contract import FPContract
 from lib.collapse_warning.panel import Bools, Floats
+from lib.collapse_warning.study import artefacts
 
 __all__ = [
     "CONFIGURATIONS",

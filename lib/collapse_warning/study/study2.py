@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.collapse_warning import artefacts
-from lib.collapse_warning.calibration import CONFIGURATIONS, miss_series, peak_score
 from lib.collapse_warning.contract import OperatingPoint, at_count
 from lib.collapse_warning.effects import auc, cohen_d
 from lib.collapse_warning.panel import Floats
+from lib.collapse_warning.study import artefacts
+from lib.collapse_warning.study.calibration import CONFIGURATIONS, miss_series, peak_score
 
 __all__ = [
     "BUDGETS",

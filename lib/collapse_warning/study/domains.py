@@ -26,7 +26,7 @@ import yaml
 
 from lib.collapse_warning.contract import FPContract
 from lib.collapse_warning.detectors import AlwaysAlarm, Detector, NeverAlarm
-from lib.collapse_warning.evaluate import binomial_interval, evaluate_scores
+from lib.collapse_warning.evaluation import binomial_interval, evaluate_scores, holm
 from lib.collapse_warning.panel import Bools, Floats, Panel
 from lib.core import data
 
@@ -35,7 +35,6 @@ __all__ = [
     "calibrate_and_judge",
     "circular_shift_p",
     "grid_panel",
-    "holm",
     "index_panel",
     "indices",
     "vix_panel",
@@ -144,24 +143,6 @@ def circular_shift_p(alarms: Bools, is_event: Bools, apart: int = UNIT_DAYS // S
     return (1 + sum(one >= observed for one in shifted)) / (1 + len(shifted))
 
 
-def holm(p_values: Sequence[float]) -> Floats:
-    """Return p-values adjusted by Holm's method, in the order given.
-
-    Examples
-    --------
-    >>> holm([0.01, 0.04]).tolist()
-    [0.02, 0.04]
-    """
-    p = np.asarray(p_values, dtype=np.float64)
-    if p.ndim != 1 or not len(p) or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"p_values are {p_values!r}, expected numbers between 0 and 1")
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(1.0, stepped)
-    return adjusted
-
-
 def calibrate_and_judge(
     dated: DatedPanel,
     detectors: Sequence[Detector],
@@ -196,13 +177,13 @@ def calibrate_and_judge(
     before = dated.dates < boundary
     # The first unit of the evaluation must not share a day with calibration.
     after = dated.dates >= boundary + np.timedelta64(int(UNIT_DAYS * 7 / 5) + 7, "D")
-    scores = {one.name: dated.panel.peak(one(dated.panel.values)) for one in detectors}
+    scores = {one.name: one(dated.panel.values).max(axis=1) for one in detectors}
     scores["sees the days ahead"] = np.roll(-dated.worst, shift_labels)
     for dummy in (AlwaysAlarm(), NeverAlarm()):
-        scores[dummy.name] = dated.panel.peak(dummy(dated.panel.values))
+        scores[dummy.name] = dummy(dated.panel.values).max(axis=1)
     rows = {}
     for name, score in scores.items():
-        fitted = evaluate_scores(score[before], labels[before], contract, name=name, n_bootstrap=1)
+        fitted = evaluate_scores(score[before], labels[before], contract, name=name)
         alarms = (
             score[after] >= fitted.point.threshold
             if fitted.point

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from lib.collapse_warning import artefacts
+from lib.collapse_warning.study import artefacts
 
 __all__ = ["REGIMES", "onset", "trajectories", "witnesses"]
 

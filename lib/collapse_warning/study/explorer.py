@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from lib.collapse_warning.evaluate import Evaluation
+from lib.collapse_warning.evaluation import Evaluation
 
 if TYPE_CHECKING:
     import altair as alt

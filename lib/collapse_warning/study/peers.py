@@ -95,7 +95,7 @@ def river_alarm_starts(
 
 def same_alarms(values: Floats, threshold: float, delta: float, least: int = 30) -> Bools:
     """Say of each unit whether our Page-Hinkley score first exceeds where river's test alarms."""
-    scores = PageHinkley(delta)(values)
+    scores = PageHinkley(delta, reference=0)(values)
     over = scores > threshold
     over[:, : least - 1] = False
     ours = [int(np.argmax(row)) if row.any() else None for row in over]

@@ -1,8 +1,8 @@
-"""Figures of the recomputed results."""
+"""Figures of the chapter: the contract, the theory, and the recomputed results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
@@ -10,20 +10,132 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lib.collapse_warning.calibration import Explanation
-from lib.collapse_warning.panel import Floats, Panel
+from lib.collapse_warning.contract import FPContract
+from lib.collapse_warning.evaluation import Evaluation, binomial_interval
+from lib.collapse_warning.panel import Bools, Floats, Panel
+from lib.collapse_warning.study.calibration import Explanation
 from lib.core.figures import MARKERS, colors
 
 __all__ = [
     "composition_figure",
+    "cycle_figure",
     "direction_figure",
     "domain_figure",
+    "interval_figure",
+    "miss_figure",
     "panel_figure",
+    "power_figure",
     "rows_figure",
     "shumailov_figure",
+    "staircase_figure",
     "study2_figure",
     "timeline_figure",
 ]
+
+
+def staircase_figure(evaluations: Sequence[Evaluation]) -> Figure:
+    """Draw the operating points of detectors with the band of their contract.
+
+    Parameters
+    ----------
+    evaluations : sequence of Evaluation
+        At least one, all on one panel.
+    """
+    if not evaluations:
+        raise ValueError("no evaluation given, expected at least one")
+    fig: Figure
+    fig, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    band = evaluations[0].contract
+    ax.axvspan(band.lo, band.hi, color="0.85", zorder=0, label="band of the contract")
+    ax.plot([0, 1], [0, 1], color="0.5", lw=1, ls=":", label="chance")
+    for one, color, marker in zip(evaluations, colors(len(evaluations)), MARKERS * 3, strict=False):
+        table = one.stairs.to_frame()
+        ax.step(table["fpr"], table["tpr"], where="post", color=color, lw=1.5, label=one.detector)
+        if one.point is not None:
+            share = one.false_alarms / one.stairs.n_controls
+            low, high = one.tpr_interval
+            ax.errorbar(
+                share,
+                one.point.tpr,
+                [[one.point.tpr - low], [high - one.point.tpr]],
+                color=color,
+                marker=marker,
+                capsize=3,
+            )
+    ax.set(
+        xlabel="share of controls that alarm",
+        ylabel="share of events that alarm",
+        xlim=(-0.01, 1.01),
+        ylim=(-0.02, 1.02),
+    )
+    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    return fig
+
+
+def power_figure(counts: Sequence[int], contract: FPContract | None = None) -> Figure:
+    """Draw the probability that a detector of given false-alarm rate is accepted.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Numbers of controls, one curve each.
+    contract : FPContract, optional
+    """
+    contract = contract or FPContract()
+    fig: Figure
+    fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    rates = np.linspace(0, 0.2, 201)
+    ax.axvspan(contract.lo, contract.hi, color="0.85", zorder=0, label="band of the contract")
+    styles = ("-", "--", "-.", ":")
+    for n, color, style in zip(counts, colors(len(counts)), styles * 2, strict=False):
+        power = [contract.accept_probability(rate, n) for rate in rates]
+        ax.plot(rates, power, style, color=color, label=f"{n:,} controls")
+    ax.set(
+        xlabel="true share of controls that alarm",
+        ylabel="probability of acceptance",
+        xlim=(0, 0.2),
+        ylim=(0, 1.02),
+    )
+    ax.legend(fontsize="small")
+    return fig
+
+
+def interval_figure(
+    groups: Mapping[str, Mapping[str, tuple[float, float, float]]],
+    xlabel: str,
+    *,
+    null: float | None = None,
+) -> Figure:
+    """Draw estimates with intervals, one row each.
+
+    Parameters
+    ----------
+    groups : mapping of str to mapping of str to (point, low, high)
+        Series (a colour and a marker) by name, rows by name.
+    xlabel : str
+    null : float, optional
+        Where no effect is.
+    """
+    rows = list(dict.fromkeys(name for group in groups.values() for name in group))
+    height = 1.2 + 0.42 * len(rows)
+    fig: Figure
+    fig, ax = plt.subplots(figsize=(7, height), layout="constrained")
+    if null is not None:
+        ax.axvline(null, color="0.5", lw=1, ls=":")
+    offsets = np.linspace(-0.18, 0.18, len(groups)) if len(groups) > 1 else [0.0]
+    for (name, group), color, marker, offset in zip(
+        groups.items(), colors(len(groups)), MARKERS, offsets, strict=False
+    ):
+        at = np.array([rows.index(row) for row in group]) + offset
+        points = np.array(list(group.values()))
+        error = np.abs(points[:, 1:].T - points[:, 0])
+        ax.errorbar(points[:, 0], at, xerr=error, fmt=marker, color=color, capsize=3, label=name)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.invert_yaxis()
+    ax.set_xlabel(xlabel)
+    if len(groups) > 1:
+        ax.legend(fontsize="small")
+    return fig
 
 
 def timeline_figure(table: pd.DataFrame) -> Figure:
@@ -203,8 +315,6 @@ def domain_figure(table: pd.DataFrame, band: tuple[float, float]) -> Figure:
         From ``domains.calibrate_and_judge``; rows accepted in calibration are drawn.
     band : (float, float)
     """
-    from lib.collapse_warning.evaluate import binomial_interval
-
     rows = table[table["calibrated"] == "accepted"]
     fig: Figure
     fig, axes = plt.subplots(
@@ -259,4 +369,74 @@ def panel_figure(panel: Panel, ylabel: str, quantiles: tuple[float, float] = (0.
         ax.plot(at, row, color=event, lw=1, alpha=0.8, label="events" if number == 0 else None)
     ax.set(xlabel="hours before the end", ylabel=ylabel)
     ax.legend(fontsize="small")
+    return fig
+
+
+def cycle_figure() -> Figure:
+    """Draw a weak cycle, which a preorder allows, beside one with a strict step."""
+    fig: Figure
+    fig, axes = plt.subplots(1, 2, figsize=(7, 2.9), layout="constrained")
+    blue, orange = colors(2)
+    angles = np.pi / 2 - 2 * np.pi * np.arange(3) / 3
+    corners = np.c_[np.cos(angles), np.sin(angles)]
+    signs = (("≤", "≤", "≤"), ("<", "≤", "≤"))
+    titles = ("allowed: x, y and z are level", "impossible: y ≤ z ≤ x contradicts x < y")
+    for ax, steps, title in zip(axes, signs, titles, strict=True):
+        for i, sign in enumerate(steps):
+            start, end = corners[i], corners[(i + 1) % 3]
+            strict = sign == "<"
+            ax.annotate(
+                "",
+                start + 0.85 * (end - start),
+                start + 0.15 * (end - start),
+                arrowprops={
+                    "arrowstyle": "-|>",
+                    "color": orange if strict else blue,
+                    "lw": 2.4 if strict else 1.4,
+                },
+            )
+            ax.text(*(0.5 * (start + end) * 1.35), sign, ha="center", va="center", size=14)
+        for corner, name in zip(corners, "xyz", strict=True):
+            ax.text(*corner, name, ha="center", va="center", size=14, style="italic")
+        ax.set(xlim=(-1.4, 1.4), ylim=(-1.0, 1.3), aspect="equal")
+        ax.set_title(title, fontsize="medium")
+        ax.axis("off")
+    return fig
+
+
+def miss_figure(panels: dict[str, list[Bools]], step_label: str = "step") -> Figure:
+    """Draw hits and misses of units, a row each, sorted by their first miss.
+
+    Parameters
+    ----------
+    panels : dict of str to list of ndarray of bool
+        For each title, the misses of each unit; lengths may differ.
+    """
+    fig: Figure
+    fig, axes = plt.subplots(
+        1, len(panels), figsize=(7, 3.6), layout="constrained", sharex=True, squeeze=False
+    )
+    hit, miss = colors(2)
+    for ax, (title, rows) in zip(axes[0], panels.items(), strict=True):
+        longest = max(len(row) for row in rows)
+        first = [int(np.argmax(row)) if row.any() else longest for row in rows]
+        picture = np.full((len(rows), longest), np.nan)
+        for place, at in enumerate(np.argsort(first, kind="stable")):
+            picture[place, : len(rows[at])] = rows[at]
+        ax.pcolormesh(
+            np.arange(longest + 1) + 0.5,
+            np.arange(len(rows) + 1),
+            np.ma.masked_invalid(picture),
+            cmap=plt.matplotlib.colors.ListedColormap([hit, miss]),
+            vmin=0,
+            vmax=1,
+        )
+        ax.set(xlabel=step_label, title=title)
+        ax.grid(False)
+    axes[0, 0].set_ylabel("users, by first miss")
+    handles = [
+        plt.matplotlib.patches.Patch(color=color, label=label)
+        for color, label in ((hit, "hit"), (miss, "miss"))
+    ]
+    fig.legend(handles=handles, loc="outside lower center", ncols=2, fontsize="small")
     return fig

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lib.collapse_warning import artefacts
 from lib.collapse_warning.contract import FPContract
 from lib.collapse_warning.detectors import (
     AC1,
@@ -26,6 +25,7 @@ from lib.collapse_warning.detectors import (
 from lib.collapse_warning.effects import ClusteredEffect
 from lib.collapse_warning.panel import Bools, Floats, Panel
 from lib.collapse_warning.quantile import QuantileDetector
+from lib.collapse_warning.study import artefacts
 
 __all__ = [
     "COLUMNS",
@@ -246,7 +246,8 @@ def panel(rows: pd.DataFrame, column: str = "s") -> Panel:
         value = rows[[f"{symbol}_abs_return" for symbol in SYMBOLS]].mean(axis=1)
     else:
         value = rows[column]
-    return Panel.from_frame(rows[["unit", "time", "is_event"]].assign(value=value))
+    # Minutes without a trade are missing: a step is a minute with data.
+    return Panel.from_frame(rows[["unit", "time", "is_event"]].assign(value=value), gaps="close")
 
 
 def sweep_detectors(window: int = 30) -> tuple[Detector, ...]:
@@ -255,7 +256,13 @@ def sweep_detectors(window: int = 30) -> tuple[Detector, ...]:
     The window is the 30 minutes over which the author's gain is normalised; the allowances are
     the usual half standard deviation (CUSUM) and river's default scaled to the series (0.05).
     """
-    return (Variance(window), AC1(window), Cusum(0.5, window), PageHinkley(0.05), Level())
+    return (
+        Variance(window),
+        AC1(window),
+        Cusum(0.5, window),
+        PageHinkley(0.05, reference=window),
+        Level(),
+    )
 
 
 def left_out_detectors(window: int = 30) -> tuple[Detector, ...]:

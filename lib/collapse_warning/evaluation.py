@@ -1,0 +1,466 @@
+"""Run a detector on a panel under the contract and say what it is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lib.collapse_warning.contract import FPContract, OperatingPoint, Staircase, staircase
+from lib.collapse_warning.detectors import AlwaysAlarm, Detector, Mirrored, Mode, NeverAlarm
+from lib.collapse_warning.panel import Floats, Panel, check_labels, check_scores
+from lib.core import check
+
+__all__ = [
+    "Evaluation",
+    "auc_interval",
+    "binomial_interval",
+    "evaluate",
+    "evaluate_all",
+    "evaluate_scores",
+    "holm",
+    "summary",
+]
+
+ACCEPTED = "accepted"
+UNREACHABLE = "no count of controls lies in the band"
+JUMPED = "ties jump over the band"
+SILENT = "too few alarms to reach the band"
+
+
+def binomial_interval(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact (Clopper-Pearson) interval of a share.
+
+    Parameters
+    ----------
+    count, total : int
+        ``0 <= count <= total`` and ``total >= 1``.
+    confidence : float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> tuple(round(x, 4) for x in binomial_interval(0, 10))
+    (0.0, 0.3085)
+    """
+    from scipy.stats import beta
+
+    check.integer("total", total, at_least=1)
+    check.integer("count", count, at_least=0, at_most=total)
+    tail = (1 - check.share("confidence", confidence, inside=True)) / 2
+    low = 0.0 if count == 0 else float(beta.ppf(tail, count, total - count + 1))
+    high = 1.0 if count == total else float(beta.ppf(1 - tail, count + 1, total - count))
+    return low, high
+
+
+def auc_interval(
+    auc: float, n_events: int, n_controls: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return a score interval of the area under the curve, wide where it is 0 or 1.
+
+    Parameters
+    ----------
+    auc : float
+        Share of pairs that the event wins, ties half.
+    n_events, n_controls : int
+    confidence : float
+
+    References
+    ----------
+    Newcombe (2006), Statistics in Medicine 25, method 5: the values from which `auc` lies at most
+    so many of their own standard errors away (Hanley and McNeil's, for exponential scores).
+
+    Examples
+    --------
+    >>> tuple(round(x, 3) for x in auc_interval(1.0, 20, 20))
+    (0.877, 1.0)
+    """
+    from scipy.optimize import brentq
+    from scipy.special import ndtri
+
+    check.share("auc", auc)
+    check.integer("n_events", n_events, at_least=1)
+    check.integer("n_controls", n_controls, at_least=1)
+    z = float(ndtri((1 + check.share("confidence", confidence, inside=True)) / 2))
+    others = (n_events + n_controls) / 2 - 1
+
+    def beyond(true: float) -> float:
+        inflated = 1 + others * (1 - true) / (2 - true) + others * true / (1 + true)
+        return (auc - true) ** 2 - z * z * true * (1 - true) * inflated / n_events / n_controls
+
+    low = 0.0 if auc == 0 or beyond(0.0) <= 0 else float(brentq(beyond, 0.0, auc))
+    high = 1.0 if auc == 1 or beyond(1.0) <= 0 else float(brentq(beyond, auc, 1.0))
+    return low, high
+
+
+def holm(p_values: Sequence[float]) -> Floats:
+    """Return p-values adjusted by Holm's method, in the order given.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04]).tolist()
+    [0.02, 0.04]
+    """
+    p = check.shares("p_values", p_values, shape=("n",))
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(1.0, stepped)
+    return adjusted
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What one detector does under one contract.
+
+    Parameters
+    ----------
+    detector : str
+    contract : FPContract
+    verdict : str
+        ``accepted``, or why no threshold is.
+    point : OperatingPoint or None
+        The lowest threshold that the contract accepts: the one with most alarms.
+    stairs : Staircase
+        Every operating point.
+    auc : float
+        Probability that an event scores above a control, ties counted half.
+    confidence : float
+        Of the intervals; one less it is the level of the test.
+    p_adjusted : float
+        `p_value`, adjusted by Holm's method for all detectors that were evaluated together.
+    alarms : DataFrame or None
+        One row a unit: ``unit``, ``is_event``, ``alarm`` (number of the first step that alarms,
+        from 0; missing if none does), ``lead`` (steps from there to the unit's last) and, where the
+        panel has times, ``time``. None where only one score a unit was given or nothing is
+        accepted.
+    """
+
+    detector: str
+    contract: FPContract
+    verdict: str
+    point: OperatingPoint | None
+    stairs: Staircase
+    auc: float
+    confidence: float
+    p_adjusted: float
+    alarms: pd.DataFrame | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a threshold keeps the contract."""
+        return self.point is not None
+
+    @property
+    def false_alarms(self) -> int:
+        """Alarmed controls at the accepted point, else 0."""
+        return 0 if self.point is None else int(self.point.false_alarms)
+
+    @property
+    def hits(self) -> int:
+        """Alarmed events at the accepted point, else 0."""
+        return 0 if self.point is None else int(self.point.hits)
+
+    @property
+    def tpr_interval(self) -> tuple[float, float]:
+        """Exact interval of the share of events that alarm."""
+        return binomial_interval(self.hits, self.stairs.n_events, self.confidence)
+
+    @property
+    def fpr_interval(self) -> tuple[float, float]:
+        """Exact interval of the share of controls that alarm."""
+        return binomial_interval(self.false_alarms, self.stairs.n_controls, self.confidence)
+
+    @property
+    def auc_interval(self) -> tuple[float, float]:
+        """Score interval of the area under the curve."""
+        sizes = self.stairs.n_events, self.stairs.n_controls
+        return auc_interval(self.auc, *sizes, self.confidence)
+
+    @property
+    def p_value(self) -> float:
+        """Exact one-sided p-value: probability of so many hits if labels were dealt at random.
+
+        The threshold is the lowest with at most `c` alarmed controls, the largest count in the
+        band. Under random labels the number of events above the next control has a negative
+        hypergeometric distribution, whose tail is Fisher's for `c` false alarms: no choice of the
+        threshold is left unpaid. Where ties stop short of `c` the value is an upper bound.
+        """
+        from scipy.stats import hypergeom
+
+        if self.point is None:
+            return 1.0
+        most = int(self.contract.reachable(self.stairs.n_controls)[-1])
+        total = self.stairs.n_events + self.stairs.n_controls
+        return float(hypergeom.sf(self.hits - 1, total, self.stairs.n_events, self.hits + most))
+
+    @property
+    def beats_chance(self) -> bool:
+        """Accepted, and the adjusted p-value lies below one less the confidence."""
+        return self.accepted and self.p_adjusted < 1 - self.confidence
+
+    @property
+    def leads(self) -> Floats:
+        """Steps from the alarm to the unit's last step, for the events that are hit."""
+        if self.alarms is None:
+            return np.zeros(0)
+        hit = self.alarms["is_event"] & self.alarms["lead"].notna()
+        return self.alarms.loc[hit, "lead"].to_numpy(dtype=np.float64)
+
+    def row(self) -> dict[str, object]:
+        """Return the evaluation as one row of a table, intervals in brackets."""
+
+        def with_interval(point: float, ends: tuple[float, float]) -> str:
+            return f"{point:.3f} [{ends[0]:.3f}, {ends[1]:.3f}]"
+
+        rate = self.hits / self.stairs.n_events
+        lead = np.quantile(self.leads, [0, 0.5, 1]) if len(self.leads) else []
+        return {
+            "detector": self.detector,
+            "verdict": self.verdict,
+            "false alarms": self.false_alarms if self.accepted else "-",
+            "hits": self.hits if self.accepted else "-",
+            "hit rate": with_interval(rate, self.tpr_interval) if self.accepted else "-",
+            "p": f"{self.p_value:.3f}" if self.accepted else "-",
+            "p (Holm)": f"{self.p_adjusted:.3f}" if self.accepted else "-",
+            "lead (steps)": "{1:g} [{0:g}, {2:g}]".format(*lead) if len(lead) else "-",
+            "AUC": with_interval(self.auc, self.auc_interval),
+        }
+
+    def table(self) -> pd.DataFrame:
+        """Return this row above those of two detectors without skill."""
+        labels = np.r_[np.ones(self.stairs.n_events), np.zeros(self.stairs.n_controls)]
+        dummies = [
+            evaluate_scores(np.full(len(labels), level), labels, self.contract, name=name)
+            for name, level in ((AlwaysAlarm().name, 0.0), (NeverAlarm().name, -np.inf))
+        ]
+        return summary([self, *dummies])
+
+    def __str__(self) -> str:
+        share = f"{self.stairs.n_controls} controls, {self.stairs.n_events} events"
+        if self.point is None:
+            return f"{self.detector}: {self.verdict} ({share})"
+        low, high = self.tpr_interval
+        words = (
+            f"{self.detector}: accepted with {self.false_alarms} false alarms and {self.hits} hits "
+            f"({share}; hit rate {low:.3f} to {high:.3f}; p = {self.p_adjusted:.3g}"
+        )
+        lead = f"; median lead {np.median(self.leads):g} steps" if len(self.leads) else ""
+        return f"{words}{lead})"
+
+
+def evaluate_scores(
+    score: npt.ArrayLike,
+    is_event: npt.ArrayLike,
+    contract: FPContract | None = None,
+    *,
+    name: str = "score",
+    confidence: float = 0.95,
+) -> Evaluation:
+    """Evaluate one score a unit under the contract.
+
+    Parameters
+    ----------
+    score : array-like, shape (n_units,)
+        Higher means alarm; minus infinity means never.
+    is_event : array-like of bool, shape (n_units,)
+    contract : FPContract, optional
+    name : str
+    confidence : float
+
+    Raises
+    ------
+    ValueError
+        On NaN, shapes that do not fit, or if events or controls are missing.
+    """
+    from scipy.stats import rankdata
+
+    contract = contract or FPContract()
+    check.text("name", name)
+    check.share("confidence", confidence, inside=True)
+    scores = check_scores(score)
+    labels = check_labels(is_event, len(scores))
+    stairs = staircase(scores, labels)
+    reachable = contract.reachable(stairs.n_controls)
+    inside = np.flatnonzero(np.isin(stairs.false_alarms, reachable))
+    point = None
+    if not len(reachable):
+        verdict = UNREACHABLE
+    elif len(inside):
+        verdict = ACCEPTED
+        best = int(inside[-1])
+        point = OperatingPoint(
+            float(stairs.thresholds[best]),
+            int(stairs.false_alarms[best]),
+            int(stairs.hits[best]),
+            int(stairs.hits[best]) / stairs.n_events,
+            int(stairs.tied_controls[best]),
+            int(stairs.tied_events[best]),
+        )
+    else:
+        verdict = SILENT if stairs.false_alarms[-1] < reachable[0] else JUMPED
+    wins = rankdata(scores)[labels].sum() - stairs.n_events * (stairs.n_events + 1) / 2
+    auc = float(wins / (stairs.n_events * stairs.n_controls))
+    found = Evaluation(name, contract, verdict, point, stairs, auc, confidence, 1.0)
+    return replace(found, p_adjusted=found.p_value)
+
+
+def evaluate(
+    panel: pd.DataFrame | Panel,
+    detector: Detector,
+    contract: FPContract | None = None,
+    *,
+    mode: Mode = "up",
+    confidence: float = 0.95,
+) -> Evaluation:
+    """Evaluate a detector on a panel: verdict, test, alarm times, and a plot on request.
+
+    Parameters
+    ----------
+    panel : DataFrame or Panel
+        A table with columns ``unit``, ``time``, ``value`` and ``is_event``, or a panel. All units
+        have as many steps.
+    detector : Detector
+        For example ``detectors.Variance(30)``. A unit's score is its highest running score.
+    contract : FPContract, optional
+        By default the band of arXiv 2606.00329, 0.03 to 0.07.
+    mode : {"up", "down", "both"}
+        Whether rises, falls or both alarm; see `detectors.Mirrored`.
+    confidence : float
+        Of all intervals; one less it is the level of the test.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        If the panel is not one (see `Panel.from_frame`), its units have different lengths, or the
+        detector's scores do not fit it.
+
+    Notes
+    -----
+    A longer unit has more chances to alarm: on white noise with 60 steps for events and 20 for
+    controls, any detector seems to warn. So lengths that differ are refused; ``panel.last(n)`` and
+    ``panel.first(n)`` cut them, and which of the two is right depends on the question.
+
+    The threshold is set on the same controls whose alarms are counted: a hit rate in sample, whose
+    test is exact all the same (`Evaluation.p_value`). Calibrate on one panel and evaluate on
+    another to know what share of controls alarms later.
+
+    Examples
+    --------
+    >>> from lib.collapse_warning.detectors import Level
+    >>> rows = [(u, t, float(u < 2) * t, u < 2) for u in range(42) for t in range(3)]
+    >>> frame = pd.DataFrame(rows, columns=["unit", "time", "value", "is_event"])
+    >>> print(evaluate(frame, Level()))
+    level: ties jump over the band (40 controls, 2 events)
+    """
+    data = panel if isinstance(panel, Panel) else Panel.from_frame(panel)
+    _check_detector(detector)
+    if data.lengths.min() != data.lengths.max():
+        events, controls = data.lengths[data.is_event], data.lengths[~data.is_event]
+        raise ValueError(
+            f"panel: events have {_span(events)} steps and controls {_span(controls)}, expected as "
+            "many for all, for a longer unit has more chances to alarm; cut them with "
+            "panel.last(n) or panel.first(n)"
+        )
+    chosen = detector if mode == "up" else Mirrored(detector, mode)
+    running: Any = np.asarray(chosen(data.values), dtype=np.float64)
+    if running.shape != data.values.shape:
+        raise ValueError(
+            f"detector {detector.name}: scores have shape {running.shape}, "
+            f"expected {data.values.shape}"
+        )
+    if np.isnan(running).any():
+        unit = data.units[int(np.flatnonzero(np.isnan(running).any(axis=1))[0])]
+        raise ValueError(
+            f"detector {detector.name}: a score of unit {unit!r} is nan, expected none"
+        )
+    found = evaluate_scores(
+        running.max(axis=1), data.is_event, contract, name=chosen.name, confidence=confidence
+    )
+    if found.point is None:
+        return found
+    return replace(found, alarms=_alarms(data, running >= found.point.threshold))
+
+
+def _check_detector(detector: object) -> None:
+    if isinstance(detector, type):
+        words = f"detector is the class {detector.__name__}, expected an instance of it"
+        raise ValueError(f"{words}, such as {detector.__name__}()")
+    if not isinstance(detector, Detector):
+        raise ValueError(f"detector is {detector!r:.80}, expected a Detector with a name")
+
+
+def _span(lengths: npt.NDArray[np.intp]) -> str:
+    low, high = int(lengths.min()), int(lengths.max())
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _alarms(panel: Panel, over: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Return the first step that alarms, and how many are left to the unit's last, by unit."""
+    alarmed, first = over.any(axis=1), np.argmax(over, axis=1)
+    table = pd.DataFrame(
+        {
+            "unit": panel.units,
+            "is_event": panel.is_event,
+            "alarm": pd.array(first, dtype="Int64"),
+            "lead": pd.array(panel.lengths - 1 - first, dtype="Int64"),
+        }
+    )
+    if panel.times is not None:
+        times = [one[at] for one, at in zip(panel.times, first, strict=True)]
+        table["time"] = pd.Series(times).where(alarmed)
+    table.loc[~alarmed, ["alarm", "lead"]] = pd.NA
+    return table
+
+
+def evaluate_all(
+    panel: pd.DataFrame | Panel,
+    detectors: Iterable[Detector],
+    contract: FPContract | None = None,
+    *,
+    mode: Mode = "up",
+    confidence: float = 0.95,
+) -> list[Evaluation]:
+    """Evaluate several detectors, and after them the two without skill.
+
+    Parameters
+    ----------
+    panel, contract, mode, confidence
+        As in `evaluate`.
+    detectors : iterable of Detector
+        At least one; p-values are adjusted for their number.
+
+    Returns
+    -------
+    list of Evaluation
+        ``summary`` makes a table of them.
+    """
+    data = panel if isinstance(panel, Panel) else Panel.from_frame(panel)
+    given = list(detectors)
+    if not given:
+        raise ValueError("detectors is empty, expected at least one")
+    found = [evaluate(data, one, contract, mode=mode, confidence=confidence) for one in given]
+    adjusted = holm([one.p_value for one in found]).tolist()
+    return [
+        *(replace(one, p_adjusted=p) for one, p in zip(found, adjusted, strict=True)),
+        *(evaluate(data, one, contract, confidence=confidence) for one in (_ALWAYS, _NEVER)),
+    ]
+
+
+_ALWAYS, _NEVER = AlwaysAlarm(), NeverAlarm()
+
+
+def summary(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
+    """Return one row an evaluation."""
+    rows = [one.row() for one in evaluations]
+    if not rows:
+        raise ValueError("evaluations is empty, expected at least one")
+    return pd.DataFrame(rows).set_index("detector")
