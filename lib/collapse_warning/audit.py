@@ -162,7 +162,7 @@ def label_leak(
             raise ValueError("eligible is false for an event, expected true")
         unlabelable = float((~able[~data.is_event]).mean())
     reach = int(data.lengths.min())
-    ends = data.last(reach).values
+    ends = data.last(reach).values  # noqa: PD011
     allowed = max(1, int(tolerance * min(data.n_events, data.n_controls)))
     rng = np.random.default_rng(seed)
     tests = (
@@ -190,7 +190,7 @@ def _errors(order: Ints, last: Bools, labels: Bools) -> Ints:
 def _value(
     ends: Floats, labels: Bools, allowed: int, n_permutations: int, rng: np.random.Generator
 ) -> LeakTest:
-    """Does one value, so many steps before the end, settle the label?"""
+    """Ask whether one value, so many steps before the end, settles the label."""
     order = np.argsort(ends, axis=0, kind="stable")
     ranked = np.take_along_axis(ends, order, axis=0)
     last = np.vstack([np.diff(ranked, axis=0) > 0, np.ones((1, ends.shape[1]), dtype=bool)])
@@ -224,12 +224,13 @@ def _share(
 
 
 def _alike(ends: Floats, data: Panel, allowed: int) -> LeakTest:
-    """Do the events end with the same values, and controls not?"""
+    """Ask whether the events end with the same values, and controls do not."""
     from scipy.stats import hypergeom
 
     events = ends[data.is_event]
     scale = float(np.ptp(data.values))
-    like = (np.abs(ends - np.median(events, axis=0)) <= _SAME * scale).all(axis=1)
+    apart = np.abs(ends - np.median(events, axis=0)).max(axis=1)
+    like = np.asarray(apart <= _SAME * scale, dtype=np.bool_)
     n_like, hits = int(like.sum()), int(like[data.is_event].sum())
     p_value = float(hypergeom.sf(hits - 1, data.n_units, n_like, data.n_events))
     words = (
@@ -241,15 +242,16 @@ def _alike(ends: Floats, data: Panel, allowed: int) -> LeakTest:
 
 
 def _state(data: Panel, allowed: int) -> LeakTest:
-    """Does nobody come back who left the resting value, and did the events leave it?
+    """Ask whether nobody comes back who left the resting value, and the events left it.
 
     The resting value is the first value of most units; where none is, there is no such state.
     """
     from scipy.stats import hypergeom
 
-    starts, counts = np.unique(data.values[:, 0], return_counts=True)
+    values = data.values  # noqa: PD011
+    starts, counts = np.unique(values[:, 0], return_counts=True)
     rest = starts[int(np.argmax(counts))]
-    away = np.abs(data.values - rest) > _SAME * np.ptp(data.values)
+    away = np.abs(values - rest) > _SAME * np.ptp(values)
     away &= np.arange(away.shape[1]) < data.lengths[:, None]
     left = away.any(axis=1)
     steps = away.sum(axis=1)
@@ -271,7 +273,7 @@ def _state(data: Panel, allowed: int) -> LeakTest:
 
 
 def _length(data: Panel, n_permutations: int, rng: np.random.Generator) -> LeakTest:
-    """Do lengths differ between events and controls?"""
+    """Ask whether lengths differ between events and controls."""
     from scipy.stats import rankdata
 
     events, controls = data.lengths[data.is_event], data.lengths[~data.is_event]

@@ -218,7 +218,9 @@ class Evaluation:
             return f"{point:.3f} [{ends[0]:.3f}, {ends[1]:.3f}]"
 
         rate = self.hits / self.stairs.n_events
-        lead = np.quantile(self.leads, [0, 0.5, 1]) if len(self.leads) else []
+        lead: list[float] = []
+        if len(self.leads):
+            lead = np.quantile(self.leads, [0, 0.5, 1]).tolist()
         return {
             "detector": self.detector,
             "verdict": self.verdict,
@@ -371,17 +373,15 @@ def evaluate(
             "panel.last(n) or panel.first(n)"
         )
     chosen = detector if mode == "up" else Mirrored(detector, mode)
-    running: Any = np.asarray(chosen(data.values), dtype=np.float64)
-    if running.shape != data.values.shape:
+    values = data.values  # noqa: PD011
+    running: Any = np.asarray(chosen(values), dtype=np.float64)
+    if running.shape != values.shape:
         raise ValueError(
-            f"detector {detector.name}: scores have shape {running.shape}, "
-            f"expected {data.values.shape}"
+            f"detector {detector.name}: scores have shape {running.shape}, expected {values.shape}"
         )
     if np.isnan(running).any():
         unit = data.units[int(np.flatnonzero(np.isnan(running).any(axis=1))[0])]
-        raise ValueError(
-            f"detector {detector.name}: a score of unit {unit!r} is nan, expected none"
-        )
+        raise ValueError(f"detector {detector.name}: unit {unit!r} has a score nan, expected none")
     found = evaluate_scores(
         running.max(axis=1), data.is_event, contract, name=chosen.name, confidence=confidence
     )
@@ -405,7 +405,8 @@ def _span(lengths: npt.NDArray[np.intp]) -> str:
 
 def _alarms(panel: Panel, over: npt.NDArray[np.bool_]) -> pd.DataFrame:
     """Return the first step that alarms, and how many are left to the unit's last, by unit."""
-    alarmed, first = over.any(axis=1), np.argmax(over, axis=1)
+    alarmed = np.asarray(over.any(axis=1), dtype=np.bool_)
+    first = np.argmax(over, axis=1)
     table = pd.DataFrame(
         {
             "unit": panel.units,

@@ -12,23 +12,16 @@
 # The paper separates four things that a warning claim is made of: a theorem, a map from the world
 # to the theorem's quantities, a protocol, and an experiment. This notebook checks the first rung by
 # machine, shows what each hypothesis is needed for, and says what the proofs do not cover. It also
-# proves two facts that later notebooks lean on: a miss that changes nothing is never left, and a
-# contract can be out of reach for any detector. Proofs in words are on the
+# proves a fact that later notebooks lean on, that a miss which changes nothing is never left, and
+# counts how often the contract can be kept at all. Proofs in words are on the
 # {doc}`theory page </book/ch05_collapse_warning/theory>`.
 
 # %%
-from fractions import Fraction
-
 import pandas as pd
 
 from lib.collapse_warning import FPContract, lean
-from lib.collapse_warning.countermodels import (
-    HYPOTHESES,
-    find_engine,
-    find_order,
-)
-from lib.collapse_warning.plots_contract import power_figure
-from lib.collapse_warning.plots_theory import cycle_figure
+from lib.collapse_warning.countermodels import HYPOTHESES, find_order
+from lib.collapse_warning.study.figures import power_figure
 from lib.core import figures, ledger
 
 figures.use()
@@ -38,16 +31,9 @@ figures.use()
 #
 # If *y* is strictly above *x*, *z* at least as high as *y*, and *x* at least as high as *z*, then
 # going round brings *y* below *x* again: a contradiction. So a process that goes round cannot have
-# made progress at every step. That is the whole theorem.
-
-# %%
-figures.show(
-    cycle_figure(),
-    alt="Two triangles x, y, z of arrows. Left all weak: allowed. Right one "
-    "strict arrow from x to y: impossible.",
-    caption="Left: three weak steps can close a cycle. Right: with one strict "
-    "step they cannot, in any preorder.",
-)
+# made progress at every step. That is the whole theorem. For telemetry the paper takes the sum
+# $G + p - \delta$ as the height, where $G$ is a *gain*, $p$ a *persistence* and $\delta$ a *diversity*; what
+# these are in markets and for a recommender, the next two notebooks say.
 
 # %% [markdown]
 # ## Checked by Lean
@@ -123,37 +109,20 @@ pd.DataFrame(
 )
 
 # %%
-verified = all(
-    not model.holds(dropped)
+verified = {
+    dropped: not model.holds(dropped)
     and all(model.holds(one) for one in HYPOTHESES if one != dropped)
     for dropped, model in orders.items()
-)
-none_left = find_order() is None and find_order(size=4) is None
-print("counter-models verified:", verified)
-print("none with all hypotheses (3 and 4 elements):", none_left)
-
-# %% [markdown]
-# In telemetry the weak cycle is easily had: three different rows with the same $G + p - \delta$.
-
-# %%
-rows = [("1", "1/2", "1/2"), ("0", "1", "0"), ("2", "0", "1")]
-level = [
-    Fraction(gain) + Fraction(p) - Fraction(delta) for gain, p, delta in rows
-]
-weak_cycle = level[0] <= level[1] <= level[2] <= level[0]
-print("three rows close a weak cycle:", weak_cycle)
+}
+whole = find_order() or find_order(size=4)
+print("none with all hypotheses (3 and 4 elements):", whole is None)
 
 # %% [markdown]
 # ## Absorbing misses
 #
 # The recommender benchmark has an engine without chance, whose state is a profile. In the frozen
 # protocol a miss changes nothing. Lean accepts that such an engine misses for ever after its first
-# miss. If a miss may change the state, z3 finds an engine with two states that recovers at once.
-
-# %%
-engine = find_engine(frozen=False)
-print("engine that recovers: misses", engine.run(0, 4))
-print("with frozen misses:", find_engine(frozen=True, size=4))
+# miss, and refuses the same sentence for an engine whose miss may change the state.
 
 # %% [markdown]
 # ## The contract
@@ -163,7 +132,7 @@ print("with frozen misses:", find_engine(frozen=True, size=4))
 # it in about a quarter of all samples.
 
 # %%
-contract = FPContract()
+contract, wide = FPContract(), FPContract(0.03, 0.15)
 counts = [38, 62, 766]
 power = [contract.accept_probability(0.05, n) for n in counts]
 pd.DataFrame(
@@ -180,7 +149,7 @@ pd.DataFrame(
     }
 )
 
-# %%
+# %% tags=["figure-power"]
 figures.show(
     power_figure(counts),
     alt="Probability of acceptance against the true alarm share for 38, 62 and "
@@ -195,53 +164,59 @@ figures.show(
 # Verified: that the statements in our files follow, in Lean's kernel, from no axiom. Not verified:
 # that $G + p - \delta$ measures progress, that a market or a recommender is a process of this kind,
 # or that a warning warns. The obstruction holds for data that collapse and for data that do not; it
-# draws the boundary of a claim and is no evidence for one. The paper says the same.
+# draws the boundary of a claim and is no evidence for one. The paper says the same. The controls
+# below are the same statements with one premise less.
+
 
 # %%
-ok = {name: result.ok for name, result in checked.items()}
-refused = not any(result.ok for result in rejected.values())
+def proved(name, theorem):
+    return checked[name].ok and theorem in checked[name].axioms
+
+
 ledger.report(
-    "ch05.formal.obstruction",
-    ok["obstruction"],
-    control=orders["strict"] is not None,
+    "ch05.formal.theorems",
+    {
+        "obstruction": proved("obstruction", "obstruction"),
+        "bridge": proved("bridge", "bridge"),
+        "telemetry": proved("bridge", "telemetry"),
+    },
+    control=rejected["no_transitivity"].ok,
 )
 ledger.report(
-    "ch05.formal.bridge", ok["bridge"], control=orders["transitive"] is not None
+    "ch05.ours.formal.theorems",
+    {
+        "cycle": proved("obstruction", "cycle"),
+        "absorbing miss": proved("absorbing", "absorbing"),
+    },
+    control=[rejected["weak_cycle"].ok, rejected["stateful_miss"].ok],
 )
-ledger.report(
-    "ch05.formal.telemetry",
-    ok["bridge"],
-    control=weak_cycle,
-)
-ledger.report("ch05.formal.scope", orders["strict"] is not None and none_left)
+
 
 # %%
+def named(results):
+    return sum(len(a) for r in results for a in r.axioms.values())
+
+
 ledger.report(
     "ch05.formal.axioms",
-    sum(len(a) for r in checked.values() for a in r.axioms.values()),
-    control=rejected["injected_axiom"].exit_code == 0
-    and not rejected["injected_axiom"].ok,
+    named(checked.values()),
+    control=named([rejected["injected_axiom"]]),
 )
-ledger.report(
-    "ch05.ours.formal.cycle",
-    ok["obstruction"],
-    control=not rejected["weak_cycle"].ok,
-)
-ledger.report(
-    "ch05.ours.formal.absorbing",
-    ok["absorbing"],
-    control=not rejected["stateful_miss"].ok,
-)
-ledger.report("ch05.ours.formal.rejected", refused and len(rejected) == 5)
-ledger.report("ch05.ours.formal.countermodels", verified, control=none_left)
+print("axioms named in the injected file:", named([rejected["injected_axiom"]]))
+ledger.report("ch05.ours.formal.needed", verified, control=whole is not None)
 
 # %%
+from math import comb
+
+
+def numbers(band, events):
+    return [
+        *(band.accept_probability(0.05, n) for n in counts),
+        *(len(band.reachable(n)) for n in counts[:2]),
+        comb(7, events),
+    ]
+
+
 ledger.report(
-    "ch05.ours.contract.power",
-    power,
-    control=contract.accept_probability(0.5, 38) < 1e-6,
-)
-ledger.report(
-    "ch05.ours.contract.reachable",
-    [len(contract.reachable(n)) for n in counts[:2]],
+    "ch05.ours.contract", numbers(contract, 2), control=numbers(wide, 3)
 )

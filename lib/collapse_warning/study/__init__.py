@@ -1,0 +1,1 @@
+"""What only the chapter's notebooks need: the paper's tables, panels, peers and figures."""

@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,18 +23,21 @@ from numpy.lib.stride_tricks import sliding_window_view
 from lib.collapse_warning.contract import FPContract
 from lib.collapse_warning.panel import Bools, Floats
 from lib.collapse_warning.study import artefacts
+from lib.core import check
 
 __all__ = [
     "CONFIGURATIONS",
     "STREAK",
     "Explanation",
     "alarm",
-    "composition",
     "envelope",
     "explain",
+    "figure7",
+    "gain_brackets",
     "miss_series",
     "peak_score",
     "published",
+    "summary_points",
     "summary_rows",
 ]
 
@@ -257,14 +260,17 @@ class Explanation:
         return int(self.classes.loc[starts >= misses, "controls"].sum())
 
 
-def explain(horizon: int, *, recovering: bool = False) -> Explanation:
+def explain(
+    horizon: int, *, broken: Literal["no", "recovering", "thresholds"] = "no"
+) -> Explanation:
     """Derive all released rows of a horizon from the trailing misses.
 
     Parameters
     ----------
     horizon : {40, 60}
-    recovering : bool
-        The control that must fail: a hit follows the misses, which an absorbing miss excludes.
+    broken : {"no", "recovering", "thresholds"}
+        Controls that must fail: a hit follows the misses, which an absorbing miss excludes; or each
+        configuration is judged by the threshold of the next one of its family.
 
     Returns
     -------
@@ -278,10 +284,14 @@ def explain(horizon: int, *, recovering: bool = False) -> Explanation:
     are recovered from as many rows as there are unknowns.
     """
     rows = published(horizon)
-    configurations = list(zip(rows["family"], rows["params"], strict=True))
+    check.known("broken", broken, ("no", "recovering", "thresholds"))
+    params = rows["params"]
+    if broken == "thresholds":
+        params = rows.groupby("family", sort=False)["params"].transform(lambda one: np.roll(one, 1))
+    configurations = list(zip(rows["family"], params, strict=True))
 
     def series(length: int, misses: int) -> Floats:
-        if recovering and misses:
+        if broken == "recovering" and misses:
             return np.append(miss_series(length - 1, misses - 1), 0.0)
         return miss_series(length, misses)
 
@@ -314,6 +324,7 @@ def explain(horizon: int, *, recovering: bool = False) -> Explanation:
         {
             "family": rows["family"],
             "params": rows["params_json"],
+            "set": [_words(row) for row in fires],
             "controls": rows["control_alarm_count"],
             "predicted_controls": predicted,
             "events": rows["event_alarm_count"],
@@ -330,6 +341,23 @@ def explain(horizon: int, *, recovering: bool = False) -> Explanation:
     return Explanation(horizon, table, classes, max(used, event_used), sets)
 
 
+def _words(fires: Bools) -> str:
+    """Say which numbers of trailing misses alarm."""
+    at = np.flatnonzero(fires)
+    if not len(at):
+        return "none"
+    runs = np.split(at, np.flatnonzero(np.diff(at) > 1) + 1)
+    last = len(fires) - 1
+    return ", ".join(
+        f"{one[0]} or more"
+        if one[-1] == last
+        else f"{one[0]}"
+        if len(one) == 1
+        else f"{one[0]} to {one[-1]}"
+        for one in runs
+    )
+
+
 def _recover(
     fires: Bools, counts: npt.NDArray[np.int64], total: int
 ) -> tuple[npt.NDArray[np.int64], int, npt.NDArray[np.int64]]:
@@ -343,20 +371,17 @@ def _recover(
     return sizes, used, fires.astype(np.int64) @ sizes
 
 
-def summary_rows() -> pd.DataFrame:
-    """Return the frozen summary of each family at horizon 50, counts and shares recomputed."""
+def summary_points() -> pd.DataFrame:
+    """Return the frozen nearest configurations at horizon 50: counts, shares, ``nontrivial``."""
     table = artefacts.document(
         f"results/manifests/{artefacts.BENCHMARK}__merged_comparator_summary.json"
     )
-    found: dict[str, dict[str, Any]] = {}
+    found: list[dict[str, Any]] = []
 
     def visit(node: Any) -> None:
         if isinstance(node, dict):
             if {"family", "control_alarm_count", "n_control_users"} <= node.keys():
-                kept = found.get(node["family"])
-                nontrivial = bool(node.get("nontrivial"))
-                if nontrivial and (kept is None or not kept["nontrivial"]):
-                    found[node["family"]] = node
+                found.append(node)
             for item in node.values():
                 visit(item)
         elif isinstance(node, list):
@@ -364,17 +389,16 @@ def summary_rows() -> pd.DataFrame:
                 visit(item)
 
     visit(table)
-    rows = pd.DataFrame(found.values())[
-        [
-            "family",
-            "control_alarm_count",
-            "n_control_users",
-            "event_alarm_count",
-            "n_event_users",
-            "params_json",
-        ]
-    ].set_index("family")
-    rows["share"] = rows["control_alarm_count"] / rows["n_control_users"]
+    rows = pd.DataFrame(found)
+    rows["fp"] = rows["control_alarm_count"] / rows["n_control_users"]
+    rows["tpr"] = rows["event_alarm_count"] / rows["n_event_users"]
+    return rows
+
+
+def summary_rows() -> pd.DataFrame:
+    """Return the nearest configuration of each family at horizon 50 that is not trivial, if any."""
+    rows = summary_points()
+    rows = rows[rows["nontrivial"].astype(bool)].drop_duplicates("family").set_index("family")
     contract = FPContract()
     rows["accepted"] = [
         contract.accepts(int(count), int(total))
@@ -424,37 +448,74 @@ def envelope(horizon: int, k: int = 3) -> dict[str, Any]:
     return result
 
 
-def composition() -> pd.DataFrame:
-    """Split the mean gain of the witness windows into how often and how much.
+def gain_brackets() -> pd.DataFrame:
+    """Bracket the share of control rows with positive gain by the released thresholds.
 
-    A miss leaves the list as it was, so its gain is zero: the last seven of an event's ten rows
-    have none. Controls' shares come from the released thresholds and means.
+    The threshold at `q` is the `q`-th percentile of gain among control rows. Where it is zero, at
+    least `q` per cent of them have none; where it is positive, more than ``100 - q`` per cent have
+    one, up to interpolation between two rows.
 
     Returns
     -------
     DataFrame
-        By horizon: mean gain of events and of controls, share of rows with a positive gain (an
-        event's is three of ten; a control's follows if the gain, where there is one, is the
-        events').
+        By horizon: ``least`` and ``most`` for gain, and the same for persistence.
     """
     rows = {}
     for horizon in (40, 50, 60):
-        folder = (
-            "results/manifests"
-            if horizon == 50
-            else f"results/robustness/recommender/{artefacts.BENCHMARK}__horizon_{horizon}"
-            "_packet/results/manifests"
+        table = operating_points(horizon).drop_duplicates("q_G_pct")
+        q = table["q_G_pct"].to_numpy() / 100
+        found = {}
+        for name, column in (("gain", "q_G"), ("persistence", "q_p")):
+            positive = table[column].to_numpy() > 0
+            found[f"{name}_least"] = float(1 - q[positive].min()) if positive.any() else 0.0
+            found[f"{name}_most"] = float(1 - q[~positive].max()) if not positive.all() else 1.0
+        rows[horizon] = found
+    return pd.DataFrame(rows).T.round(9)
+
+
+def figure7() -> pd.DataFrame:
+    """Compare the released points of Figure 7 with the shares that the released counts give.
+
+    Returns
+    -------
+    DataFrame
+        The points, with ``part`` (``markets``, ``calibration`` for 40 and 60 steps, ``summary`` for
+        50), ``follows`` (a row of counts has both shares) and ``inside`` (in the band).
+    """
+    points = artefacts.table("results/rendered/a4_roc_lowfp/a4_roc_data.csv")
+    folder = "results/frozen/comparators/markets_comparator_merged_state_v2__20260421T174702Z"
+    market = artefacts.table(f"{folder}/comparator_acceptance_matrix_v1.csv")
+    market = market[market["instantiation"] == "volmageddon_covid_public_v2"]
+    columns = ["family", "fp", "tpr"]
+    counted = {
+        "markets": pd.DataFrame(
+            {
+                "family": market["detector_family"],
+                "fp": market["n_control_alarm_units"] / market["n_control_units_cal"],
+                "tpr": market["n_event_alarm_units"] / 16,
+            }
         )
-        means = artefacts.document(f"{folder}/{artefacts.BENCHMARK}__telemetry_summary.json")[
-            "group_means"
-        ]
-        event, control = means["precollapse_events"], means["reference_controls"]
-        share = 3 / 10
-        rows[horizon] = {
-            "event_mean": event["G_mean"],
-            "control_mean": control["G_mean"],
-            "event_share": share,
-            "event_given_positive": event["G_mean"] / share,
-            "control_share": control["G_mean"] / (event["G_mean"] / share),
-        }
-    return pd.DataFrame(rows).T
+    }
+    for horizon in (40, 60):
+        rows = published(horizon)
+        counted[f"{horizon}"] = pd.DataFrame(
+            {
+                "family": rows["family"],
+                "fp": rows["control_alarm_count"] / rows["n_control_users"],
+                "tpr": rows["event_alarm_count"] / rows["n_event_users"],
+            }
+        )
+    counted["50"] = summary_points()[columns]
+    points["part"] = [
+        "markets" if domain == "markets" else f"{horizon:.0f}"
+        for domain, horizon in zip(points["domain"], points["horizon"], strict=True)
+    ]
+    points["follows"] = False
+    for part, table in counted.items():
+        here = points["part"] == part
+        known = set(table[columns].round(9).itertuples(index=False, name=None))
+        seen = points.loc[here, columns].round(9).itertuples(index=False, name=None)
+        points.loc[here, "follows"] = [one in known for one in seen]
+    contract = FPContract()
+    points["inside"] = points["fp"].between(contract.lo, contract.hi)
+    return points

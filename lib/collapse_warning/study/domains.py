@@ -37,7 +37,6 @@ __all__ = [
     "grid_panel",
     "index_panel",
     "indices",
-    "vix_panel",
 ]
 
 UNIT_DAYS = 60
@@ -45,7 +44,6 @@ STEP_DAYS = 10
 AHEAD_DAYS = 10
 FALL = 0.05
 SPLIT = "2009-01-01"
-VIX_SPLIT = "2017-01-01"
 GRID_HOURS = 48
 GRID_LEAST_HOURS = 36
 GRID_APART_DAYS = 30
@@ -73,7 +71,7 @@ class DatedPanel:
 
 @lru_cache(maxsize=1)
 def indices() -> pd.DataFrame:
-    """Return daily closes: ``sp500``, ``nasdaq`` (1999 to 2018) and ``vix`` (from 2014, else NaN).
+    """Return daily closes from 1999 to 2018: ``sp500``, ``nasdaq``.
 
     Raises
     ------
@@ -81,43 +79,28 @@ def indices() -> pd.DataFrame:
         If the installed package's files are not the registered ones.
     """
     columns = {}
-    for name, column in (("sp500", "Adj Close"), ("nasdaq", "Adj Close"), ("vix", "vix")):
+    for name in ("sp500", "nasdaq"):
         file = data.path("market_indices", f"arch/data/{name}/{name}.csv.gz")
         table = pd.read_csv(file, parse_dates=[0])
         table = table.set_index(table.columns[0])
-        found = [one for one in table.columns if one.lower() == column.lower()]
-        columns[name] = table[found[0]]
-    joined = pd.DataFrame(columns).dropna(subset=["sp500", "nasdaq"])
-    if (joined[["sp500", "nasdaq"]] <= 0).any().any() or not joined.index.is_monotonic_increasing:
+        columns[name] = table["Adj Close"]
+    joined = pd.DataFrame(columns).dropna()
+    if (joined <= 0).any().any() or not joined.index.is_monotonic_increasing:
         raise ValueError("closes must be positive and in the order of time")
     return joined
 
 
-def _dated(closes: pd.Series, value: pd.Series, start: str | None = None) -> DatedPanel:
-    close, series = closes.to_numpy(), value.to_numpy()
+def index_panel() -> DatedPanel:
+    """Return the panel of both stock indices, 1999 to 2018."""
+    closes = indices()
+    returns = (closes / closes.shift()).map(np.log).abs() * 100
+    series, close = returns.mean(axis=1).to_numpy(), closes["sp500"].to_numpy()
     days = closes.index.to_numpy()
     ends = np.arange(UNIT_DAYS, len(close) - AHEAD_DAYS, STEP_DAYS)
-    if start is not None:
-        ends = ends[days[ends - UNIT_DAYS + 1] >= np.datetime64(start)]
     worst = np.array([close[end + 1 : end + AHEAD_DAYS + 1].min() / close[end] - 1 for end in ends])
     rows = [series[end - UNIT_DAYS + 1 : end + 1] for end in ends]
     names = [str(days[end])[:10] for end in ends]
     return DatedPanel(Panel.from_series(rows, worst <= -FALL, names), days[ends], worst)
-
-
-def index_panel() -> DatedPanel:
-    """Return the panel of both stock indices, 1999 to 2018."""
-    table = indices()
-    closes = table[["sp500", "nasdaq"]]
-    returns = (closes / closes.shift()).map(np.log).abs() * 100
-    return _dated(table["sp500"], returns.mean(axis=1))
-
-
-def vix_panel() -> DatedPanel:
-    """Return the panel whose series is the level of the VIX, 2014 to 2018."""
-    table = indices()
-    table = table[table["vix"].notna()]
-    return _dated(table["sp500"], table["vix"])
 
 
 def circular_shift_p(alarms: Bools, is_event: Bools, apart: int = UNIT_DAYS // STEP_DAYS) -> float:
@@ -150,6 +133,7 @@ def calibrate_and_judge(
     contract: FPContract | None = None,
     *,
     shift_labels: int = 0,
+    deal: int | None = None,
 ) -> pd.DataFrame:
     """Set each threshold on the units before a date and judge it on those after.
 
@@ -162,6 +146,9 @@ def calibrate_and_judge(
     contract : FPContract, optional
     shift_labels : int
         Units by which labels are shifted: a control without any tie to the series.
+    deal : int, optional
+        Seed with which units are dealt out anew between the two periods: a control in which they
+        are exchangeable.
 
     Returns
     -------
@@ -177,6 +164,11 @@ def calibrate_and_judge(
     before = dated.dates < boundary
     # The first unit of the evaluation must not share a day with calibration.
     after = dated.dates >= boundary + np.timedelta64(int(UNIT_DAYS * 7 / 5) + 7, "D")
+    if deal is not None:
+        used = np.random.default_rng(deal).permutation(np.flatnonzero(before | after))
+        n_before = int(before.sum())
+        for period, members in ((before, used[:n_before]), (after, used[n_before:])):
+            period[:] = np.isin(np.arange(len(period)), members)
     scores = {one.name: one(dated.panel.values).max(axis=1) for one in detectors}
     scores["sees the days ahead"] = np.roll(-dated.worst, shift_labels)
     for dummy in (AlwaysAlarm(), NeverAlarm()):

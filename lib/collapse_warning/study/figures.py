@@ -12,19 +12,17 @@ from matplotlib.figure import Figure
 
 from lib.collapse_warning.contract import FPContract
 from lib.collapse_warning.evaluation import Evaluation, binomial_interval
-from lib.collapse_warning.panel import Bools, Floats, Panel
+from lib.collapse_warning.panel import Bools
 from lib.collapse_warning.study.calibration import Explanation
 from lib.core.figures import MARKERS, colors
 
 __all__ = [
-    "composition_figure",
-    "cycle_figure",
-    "direction_figure",
+    "cost_figure",
     "domain_figure",
     "interval_figure",
     "miss_figure",
-    "panel_figure",
     "power_figure",
+    "roc_figure",
     "rows_figure",
     "shumailov_figure",
     "staircase_figure",
@@ -33,42 +31,50 @@ __all__ = [
 ]
 
 
-def staircase_figure(evaluations: Sequence[Evaluation]) -> Figure:
-    """Draw the operating points of detectors with the band of their contract.
+def staircase_figure(evaluations: Sequence[Evaluation], right: float = 0.3) -> Figure:
+    """Draw the operating points of detectors near the band, and the accepted ones apart.
 
     Parameters
     ----------
     evaluations : sequence of Evaluation
         At least one, all on one panel.
+    right : float
+        Share of controls up to which the staircases are drawn.
     """
     if not evaluations:
-        raise ValueError("no evaluation given, expected at least one")
+        raise ValueError("evaluations is empty, expected at least one")
     fig: Figure
-    fig, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.6), layout="constrained", width_ratios=[3, 2])
     band = evaluations[0].contract
-    ax.axvspan(band.lo, band.hi, color="0.85", zorder=0, label="band of the contract")
-    ax.plot([0, 1], [0, 1], color="0.5", lw=1, ls=":", label="chance")
-    for one, color, marker in zip(evaluations, colors(len(evaluations)), MARKERS * 3, strict=False):
+    axes[0].axvspan(band.lo, band.hi, color="0.85", zorder=0)
+    axes[0].plot([0, 1], [0, 1], color="0.5", lw=1, ls=":")
+    names = []
+    styles = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1)))
+    for at, (one, color, marker) in enumerate(
+        zip(evaluations, colors(len(evaluations)), MARKERS * 3, strict=False)
+    ):
         table = one.stairs.to_frame()
-        ax.step(table["fpr"], table["tpr"], where="post", color=color, lw=1.5, label=one.detector)
+        label = f"{one.detector}"
+        line = styles[at % len(styles)]
+        axes[0].step(table["fpr"], table["tpr"], where="post", color=color, lw=1.4, ls=line)
+        names.append(label)
         if one.point is not None:
-            share = one.false_alarms / one.stairs.n_controls
             low, high = one.tpr_interval
-            ax.errorbar(
-                share,
-                one.point.tpr,
-                [[one.point.tpr - low], [high - one.point.tpr]],
-                color=color,
-                marker=marker,
-                capsize=3,
+            error = [[one.point.tpr - low], [high - one.point.tpr]]
+            axes[1].errorbar(
+                one.point.tpr, at, xerr=error, color=color, marker=marker, capsize=3, ls=line
             )
-    ax.set(
+            share = one.false_alarms / one.stairs.n_controls
+            axes[1].plot([share, share], [at - 0.35, at + 0.35], color="0.4", lw=1.5)
+        axes[1].plot([-0.5], [at], color=color, ls=line, marker=marker)
+    axes[0].set(
         xlabel="share of controls that alarm",
         ylabel="share of events that alarm",
-        xlim=(-0.01, 1.01),
-        ylim=(-0.02, 1.02),
+        xlim=(0, right),
+        ylim=(0, 1.02),
     )
-    ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize="small")
+    axes[1].set_yticks(range(len(names)), names)
+    axes[1].set(xlabel="hit rate at the accepted point", xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))
     return fig
 
 
@@ -177,28 +183,6 @@ def timeline_figure(table: pd.DataFrame) -> Figure:
     return fig
 
 
-def direction_figure(values: Mapping[str, tuple[float, float]]) -> Figure:
-    """Draw event and control means of the columns that were called gain, on a log scale.
-
-    Parameters
-    ----------
-    values : mapping of str to (event mean, control mean)
-    """
-    fig: Figure
-    fig, ax = plt.subplots(figsize=(7, 0.9 + 0.5 * len(values)), layout="constrained")
-    event, control = colors(2)
-    for at, pair in enumerate(values.values()):
-        ax.plot(pair, [at, at], color="0.7", lw=1, zorder=0)
-        ax.plot(pair[0], at, MARKERS[0], color=event, label="events" if at == 0 else None)
-        ax.plot(pair[1], at, MARKERS[1], color=control, label="controls" if at == 0 else None)
-    ax.set_xscale("log")
-    ax.set_yticks(range(len(values)), list(values))
-    ax.set_ylim(len(values) - 0.5, -0.5)
-    ax.set_xlabel("mean over units (no unit, log scale)")
-    ax.legend(fontsize="small", loc="lower right")
-    return fig
-
-
 def shumailov_figure(table: pd.DataFrame) -> Figure:
     """Draw gain, persistence and diversity by generation, runs as thin lines.
 
@@ -232,46 +216,76 @@ def shumailov_figure(table: pd.DataFrame) -> Figure:
 
 
 def rows_figure(explanations: Mapping[int, Explanation]) -> Figure:
-    """Draw published against predicted control counts of all configurations.
+    """Draw published counts by the set of trailing misses that alarm, beside the derived ones.
 
     Parameters
     ----------
     explanations : mapping of horizon to Explanation
     """
+    tables = {horizon: one.rows for horizon, one in explanations.items()}
+    first = next(iter(tables.values()))
+    order = first.groupby("set")["controls"].median().sort_values().index.tolist()
     fig: Figure
-    fig, ax = plt.subplots(figsize=(6, 4.2), layout="constrained")
-    top = 0
-    for (horizon, one), color, marker in zip(
-        explanations.items(), colors(len(explanations)), MARKERS, strict=False
+    fig, ax = plt.subplots(figsize=(7, 0.9 + 0.36 * len(order)), layout="constrained")
+    for (horizon, table), color, marker in zip(
+        tables.items(), colors(len(tables)), MARKERS, strict=False
     ):
-        ax.plot(
-            one.rows["predicted_controls"],
-            one.rows["controls"],
-            marker,
-            color=color,
-            fillstyle="none",
-            label=f"horizon {horizon}",
-        )
-        top = max(top, int(one.rows["controls"].max()))
-    ax.plot([0, top], [0, top], color="0.5", lw=1, ls=":")
-    ax.set(
-        xlabel="controls that alarm, from trailing misses alone",
-        ylabel="controls that alarm, published",
-    )
-    ax.legend(fontsize="small")
+        at = [order.index(one) for one in table["set"]]
+        ax.plot(table["controls"], at, marker, color=color, ms=9, fillstyle="none", ls="")
+        ax.plot(table["predicted_controls"], at, ".", color=color, label=f"horizon {horizon}")
+    counts = first.groupby("set").size()
+    ax.set_yticks(range(len(order)), [f"{one}  ({counts[one]} rows)" for one in order])
+    ax.set(xlabel="controls that alarm", ylabel="trailing misses that alarm")
+    ax.set_ylim(-0.6, len(order) - 0.4)
+    ax.legend(fontsize="small", loc="lower right")
     return fig
 
 
-def composition_figure(table: pd.DataFrame) -> Figure:
-    """Draw how often a row's gain is positive, for events and controls, by horizon."""
+def roc_figure(points: pd.DataFrame, band: tuple[float, float]) -> Figure:
+    """Draw the released points of Figure 7 with the band: low shares of controls on a log scale.
+
+    Parameters
+    ----------
+    points : DataFrame
+        From ``calibration.figure7``.
+    band : (float, float)
+    """
     fig: Figure
-    fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
-    event, control = colors(2)
-    ax.plot(table.index, table["event_share"], MARKERS[0] + "-", color=event, label="events")
-    ax.plot(table.index, table["control_share"], MARKERS[1] + "--", color=control, label="controls")
-    ax.set(xlabel="horizon (steps)", ylabel="share of rows with positive gain", ylim=(0, 0.5))
-    ax.set_xticks(list(table.index))
-    ax.legend(fontsize="small")
+    fig, axes = plt.subplots(1, 2, figsize=(7.4, 3.2), layout="constrained", sharey=True)
+    for ax, domain, title in zip(
+        axes, ("markets", "recsys"), ("markets", "recommender"), strict=True
+    ):
+        part = points[points["domain"] == domain]
+        families = sorted(part["family"].unique())
+        ax.axvspan(*band, color="0.85", zorder=0)
+        for name, color, marker in zip(families, colors(len(families)), MARKERS, strict=False):
+            some = part[part["family"] == name]
+            label = name.removesuffix("_ews").replace("_", " ")
+            ax.plot(some["fp"], some["tpr"], marker, color=color, fillstyle="none", label=label)
+        ax.plot(np.geomspace(0.005, 1), np.geomspace(0.005, 1), color="0.5", lw=1, ls=":")
+        ax.set_xscale("symlog", linthresh=0.005, linscale=0.3)
+        ax.set(title=title, xlabel="share of controls that alarm", xlim=(-0.001, 1.1))
+        ax.set_xticks([0, 0.01, 0.05, 0.2, 1], ["0", ".01", ".05", ".2", "1"])
+        ax.legend(fontsize="x-small", loc="upper left")
+    axes[0].set_ylabel("share of events that alarm")
+    return fig
+
+
+def cost_figure(table: pd.DataFrame) -> Figure:
+    """Draw operations a value against the length of a series.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a length, one column a detector: operations in all, for two units.
+    """
+    fig: Figure
+    fig, ax = plt.subplots(figsize=(6.6, 3.4), layout="constrained")
+    for name, color, marker in zip(table, colors(table.shape[1]), MARKERS * 2, strict=False):
+        a_value = table[name] / (2 * table.index.to_numpy())
+        ax.loglog(table.index, a_value, marker + "-", color=color, label=name)
+    ax.set(xlabel="values in a series", ylabel="operations a value")
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     return fig
 
 
@@ -341,66 +355,6 @@ def domain_figure(table: pd.DataFrame, band: tuple[float, float]) -> Figure:
     axes[0].invert_yaxis()
     axes[0].set_xlabel("share of controls that alarm")
     axes[1].set(xlabel="share of events that alarm", xlim=(-0.02, 1.02))
-    return fig
-
-
-def panel_figure(panel: Panel, ylabel: str, quantiles: tuple[float, float] = (0.1, 0.9)) -> Figure:
-    """Draw events as lines over the band of controls, aligned at the end.
-
-    Parameters
-    ----------
-    panel : Panel
-    ylabel : str
-    quantiles : (float, float)
-        Of the controls' band.
-    """
-    reach = int(panel.lengths.min())
-    ends: Floats = np.array(
-        [row[n - reach : n] for row, n in zip(panel.values, panel.lengths, strict=True)]
-    )
-    at = np.arange(-reach, 0)
-    fig: Figure
-    fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    event, control = colors(2)
-    low, high = np.quantile(ends[~panel.is_event], quantiles, axis=0)
-    label = f"controls, {quantiles[0]:.0%} to {quantiles[1]:.0%}"
-    ax.fill_between(at, low, high, color=control, alpha=0.3, label=label)
-    for number, row in enumerate(ends[panel.is_event]):
-        ax.plot(at, row, color=event, lw=1, alpha=0.8, label="events" if number == 0 else None)
-    ax.set(xlabel="hours before the end", ylabel=ylabel)
-    ax.legend(fontsize="small")
-    return fig
-
-
-def cycle_figure() -> Figure:
-    """Draw a weak cycle, which a preorder allows, beside one with a strict step."""
-    fig: Figure
-    fig, axes = plt.subplots(1, 2, figsize=(7, 2.9), layout="constrained")
-    blue, orange = colors(2)
-    angles = np.pi / 2 - 2 * np.pi * np.arange(3) / 3
-    corners = np.c_[np.cos(angles), np.sin(angles)]
-    signs = (("≤", "≤", "≤"), ("<", "≤", "≤"))
-    titles = ("allowed: x, y and z are level", "impossible: y ≤ z ≤ x contradicts x < y")
-    for ax, steps, title in zip(axes, signs, titles, strict=True):
-        for i, sign in enumerate(steps):
-            start, end = corners[i], corners[(i + 1) % 3]
-            strict = sign == "<"
-            ax.annotate(
-                "",
-                start + 0.85 * (end - start),
-                start + 0.15 * (end - start),
-                arrowprops={
-                    "arrowstyle": "-|>",
-                    "color": orange if strict else blue,
-                    "lw": 2.4 if strict else 1.4,
-                },
-            )
-            ax.text(*(0.5 * (start + end) * 1.35), sign, ha="center", va="center", size=14)
-        for corner, name in zip(corners, "xyz", strict=True):
-            ax.text(*corner, name, ha="center", va="center", size=14, style="italic")
-        ax.set(xlim=(-1.4, 1.4), ylim=(-1.0, 1.3), aspect="equal")
-        ax.set_title(title, fontsize="medium")
-        ax.axis("off")
     return fig
 
 

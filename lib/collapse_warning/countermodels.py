@@ -1,6 +1,6 @@
 """Finite counter-models: what each hypothesis of the obstruction is needed for.
 
-z3 looks for a relation (or an engine) on a few elements; plain Python then checks what it found. A
+z3 looks for a relation on a few elements; plain Python then checks what it found. A
 counter-model settles that a hypothesis cannot be dropped. That there is none on a few elements is
 no proof: the proofs are Lean's.
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from lib.collapse_warning.panel import Bools
 
-__all__ = ["HYPOTHESES", "Engine", "Order", "find_engine", "find_order"]
+__all__ = ["HYPOTHESES", "Order", "find_order"]
 
 HYPOTHESES = ("transitive", "strict", "closed")
 
@@ -87,62 +87,3 @@ def find_order(drop: str | None = None, size: int = 3) -> Order | None:
     model = solver.model()
     found = [[z3.is_true(model.eval(r[i][j], True)) for j in range(size)] for i in range(size)]
     return Order(np.array(found))
-
-
-@dataclass(frozen=True)
-class Engine:
-    """A finite engine: the state after each state, and which states miss.
-
-    Parameters
-    ----------
-    following : tuple of int
-        The next state.
-    misses : tuple of bool
-    """
-
-    following: tuple[int, ...]
-    misses: tuple[bool, ...]
-
-    def run(self, start: int, steps: int) -> list[bool]:
-        """Return whether each step from a state misses."""
-        state, seen = start, []
-        for _ in range(steps):
-            seen.append(self.misses[state])
-            state = self.following[state]
-        return seen
-
-
-def find_engine(*, frozen: bool, size: int = 2) -> Engine | None:
-    """Look for an engine that misses at its first step and hits at its second.
-
-    Parameters
-    ----------
-    frozen : bool
-        Whether a miss must leave the state as it was.
-    size : int
-        States, at least 1.
-
-    Returns
-    -------
-    Engine or None
-    """
-    import z3
-
-    if size < 1:
-        raise ValueError(f"size is {size}, expected at least 1")
-    following = [z3.Int(f"next_{s}") for s in range(size)]
-    misses = [z3.Bool(f"miss_{s}") for s in range(size)]
-    solver = z3.Solver()
-    for s in range(size):
-        solver.add(following[s] >= 0, following[s] < size)
-        if frozen:
-            solver.add(z3.Implies(misses[s], following[s] == s))
-    solver.add(misses[0])
-    solver.add(*(z3.Implies(following[0] == s, z3.Not(misses[s])) for s in range(size)))
-    if solver.check() == z3.unsat:
-        return None
-    model = solver.model()
-    return Engine(
-        tuple(model.eval(one, True).as_long() for one in following),
-        tuple(z3.is_true(model.eval(one, True)) for one in misses),
-    )
