@@ -34,7 +34,6 @@ __all__ = [
     "NeverAlarm",
     "PageHinkley",
     "PermutationEntropy",
-    "Persistent",
     "Variance",
     "textbook",
 ]
@@ -641,40 +640,6 @@ class NeverAlarm:
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return minus infinity."""
         return _empty(_checked(values))
-
-
-@dataclass(frozen=True)
-class Persistent:
-    """Another detector's score where it held for `k` times: the lowest of its last `k` scores.
-
-    Thresholding it alarms exactly where the detector exceeds the threshold `k` times in a row.
-
-    Parameters
-    ----------
-    detector : Detector
-    k : int
-        At least 1.
-    """
-
-    detector: Detector
-    k: int
-
-    def __post_init__(self) -> None:
-        check.integer("k", self.k, at_least=1)
-
-    @property
-    def name(self) -> str:
-        """Short name."""
-        return f"{self.detector.name} x{self.k}"
-
-    def __call__(self, values: npt.ArrayLike) -> Floats:
-        """Return the rolling minimum of the detector's score."""
-        inner = self.detector(values)
-        scores = np.full(inner.shape, -np.inf)
-        if inner.shape[1] >= self.k:
-            windows = sliding_window_view(inner, self.k, axis=1)
-            scores[:, self.k - 1 :] = windows.min(axis=2)
-        return scores
 
 
 @dataclass(frozen=True)

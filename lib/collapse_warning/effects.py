@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lib.collapse_warning.panel import Bools, Floats
+from lib.core import check
 
 __all__ = ["MEASURES", "ClusteredEffect", "auc", "bca_interval", "cohen_d", "glass_d"]
 
@@ -20,9 +21,9 @@ MEASURES = ("cohen_d", "glass_d", "auc")
 def _two(event: npt.ArrayLike, control: npt.ArrayLike) -> tuple[Floats, Floats]:
     pair = []
     for name, values in (("event", event), ("control", control)):
-        array = np.asarray(values, dtype=np.float64)
-        if array.ndim != 1 or len(array) < 2 or not np.isfinite(array).all():
-            raise ValueError(f"{name}: expected at least two finite numbers in one row")
+        array = check.array(name, values, shape=("n",))
+        if len(array) < 2:
+            raise ValueError(f"{name} has shape {array.shape}, expected at least two numbers")
         pair.append(array)
     return pair[0], pair[1]
 
@@ -89,13 +90,17 @@ def bca_interval(
     """
     from scipy.special import ndtr, ndtri
 
-    values = np.asarray(distribution, dtype=np.float64)
+    values = check.array("distribution", distribution, shape=("n_resamples",))
+    check.number("point", point)
+    check.share("confidence", confidence, inside=True)
+    if not len(jackknife):
+        raise ValueError("jackknife is empty, expected one array a sample")
     below = ((values < point).mean() + (values <= point).mean()) / 2
     # A point outside all resamples would give an infinite bias; half a resample keeps it finite.
     bias = ndtri(np.clip(below, 0.5 / len(values), 1 - 0.5 / len(values)))
     top = bottom = 0.0
     for one in jackknife:
-        left = np.asarray(one, dtype=np.float64)
+        left = check.array("jackknife", one, shape=("n",))
         pull = (len(left) - 1) * (left.mean() - left)
         top += float((pull**3).sum()) / len(left) ** 3
         bottom += float((pull**2).sum()) / len(left) ** 2
@@ -145,13 +150,11 @@ class ClusteredEffect:
             If shapes differ, a value is not finite, a cluster is mixed, or a class has fewer than
             two clusters.
         """
-        x = np.asarray(values, dtype=np.float64)
+        x = check.array("values", values, shape=("n_rows",))
         labels = np.asarray(is_event, dtype=bool)
         names, code = np.unique(np.asarray(clusters), return_inverse=True)
-        if x.ndim != 1 or not (x.shape == labels.shape == code.shape):
+        if not (x.shape == labels.shape == code.shape):
             raise ValueError(f"shapes {x.shape}, {code.shape}, {labels.shape}: expected one length")
-        if not np.isfinite(x).all():
-            raise ValueError("values hold NaN or infinity, expected finite numbers")
         events = np.bincount(code, weights=labels)
         sizes = np.bincount(code).astype(np.float64)
         if not np.isin(events / sizes, (0, 1)).all():
@@ -228,8 +231,8 @@ class ClusteredEffect:
             One row a measure: ``point``, ``low``, ``high`` (percentile), ``bca_low``,
             ``bca_high``, ``degenerate`` (resamples without a scale, left out).
         """
-        if n_resamples < 100:
-            raise ValueError(f"n_resamples is {n_resamples}, expected at least 100")
+        check.integer("n_resamples", n_resamples, at_least=100)
+        check.share("confidence", confidence, inside=True)
         rng = np.random.default_rng(seed)
         weights = np.zeros((n_resamples, len(self.sizes)))
         for group in (self.is_event, ~self.is_event):

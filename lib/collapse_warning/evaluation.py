@@ -22,6 +22,7 @@ __all__ = [
     "evaluate",
     "evaluate_all",
     "evaluate_scores",
+    "held_out",
     "holm",
     "summary",
 ]
@@ -77,7 +78,7 @@ def auc_interval(
     Examples
     --------
     >>> tuple(round(x, 3) for x in auc_interval(1.0, 20, 20))
-    (0.877, 1.0)
+    (0.899, 1.0)
     """
     from scipy.optimize import brentq
     from scipy.special import ndtri
@@ -92,8 +93,9 @@ def auc_interval(
         inflated = 1 + others * (1 - true) / (2 - true) + others * true / (1 + true)
         return (auc - true) ** 2 - z * z * true * (1 - true) * inflated / n_events / n_controls
 
-    low = 0.0 if auc == 0 or beyond(0.0) <= 0 else float(brentq(beyond, 0.0, auc))
-    high = 1.0 if auc == 1 or beyond(1.0) <= 0 else float(brentq(beyond, auc, 1.0))
+    # At 0 and at 1 the difference vanishes as well: that root is not the one.
+    low = 0.0 if auc == 0 else float(brentq(beyond, 0.0, min(auc, 1 - 1e-9)))
+    high = 1.0 if auc == 1 else float(brentq(beyond, max(auc, 1e-9), 1.0))
     return low, high
 
 
@@ -465,3 +467,55 @@ def summary(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
     if not rows:
         raise ValueError("evaluations is empty, expected at least one")
     return pd.DataFrame(rows).set_index("detector")
+
+
+def held_out(
+    panel: Panel, seed: int, *, share: float = 0.07, n_resamples: int = 2000
+) -> dict[str, tuple[float, float, float]]:
+    """Set the threshold on one half of the units and judge it on the other, both ways round.
+
+    Parameters
+    ----------
+    panel : Panel
+        Its highest value is the score.
+    seed : int
+        Of the halves, and of the units drawn with replacement within half and class.
+    share : float
+        Most controls that may alarm in the half where the threshold is set: it is the lowest such.
+    n_resamples : int
+
+    Returns
+    -------
+    dict
+        ``events``, ``controls`` and ``difference``: share that alarms in the half that did not set
+        the threshold, with its 95 % percentile interval.
+    """
+    check.integer("seed", seed, at_least=0)
+    check.share("share", share)
+    check.integer("n_resamples", n_resamples, at_least=1)
+    rng = np.random.default_rng(seed)
+    score, labels = panel.values.max(axis=1), panel.is_event  # noqa: PD011
+    cells = {}
+    for label in (True, False):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        cells[label, 0], cells[label, 1] = np.array_split(score[members], 2)
+
+    def judged(parts: dict[tuple[bool, int], Floats]) -> list[float]:
+        alarms = {True: 0, False: 0}
+        for half in (0, 1):
+            controls = np.sort(parts[False, half])[::-1]
+            # Alarms lie above the first control that may not alarm any more.
+            limit = controls[int(share * len(controls))]
+            for label in (True, False):
+                alarms[label] += int((parts[label, 1 - half] > limit).sum())
+        shares = [alarms[one] / (len(parts[one, 0]) + len(parts[one, 1])) for one in (True, False)]
+        return [*shares, shares[0] - shares[1]]
+
+    draws = [
+        judged({key: rng.choice(part, size=len(part)) for key, part in cells.items()})
+        for _ in range(n_resamples)
+    ]
+    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
+    names = ("events", "controls", "difference")
+    found = zip(judged(cells), low.tolist(), high.tolist(), strict=True)
+    return dict(zip(names, found, strict=True))

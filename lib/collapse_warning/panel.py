@@ -58,7 +58,7 @@ def check_scores(score: npt.ArrayLike) -> Floats:
     if raw.ndim != 1 or not raw.size:
         raise ValueError(f"score has shape {raw.shape}, expected (n_units,), not empty")
     never = raw == -np.inf if raw.dtype.kind == "f" else np.zeros(raw.shape, dtype=bool)
-    check.array("score", np.where(never, 0, raw))
+    check.array("score", np.where(never, 0, raw) if never.any() else raw)
     return raw.astype(np.float64)
 
 
@@ -98,6 +98,9 @@ class Panel:
         if len(self.units) != n_units:
             raise ValueError(f"units holds {len(self.units)} names, expected {n_units}")
         check.unique("units", self.units)
+        for at, one in enumerate(self.units):
+            if one is None or one != one:
+                raise ValueError(f"units[{at}] is {one!r}, expected a name")
 
     @classmethod
     def from_series(

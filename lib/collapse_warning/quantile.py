@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib.collapse_warning.panel import Bools
+from lib.core import check
 
 __all__ = ["QuantileDetector", "Thresholds"]
 
@@ -43,10 +44,8 @@ class QuantileDetector:
     k: int = 3
 
     def __post_init__(self) -> None:
-        if not 0 < self.q < 100:
-            raise ValueError(f"q is {self.q}, expected a percentile between 0 and 100")
-        if self.k < 1:
-            raise ValueError(f"k is {self.k}, expected a whole number of at least 1")
+        check.number("q", self.q, above=0, below=100)
+        check.integer("k", self.k, at_least=1)
 
     def fit(self, controls: pd.DataFrame) -> Thresholds:
         """Return the percentiles of control rows.
@@ -61,11 +60,9 @@ class QuantileDetector:
         ValueError
             If a column is missing, there is no row, a value is NaN, or a row is of an event.
         """
+        check.columns("controls", controls, WITNESSES)
         for name in WITNESSES:
-            if name not in controls:
-                raise ValueError(f"no column {name!r}, expected {', '.join(WITNESSES)}")
-            if not len(controls) or not np.isfinite(controls[name].to_numpy(dtype=float)).all():
-                raise ValueError(f"column {name!r} is empty or holds NaN, expected finite numbers")
+            check.array(name, controls[name].to_numpy())
         if "is_event" in controls and controls["is_event"].any():
             raise ValueError("quantiles are fitted on control rows only; found rows of events")
         return Thresholds(
@@ -90,6 +87,7 @@ class QuantileDetector:
         Series of int
             With the index of `rows`.
         """
+        check.columns("rows", rows, ("unit", "time", *WITNESSES))
         ordered = rows.reset_index(drop=True).sort_values(["unit", "time"], kind="stable")
         fires = (
             (ordered["G"] > limits.gain)

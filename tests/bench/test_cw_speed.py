@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.collapse_warning import peers
-from lib.collapse_warning.detectors import AC1, Cusum, PageHinkley, Variance
+from lib.collapse_warning import Panel, evaluate
+from lib.collapse_warning.detectors import AC1, Bocpd, Cusum, Glr, Level, PageHinkley, Variance
 from lib.collapse_warning.replay import (
     ReplayConfig,
     check_ratings,
@@ -15,6 +15,7 @@ from lib.collapse_warning.replay import (
     load_movielens_small,
     replay,
 )
+from lib.collapse_warning.study import peers
 
 pytestmark = pytest.mark.bench
 RNG = np.random.default_rng(5)
@@ -43,7 +44,7 @@ def test_variance_and_ac1_against_ewstools():
 def test_page_hinkley_and_cusum_against_scalar_loops():
     values = RNG.normal(size=(500, 200)).cumsum(axis=1) / 5
     some = values[:50]
-    ours = seconds(lambda: PageHinkley(0.05)(values)) / values.size
+    ours = seconds(lambda: PageHinkley(0.05, reference=0)(values)) / values.size
 
     def river():
         # Thresholds out of reach: every point is looked at.
@@ -110,3 +111,24 @@ def test_replay_grows_with_the_number_of_ratings():
         )
     print(f"log-log slope of time against ratings (tiled users): {slope:.2f}")
     assert slope < 1.5
+
+
+def test_ten_times_the_length_costs_about_ten_times_as_much():
+    print()
+    for detector in (Variance(30), AC1(30), Glr(30), Bocpd()):
+        spent = []
+        for length in (1000, 10_000):
+            values = RNG.normal(size=(20, length))
+            spent.append(seconds(lambda d=detector, v=values: d(v), 2))
+        print(f"{detector.name}: {spent[1] / spent[0]:.1f}x for 10x the length")
+        assert spent[1] / spent[0] < 20
+
+
+def test_evaluate_costs_little_beside_its_detector():
+    panel = Panel.from_series(list(RNG.normal(size=(2000, 200))), np.arange(2000) < 500)
+    detector = Variance(30)
+    alone = seconds(lambda: detector(panel.values), 3)
+    whole = seconds(lambda: evaluate(panel, detector), 3)
+    print(f"\nevaluate over its detector, 2,000 x 200: {whole / alone:.2f}")
+    assert evaluate(panel, Level()).verdict == "accepted"
+    assert whole / alone < 2

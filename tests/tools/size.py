@@ -24,7 +24,6 @@ CEILINGS = {
     "robot_provenance": 8310,
     "semantic_ids": 2760,
     "compute_governance": 3720,
-    "collapse_warning": 3270,
 }
 """Methods that stand above their budget: to be lowered, never raised."""
 

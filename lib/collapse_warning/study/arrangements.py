@@ -17,7 +17,6 @@ __all__ = [
     "NOISE",
     "accepted_configurations",
     "at_landmark",
-    "before_streak",
     "planted_panel",
     "simulated",
 ]
@@ -44,29 +43,6 @@ def accepted_configurations(run: Replay, contract: FPContract | None = None) -> 
     return accepted
 
 
-def before_streak(run: Replay, seed: int) -> Panel:
-    """Return a replay's series cut where the label is not yet being counted, all as short.
-
-    Events stop before the first miss of the streak that makes them events. Controls stop after as
-    many steps as an event drawn at random. Then all are cut to the last steps of the shortest.
-
-    Parameters
-    ----------
-    run : Replay
-    seed : int
-        Of the lengths drawn for controls.
-    """
-    table = run.included()
-    rng = np.random.default_rng(seed)
-    events = table.loc[table["label"] == "event", "collapse"].to_numpy() - run.config.streak
-    series = []
-    for user, label, collapse in zip(table["user"], table["label"], table["collapse"], strict=True):
-        length = collapse - run.config.streak if label == "event" else int(rng.choice(events))
-        series.append(run.series(int(user))[: max(1, length)])
-    labels = (table["label"] == "event").to_numpy()
-    return Panel.from_series(series, labels, table["user"].tolist()).last()
-
-
 def at_landmark(run: Replay, step: int) -> Panel:
     """Return the first steps of users who can still be warned: no collapse soon after them.
 
@@ -82,16 +58,12 @@ def at_landmark(run: Replay, step: int) -> Panel:
     Returns
     -------
     Panel
-        The share of steps that missed so far, one series a user, all `step` long.
+        The number of misses so far, one series a user, all `step` long.
     """
     table = run.included()
     chosen = table[(table["collapse"] == 0) | (table["collapse"] >= step + run.config.streak)]
-    series = [
-        np.cumsum(run.misses[int(user)][:step]) / np.arange(1, step + 1) for user in chosen["user"]
-    ]
-    return Panel.from_series(
-        series, (chosen["label"] == "event").to_numpy(), chosen["user"].tolist()
-    )
+    series = [np.cumsum(run.misses[int(user)][:step]) for user in chosen["user"]]
+    return Panel.from_series(series, chosen["label"] == "event", chosen["user"].tolist())
 
 
 def planted_panel(n_events: int, n_controls: int, n_times: int, signal: float, seed: int) -> Panel:

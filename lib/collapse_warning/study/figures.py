@@ -48,22 +48,18 @@ def staircase_figure(evaluations: Sequence[Evaluation], right: float = 0.3) -> F
     band = evaluations[0].contract
     axes[0].axvspan(band.lo, band.hi, color="0.85", zorder=0)
     axes[0].plot([0, 1], [0, 1], color="0.5", lw=1, ls=":")
-    names = []
+    names = [one.detector for one in evaluations]
     styles = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1)))
     for at, (one, color, marker) in enumerate(
         zip(evaluations, colors(len(evaluations)), MARKERS * 3, strict=False)
     ):
         table = one.stairs.to_frame()
-        label = f"{one.detector}"
         line = styles[at % len(styles)]
         axes[0].step(table["fpr"], table["tpr"], where="post", color=color, lw=1.4, ls=line)
-        names.append(label)
         if one.point is not None:
             low, high = one.tpr_interval
-            error = [[one.point.tpr - low], [high - one.point.tpr]]
-            axes[1].errorbar(
-                one.point.tpr, at, xerr=error, color=color, marker=marker, capsize=3, ls=line
-            )
+            rate, look = one.point.tpr, {"color": color, "marker": marker, "ls": line}
+            axes[1].errorbar(rate, at, xerr=[[rate - low], [high - rate]], capsize=3, **look)
             share = one.false_alarms / one.stairs.n_controls
             axes[1].plot([share, share], [at - 0.35, at + 0.35], color="0.4", lw=1.5)
         axes[1].plot([-0.5], [at], color=color, ls=line, marker=marker)

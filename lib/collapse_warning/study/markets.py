@@ -256,13 +256,8 @@ def sweep_detectors(window: int = 30) -> tuple[Detector, ...]:
     The window is the 30 minutes over which the author's gain is normalised; the allowances are
     the usual half standard deviation (CUSUM) and river's default scaled to the series (0.05).
     """
-    return (
-        Variance(window),
-        AC1(window),
-        Cusum(0.5, window),
-        PageHinkley(0.05, reference=window),
-        Level(),
-    )
+    sums = Cusum(0.5, window), PageHinkley(0.05, reference=window)
+    return (Variance(window), AC1(window), *sums, Level())
 
 
 def left_out_detectors(window: int = 30) -> tuple[Detector, ...]:
@@ -270,13 +265,8 @@ def left_out_detectors(window: int = 30) -> tuple[Detector, ...]:
 
     The paper leaves EWMA, BOCPD and likelihood ratios out, and runs the other two on slow grids.
     """
-    return (
-        Ewma(reference=window),
-        Bocpd(reference=window),
-        Glr(window),
-        PermutationEntropy(window=window),
-        MatrixProfile(max(4, window // 3)),
-    )
+    named = Ewma(reference=window), Bocpd(reference=window), Glr(window)
+    return (*named, PermutationEntropy(window=window), MatrixProfile(max(4, window // 3)))
 
 
 def diversity(returns: Floats, window: int = 30, rtol: float = 0.0) -> tuple[Floats, Bools]:

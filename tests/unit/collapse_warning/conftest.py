@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.collapse_warning import artefacts, markets, study2
+from lib.collapse_warning.study import artefacts, markets, study2
 
 
 @pytest.fixture(scope="session")

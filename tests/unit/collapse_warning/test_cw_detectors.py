@@ -6,8 +6,9 @@ import numpy as np
 import ordpy
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t as student
 
 from lib.collapse_warning.detectors import (
     AC1,
@@ -19,18 +20,27 @@ from lib.collapse_warning.detectors import (
     Glr,
     Level,
     MatrixProfile,
+    Mirrored,
     NeverAlarm,
     PageHinkley,
     PermutationEntropy,
-    Persistent,
     Variance,
     textbook,
 )
-from lib.collapse_warning.peers import same_alarms
+from lib.collapse_warning.study.peers import same_alarms
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(5, 60)).cumsum(axis=1) / 3
-ALL = (*textbook(12), Glr(12), Persistent(Variance(8), 3), AlwaysAlarm(), NeverAlarm())
+ALL = (
+    *textbook(12),
+    Glr(12),
+    Glr(12, 5),
+    PageHinkley(reference=0),
+    Bocpd(reference=12, keep=9),
+    Mirrored(Cusum(reference=12), "both"),
+    AlwaysAlarm(),
+    NeverAlarm(),
+)
 
 
 @pytest.mark.parametrize("detector", ALL, ids=lambda d: d.name)
@@ -61,6 +71,43 @@ def test_rolling_scores_equal_pandas():
     np.testing.assert_allclose(Variance(10, ddof=0)(X)[:, 9], X[:, :10].var(axis=1), atol=1e-12)
 
 
+@pytest.mark.parametrize("window", [2, 3, 7, 13, 59, 60])
+def test_every_window_is_joined_of_two_blocks(window):
+    for row, variance in zip(X, Variance(window)(X), strict=True):
+        expected = [row[t - window + 1 : t + 1].var(ddof=1) for t in range(window - 1, 60)]
+        np.testing.assert_allclose(variance[window - 1 :], expected, rtol=1e-9, atol=1e-13)
+        assert np.isneginf(variance[: window - 1]).all()
+    if window > 3:
+        for row, ac1 in zip(X, AC1(window)(X), strict=True):
+            parts = [row[t - window + 1 : t + 1] for t in range(window - 1, 60)]
+            expected = [np.corrcoef(one[:-1], one[1:])[0, 1] for one in parts]
+            np.testing.assert_allclose(ac1[window - 1 :], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_nothing_cancels_after_a_spike_or_far_from_zero():
+    x = np.random.default_rng(2).normal(size=(1, 80))
+    spiked = x.copy()
+    spiked[0, 20] = 1e12
+    np.testing.assert_array_equal(Variance(10)(spiked)[:, 30:], Variance(10)(x)[:, 30:])
+    np.testing.assert_allclose(Variance(10)(x + 1e8)[:, 9:], Variance(10)(x)[:, 9:], rtol=1e-6)
+    np.testing.assert_allclose(AC1(10)(x + 1e8)[:, 9:], AC1(10)(x)[:, 9:], atol=1e-5)
+
+
+def test_constant_windows_have_no_autocorrelation_in_any_unit():
+    for factor in (1e-13, 0.1, 1e9):
+        x = factor * np.r_[np.ones(10), 1 + np.arange(10) % 3][None]
+        score = AC1(5)(x)[0]
+        assert np.isneginf(score[:10]).all()
+        assert np.isfinite(score[11:]).all()
+
+
+def test_the_reference_of_constant_values_gives_no_scale():
+    x = np.r_[np.full(30, 0.3), np.arange(10.0)][None]
+    for detector in (Cusum(), Ewma(), Glr(), Bocpd(), PageHinkley()):
+        assert np.isneginf(detector(x)).all()
+        assert np.isneginf(detector(x * 1e-13)).all()
+
+
 def test_cusum_and_ewma_equal_a_scalar_loop():
     for row, cusum, ewma in zip(X, Cusum(0.5, 20)(X), Ewma(0.3, 20)(X), strict=True):
         z = (row - row[:20].mean()) / row[:20].std(ddof=1)
@@ -84,9 +131,105 @@ def test_glr_is_the_best_likelihood_ratio_over_all_starts():
         assert np.isneginf(score[:20]).all()
 
 
+def test_a_windowed_glr_looks_back_so_far():
+    full, short = Glr(20, 100)(X), Glr(20, 4)(X)
+    assert (short <= full + 1e-12).all()
+    for row, score in zip(X, short, strict=True):
+        z = (row - row[:20].mean()) / row[:20].std(ddof=1)
+        rises = [z[start:50].sum() for start in range(46, 50)]
+        expected = max(max(0.0, r) ** 2 / (2 * n) for r, n in zip(rises, (4, 3, 2, 1), strict=True))
+        assert score[49] == pytest.approx(expected)
+
+
+def test_bocpd_equals_the_recursion_written_out():
+    x = np.random.default_rng(4).normal(size=45)
+    x[38:] += 3
+    z = (x - x[:20].mean()) / x[:20].std(ddof=1)
+    hazard = 1 / 60
+    runs = {0: 1.0}
+    for t, value in enumerate(z):
+        joint = {}
+        for r, p in runs.items():
+            seen = z[t - r : t]
+            kappa, alpha = 1 + r, 1 + r / 2
+            mu = seen.sum() / kappa
+            beta = 1 + 0.5 * ((seen**2).sum() - kappa * mu**2)
+            scale = math.sqrt(beta * (kappa + 1) / (alpha * kappa))
+            joint[r] = p * student.pdf(value, 2 * alpha, mu, scale)
+        runs = {r + 1: p * (1 - hazard) for r, p in joint.items()}
+        runs[0] = hazard * sum(joint.values())
+        total = sum(runs.values())
+        runs = {r: p / total for r, p in runs.items()}
+    expected = sum(p for r, p in runs.items() if r <= 5)
+    assert Bocpd(reference=20)(x[None])[0, -1] == pytest.approx(expected, rel=1e-9)
+    for short in (3, 10):
+        expected = sum(p for r, p in runs.items() if r <= short)
+        assert Bocpd(short=short, reference=20)(x[None])[0, -1] == pytest.approx(expected)
+
+
+def test_bocpd_with_few_runs_is_close_to_all():
+    x = np.random.default_rng(0).normal(size=(4, 500))
+    x[:2, 250:] += 1
+    exact = Bocpd(keep=10_000)(x)[:, 30:]
+    assert np.abs(Bocpd(keep=100)(x)[:, 30:] - exact).max() < 0.01
+    assert 1e-6 < np.abs(Bocpd(keep=30)(x)[:, 30:] - exact).max() < 0.1
+    np.testing.assert_array_equal(Bocpd(keep=600)(x)[:, 30:], exact)
+
+
+def test_page_hinkley_in_standard_deviations_and_in_units():
+    x = np.random.default_rng(1).normal(size=60)
+    z = (x - x[:20].mean()) / x[:20].std(ddof=1)
+    for values, reference in ((z, 20), (x, 0)):
+        total = summed = 0.0
+        lowest = math.inf
+        expected = []
+        for count, value in enumerate(values, 1):
+            summed += value
+            total = total * 0.99 + value - summed / count - 0.1
+            lowest = min(lowest, total)
+            expected.append(total - lowest)
+        found = PageHinkley(0.1, 0.99, reference)(x[None])[0]
+        np.testing.assert_allclose(found[reference:], expected[reference:], atol=1e-9)
+        assert np.isneginf(found[:reference]).all()
+
+
+def test_mirrored_detectors():
+    cusum = Cusum(reference=20)
+    np.testing.assert_array_equal(Mirrored(cusum, "up")(X), cusum(X))
+    np.testing.assert_array_equal(Mirrored(cusum, "down")(X), cusum(-X))
+    np.testing.assert_allclose(
+        Mirrored(cusum, "both")(X)[:, 20:], np.maximum(cusum(X), cusum(-X))[:, 20:], atol=1e-9
+    )
+    np.testing.assert_array_equal(Mirrored(Level(), "both")(X), np.abs(X - X[:, :1]))
+    assert Mirrored(cusum, "both").name == "CUSUM(0.5), either way"
+    with pytest.raises(ValueError, match="mode is 'sideways'"):
+        Mirrored(cusum, "sideways")
+
+
+def test_matrix_profile_in_parts_equals_the_whole():
+    x = np.random.default_rng(5).normal(size=(1, 700))
+    x[0, 100:120] = 2.0
+    score = MatrixProfile(8)(x)[0]
+    windows = np.lib.stride_tricks.sliding_window_view(x[0], 8)
+    with np.errstate(invalid="ignore"):
+        z = (windows - windows.mean(axis=1)[:, None]) / windows.std(axis=1)[:, None]
+    for at in (262, 300, 513, 692):
+        far = np.linalg.norm(z[at] - z[: at - 1], axis=1)
+        expected = min(np.nanmin(far), math.sqrt(8) if at > 113 else np.inf)
+        assert score[at + 7] == pytest.approx(expected, abs=1e-6)
+    assert score[107 + 5] == 0  # a constant stretch is like the one before
+    assert np.isneginf(score[:9]).all()
+
+
 @given(st.floats(0.01, 100), st.floats(-50, 50))
 def test_standardised_scores_do_not_depend_on_unit_and_origin(scale, shift):
-    for detector in (Cusum(0.5, 20), Ewma(0.3, 20), Glr(20), Bocpd(reference=20)):
+    for detector in (
+        Cusum(0.5, 20),
+        Ewma(0.3, 20),
+        Glr(20),
+        Bocpd(reference=20),
+        PageHinkley(reference=20),
+    ):
         np.testing.assert_allclose(
             detector(X * scale + shift)[:, 20:], detector(X)[:, 20:], rtol=1e-6, atol=1e-7
         )
@@ -142,19 +285,6 @@ def test_bocpd_sees_a_jump():
     assert ((score[20:] >= 0) & (score[20:] <= 1 + 1e-12)).all()
 
 
-@settings(max_examples=30)
-@given(st.integers(1, 6), st.floats(-2, 2))
-def test_persistence_is_consecutive_exceedance(k, threshold):
-    inner = Level()(X)
-    outer = Persistent(Level(), k)(X)
-    for row, peak in zip(inner, outer.max(axis=1), strict=True):
-        run = longest = 0
-        for value in row:
-            run = run + 1 if value >= threshold else 0
-            longest = max(longest, run)
-        assert (peak >= threshold) == (longest >= k)
-
-
 @pytest.mark.parametrize(
     "call",
     [
@@ -166,11 +296,15 @@ def test_persistence_is_consecutive_exceedance(k, threshold):
         lambda: Glr(1),
         lambda: PageHinkley(-0.1),
         lambda: PageHinkley(forgetting=0),
+        lambda: PageHinkley(reference=1),
+        lambda: Glr(window=0),
+        lambda: Bocpd(keep=6),
+        lambda: Variance(2.5),
+        lambda: Cusum(float("nan")),
         lambda: PermutationEntropy(8),
         lambda: PermutationEntropy(3, 2, 4),
         lambda: MatrixProfile(2),
         lambda: Bocpd(hazard=1),
-        lambda: Persistent(Level(), 0),
         lambda: textbook(4),
         lambda: Level()([1.0, 2.0]),
         lambda: Level()([[1.0, np.nan]]),

@@ -2,10 +2,12 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
-from lib.collapse_warning import domains, peers, plots_results, plots_theory
-from lib.collapse_warning.detectors import Level, textbook
+from lib.collapse_warning.detectors import Cusum, Level, MatrixProfile, Variance, textbook
+from lib.collapse_warning.study import domains, figures, peers
+from lib.collapse_warning.study.cost import operations
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def test_a_detector_that_peeks_wins_and_shifted_labels_lose(dated):
 
 def test_calibration_does_not_see_the_evaluation(dated):
     later = dated.dates >= np.datetime64(domains.SPLIT)
-    values = dated.panel.values.copy()
+    values = dated.panel.values.copy()  # noqa: PD011
     values[later] *= 3
     other = domains.DatedPanel(
         domains.Panel(values, dated.panel.lengths, dated.panel.is_event, dated.panel.units),
@@ -55,10 +57,12 @@ def test_circular_shifts():
         domains.circular_shift_p(events[:5], events[:5])
 
 
-def test_holm():
-    assert domains.holm([0.04, 0.01, 0.03]).tolist() == pytest.approx([0.06, 0.03, 0.06])
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        domains.holm([2.0])
+def test_periods_dealt_out_anew_keep_their_sizes(dated):
+    plain = domains.calibrate_and_judge(dated, (Level(),))
+    dealt = domains.calibrate_and_judge(dated, (Level(),), deal=1)
+    size = ["controls", "events"]
+    assert dealt.loc["level", size].sum() == plain.loc["level", size].sum()
+    assert dealt.loc["level", "false_alarms"] != plain.loc["level", "false_alarms"]
 
 
 def test_grid_panel_is_seeded_and_apart():
@@ -72,12 +76,6 @@ def test_grid_panel_is_seeded_and_apart():
     assert dropped["hours"] == int((domains.GRID_HOURS - first.lengths).sum())
 
 
-def test_vix_is_there_from_2014():
-    panel = domains.vix_panel()
-    assert panel.dates[0] > np.datetime64("2014-01-01")
-    assert panel.panel.n_events > 0
-
-
 def test_ewstools_agrees():
     x = np.random.default_rng(0).normal(size=(2, 50))
     assert max(peers.largest_difference(x, 12).values()) < 1e-12
@@ -85,12 +83,24 @@ def test_ewstools_agrees():
 
 def test_figures_draw(dated):
     table = domains.calibrate_and_judge(dated, (Level(),))
-    grid, _ = domains.grid_panel(0)
+    cost = pd.DataFrame({"level": [10, 20], "other": [10, 40]}, index=[1, 2])
     for figure in (
-        plots_results.domain_figure(table, (0.03, 0.07)),
-        plots_results.panel_figure(grid, "share"),
-        plots_theory.cycle_figure(),
-        plots_theory.miss_figure({"a": [np.array([False, True]), np.array([False])]}),
+        figures.domain_figure(table, (0.03, 0.07)),
+        figures.cost_figure(cost),
+        figures.miss_figure({"a": [np.array([False, True]), np.array([False])]}),
     ):
         assert figure.axes
         plt.close(figure)
+
+
+def test_operations_are_counted():
+    assert operations(Level(), 100) == operations(Level(), 100, seed=3)
+    short, long = (operations(Variance(10), n) for n in (200, 2000))
+    assert 8 < long / short < 12
+    # Of every pair of windows: about n²/2 products of 8 numbers, for two units.
+    assert operations(MatrixProfile(8), 400) > 2 * 8 * 390**2 / 2
+    assert operations(Cusum(), 1) < 100
+    # Nothing is left behind: detectors compute as before.
+    assert type(Variance(2)(np.ones((1, 3)))) is np.ndarray
+    with pytest.raises(ValueError, match="length is 0"):
+        operations(Level(), 0)

@@ -1,77 +1,264 @@
-"""Evaluation: verdicts, intervals, dummies, the interactive figure."""
+"""Evaluation: verdicts, exact tests, modes, lead times, dummies, figures."""
+
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import fisher_exact
 from sklearn.metrics import roc_auc_score
 
-from lib.collapse_warning import FPContract, Panel, evaluate, evaluate_all
-from lib.collapse_warning.detectors import Level
+from lib.collapse_warning import (
+    FPContract,
+    Panel,
+    evaluate,
+    evaluate_all,
+    evaluate_scores,
+    summary,
+    textbook,
+)
+from lib.collapse_warning.detectors import Cusum, Ewma, Glr, Level, PageHinkley, Variance
 from lib.collapse_warning.evaluation import (
     JUMPED,
     SILENT,
     UNREACHABLE,
+    auc_interval,
     binomial_interval,
-    evaluate_scores,
-    summary,
+    holm,
 )
-from lib.collapse_warning.interactive import threshold_explorer
-from lib.collapse_warning.plots_contract import interval_figure, power_figure, staircase_figure
+from lib.collapse_warning.study.explorer import threshold_explorer
+from lib.collapse_warning.study.figures import interval_figure, power_figure, staircase_figure
 
 RNG = np.random.default_rng(1)
 LABELS = np.arange(140) < 40
 SCORE = RNG.normal(size=140) + 1.5 * LABELS
 
 
+def of_counts(hits, n_events, false, n_controls):
+    """Scores of which so many events and controls alarm when the band allows `false`."""
+    events = np.r_[np.full(hits, 9.0), np.zeros(n_events - hits)] + np.arange(n_events) / 1e3
+    controls = np.r_[np.full(false, 8.0), np.full(n_controls - false, 5.0)]
+    score = np.r_[events, controls + np.arange(n_controls) / 1e3]
+    return score, np.arange(len(score)) < n_events
+
+
 def test_a_good_score_is_accepted_and_beats_chance():
     found = evaluate_scores(SCORE, LABELS)
     assert found.accepted
     assert found.beats_chance
-    assert FPContract().accepts(found.false_alarms, 100)
+    assert found.false_alarms == 7
+    assert found.hits == int((SCORE[:40] > np.sort(SCORE[40:])[-8]).sum())
+    assert found.point.threshold == min(s for s in SCORE if s > np.sort(SCORE[40:])[-8])
     assert found.auc == pytest.approx(roc_auc_score(LABELS, SCORE))
     assert found.auc_interval[0] < found.auc < found.auc_interval[1]
     table = [[found.hits, 40 - found.hits], [found.false_alarms, 100 - found.false_alarms]]
     assert found.p_value == pytest.approx(fisher_exact(table, alternative="greater")[1])
+    assert found.p_adjusted == found.p_value
 
 
-def test_a_shuffled_score_does_not_beat_chance():
-    lucky = [
-        evaluate_scores(RNG.permutation(SCORE), LABELS, n_bootstrap=1).beats_chance
-        for _ in range(40)
-    ]
-    assert np.mean(lucky) < 0.3
+def test_4_of_16_against_2_of_38_is_no_evidence():
+    score, labels = of_counts(4, 16, 2, 38)
+    found = evaluate_scores(score, labels)
+    assert (found.hits, found.false_alarms) == (4, 2)
+    assert found.p_value == pytest.approx(0.0565, abs=5e-4)
+    assert not found.beats_chance
+    # The share of controls taken as known would have called it one.
+    assert found.tpr_interval[0] > 2 / 38
+
+
+def test_the_p_value_is_an_upper_bound_where_ties_stop_short():
+    # Of 62 controls 2, 3 or 4 may alarm: a block of three ends at 3, the next would take 10.
+    score = np.r_[np.full(10, 3.0), np.zeros(164), np.full(3, 3.0), np.full(7, 2.0), np.zeros(52)]
+    found = evaluate_scores(score, np.arange(236) < 174)
+    assert (found.hits, found.false_alarms) == (10, 3)
+    fisher = [fisher_exact([[10, 164], [c, 62 - c]], alternative="greater")[1] for c in (3, 4)]
+    assert found.p_value == pytest.approx(fisher[1])
+    assert found.p_value > fisher[0]
+
+
+@pytest.mark.parametrize(("n_events", "n_controls"), [(174, 62), (16, 38), (60, 300)])
+def test_the_exact_test_keeps_its_level(n_events, n_controls):
+    rng = np.random.default_rng(5)
+    labels = np.arange(n_events + n_controls) < n_events
+    p = [evaluate_scores(rng.normal(size=len(labels)), labels).p_value for _ in range(400)]
+    # Exactly uniform up to its steps: 20 of 400 are expected below 5 %, 31 is their 99 % quantile.
+    assert 4 <= np.sum(np.array(p) < 0.05) <= 31
+
+
+def test_nine_detectors_on_noise_rarely_beat_chance():
+    labels = np.arange(100) < 60
+    lucky = 0
+    for seed in range(60):
+        noise = np.random.default_rng(seed).normal(size=(100, 30))
+        panel = Panel.from_series(list(noise), labels)
+        lucky += any(one.beats_chance for one in evaluate_all(panel, textbook(8)))
+    assert lucky <= 8  # 3 are expected at 5 %; P(9 or more) is below .002
+
+
+def test_unequal_lengths_are_refused_and_cut_ones_show_nothing():
+    rng = np.random.default_rng(0)
+    series = [rng.normal(size=60 if unit < 60 else 20) for unit in range(120)]
+    panel = Panel.from_series(series, np.arange(120) < 60)
+    with pytest.raises(ValueError, match="events have 60 steps and controls 20"):
+        evaluate(panel, Level())
+    with pytest.raises(ValueError, match=r"panel\.last"):
+        evaluate_all(panel, [Level()])
+    assert evaluate(panel.last(), Level()).auc == pytest.approx(0.5, abs=0.12)
+    spread = Panel.from_series([np.zeros(3 + u) for u in range(4)], [True, True, False, False])
+    with pytest.raises(ValueError, match="events have 3 to 4 steps and controls 5 to 6"):
+        evaluate(spread, Level())
+
+
+def falling(step):
+    values = np.random.default_rng(3).normal(size=(500, 80))
+    values[:20, 60:] += step
+    return Panel.from_series(list(values), np.arange(500) < 100)
+
+
+@pytest.mark.parametrize(
+    "detector", [Level(), Cusum(), Ewma(), PageHinkley(), Glr()], ids=lambda d: d.name
+)
+def test_falls_are_found_by_those_who_look_for_them(detector):
+    found = {
+        (step, mode): evaluate(falling(step), detector, mode=mode).hits
+        for step in (5, -5)
+        for mode in ("up", "down", "both")
+    }
+    assert found[5, "up"] >= 20
+    assert found[-5, "down"] >= 20
+    assert found[5, "down"] < 15
+    assert found[-5, "up"] < 15
+    assert found[5, "both"] >= 20
+    assert found[-5, "both"] >= 20
+    assert evaluate(falling(-5), detector, mode="down").detector.endswith(", falls")
+
+
+def test_alarm_times_and_leads():
+    values = np.zeros((44, 10))
+    values[0, 2], values[1, 9], values[4, 5] = 3.0, 3.0, 3.0
+    values += np.arange(44)[:, None] / 1e4
+    frame = pd.DataFrame(
+        [(u, 100 + t, values[u, t], u < 4) for u in range(44) for t in range(10)],
+        columns=["unit", "time", "value", "is_event"],
+    )
+    found = evaluate(frame, Level(), FPContract(0.02, 0.03))
+    table = found.alarms.set_index("unit")
+    assert (found.hits, found.false_alarms) == (2, 1)
+    assert table.loc[0, ["alarm", "lead", "time"]].tolist() == [2, 7, 102]
+    assert table.loc[1, ["alarm", "lead", "time"]].tolist() == [9, 0, 109]
+    assert table.loc[4, ["is_event", "alarm", "lead"]].tolist() == [False, 5, 4]
+    assert table.loc[2, ["alarm", "lead", "time"]].isna().all()
+    assert found.leads.tolist() == [7, 0]
+    assert found.row()["lead (steps)"] == "3.5 [0, 7]"
+    assert "median lead 3.5 steps" in str(found)
+    without = evaluate(Panel.from_series(list(values), np.arange(44) < 4), Level())
+    assert "time" not in without.alarms
+    assert evaluate_scores(SCORE, LABELS).leads.tolist() == []
+
+
+@pytest.mark.parametrize("factor", [1e-13, 1e-9, 0.01, 1e6])
+def test_other_units_same_hits(factor):
+    plain = falling(2)
+    other = Panel(plain.values * factor, plain.lengths, plain.is_event, plain.units)  # noqa: PD011
+    for detector in (*textbook(20), Glr(20)):
+        first, second = evaluate(plain, detector), evaluate(other, detector)
+        assert (first.hits, first.false_alarms) == (second.hits, second.false_alarms)
+        assert first.verdict == second.verdict
+
+
+def test_what_is_no_detector_is_refused():
+    panel = falling(5)
+    with pytest.raises(ValueError, match=r"the class Level, expected an instance of it"):
+        evaluate(panel, Level)
+    with pytest.raises(ValueError, match="expected a Detector"):
+        evaluate(panel, np.mean)
+    with pytest.raises(ValueError, match="did you mean 'down'"):
+        evaluate(panel, Level(), mode="dwn")
+    with pytest.raises(ValueError, match="empty"):
+        evaluate_all(panel, [])
+    with pytest.raises(ValueError, match="confidence is 95"):
+        evaluate(panel, Level(), confidence=95)
+
+    @dataclass(frozen=True)
+    class Odd:
+        name: str
+        scores: np.ndarray
+
+        def __call__(self, values):
+            return self.scores
+
+    with pytest.raises(ValueError, match=r"scores have shape \(2,\), expected \(500, 80\)"):
+        evaluate(panel, Odd("odd", np.zeros(2)))
+    with pytest.raises(ValueError, match="unit 0 has a score nan"):
+        evaluate(panel, Odd("odd", np.full((500, 80), np.nan)))
 
 
 def test_verdicts_name_the_reason():
     few = np.arange(15) < 5
     assert evaluate_scores(np.arange(15.0), few).verdict == UNREACHABLE
     assert evaluate_scores(np.zeros(140), LABELS).verdict == JUMPED
-    assert evaluate_scores(np.full(140, -np.inf), LABELS).verdict == SILENT
+    silent = evaluate_scores(np.full(140, -np.inf), LABELS)
+    assert silent.verdict == SILENT
+    assert (silent.hits, silent.false_alarms, silent.p_value) == (0, 0, 1.0)
+    assert not silent.beats_chance
+    assert silent.row()["hits"] == "-"
+    assert str(silent) == "score: too few alarms to reach the band (100 controls, 40 events)"
     assert "jump" in str(evaluate_scores(np.zeros(140), LABELS))
 
 
 def test_dummies_stand_beside_every_table():
     panel = Panel.from_series([[s] for s in SCORE], LABELS)
-    assert list(evaluate(panel, Level()).table().index) == ["level", "always alarm", "never alarm"]
-    rows = summary(evaluate_all(panel, [Level()]))
-    assert list(rows.index) == ["level", "always alarm", "never alarm"]
-    assert not rows.loc[["always alarm", "never alarm"], "beats_chance"].any()
+    names = ["level", "always alarm", "never alarm"]
+    assert list(evaluate(panel, Level()).table().index) == names
+    found = evaluate_all(panel, [Level()])
+    assert list(summary(found).index) == names
+    assert [one.beats_chance for one in found] == [True, False, False]
+    assert [one.auc for one in found[1:]] == [0.5, 0.5]
+
+
+def test_p_values_are_adjusted_for_the_number_of_detectors():
+    values = np.random.default_rng(3).normal(size=(140, 20)) + 0.6 * LABELS[:, None]
+    panel = Panel.from_series(list(values), LABELS)
+    alone = [evaluate(panel, one).p_value for one in (Level(), Variance(5), Variance(9))]
+    together = evaluate_all(panel, (Level(), Variance(5), Variance(9)))
+    assert [one.p_value for one in together[:3]] == alone
+    assert [one.p_adjusted for one in together[:3]] == holm(alone).tolist()
+    assert together[0].p_adjusted == pytest.approx(3 * alone[0])
+
+
+def test_holm():
+    assert holm([0.04, 0.01, 0.03]).tolist() == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.6, 0.7]).tolist() == [1.0, 1.0]
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        holm([2.0])
 
 
 def test_binomial_interval_is_exact():
     assert binomial_interval(0, 10) == (0.0, pytest.approx(1 - 0.025 ** (1 / 10)))
-    assert binomial_interval(10, 10)[1] == 1.0
-    with pytest.raises(ValueError, match="expected"):
+    assert binomial_interval(10, 10) == (pytest.approx(0.025 ** (1 / 10)), 1.0)
+    assert binomial_interval(4, 16) == pytest.approx((0.0727, 0.5238), abs=1e-4)
+    assert binomial_interval(4, 16, 0.9) == pytest.approx((0.0903, 0.4844), abs=1e-4)
+    with pytest.raises(ValueError, match="at most 2"):
         binomial_interval(3, 2)
     with pytest.raises(ValueError, match="confidence"):
         binomial_interval(1, 2, 1.0)
 
 
-def test_same_seed_same_interval():
-    assert (
-        evaluate_scores(SCORE, LABELS).auc_interval == evaluate_scores(SCORE, LABELS).auc_interval
-    )
+def test_auc_intervals_have_known_ends_and_cover():
+    # Its own definition, checked from outside: at the ends the distance is z standard errors.
+    low, high = auc_interval(0.8, 16, 38)
+    for end in (low, high):
+        more = 26 * (1 - end) / (2 - end) + 26 * end / (1 + end)
+        variance = end * (1 - end) * (1 + more) / (16 * 38)
+        assert abs(0.8 - end) == pytest.approx(1.959964 * np.sqrt(variance), rel=1e-5)
+    assert auc_interval(1.0, 20, 20) == pytest.approx((0.8987, 1.0), abs=1e-4)
+    assert auc_interval(0.0, 20, 20) == pytest.approx((0.0, 0.1013), abs=1e-4)
+    assert auc_interval(0.5, 20, 20, 0.5)[0] > auc_interval(0.5, 20, 20)[0]
+    rng, labels = np.random.default_rng(8), np.arange(54) < 16
+    shifted = [evaluate_scores(rng.normal(size=54) + labels, labels) for _ in range(200)]
+    covered = [one.auc_interval[0] <= 0.76025 <= one.auc_interval[1] for one in shifted]
+    assert 0.9 <= np.mean(covered) <= 0.99
 
 
 def test_figures_draw():
@@ -96,6 +283,9 @@ def test_explorer_follows_the_staircase():
     assert {row["inside"] for row in rows} == {True, False}
     for row in rows:
         assert row["inside"] == FPContract().accepts(row["false alarms"], 100)
+        alarmed = np.argsort(-SCORE)[: int(row["percent"] * 1.4 + 1e-9)]
+        assert row["hits"] == LABELS[alarmed].sum()
+        assert row["missed events"] == 40 - row["hits"]
     with pytest.raises(ValueError, match="at least one"):
         threshold_explorer({})
     with pytest.raises(ValueError, match="percentage"):

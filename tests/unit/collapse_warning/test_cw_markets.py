@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.collapse_warning import artefacts, markets, shumailov
+from lib.collapse_warning.study import artefacts, markets, shumailov
 from lib.core.data import DataError
 
 

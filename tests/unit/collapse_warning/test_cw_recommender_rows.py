@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lib.collapse_warning import calibration, study2
-from lib.collapse_warning.calibration import CONFIGURATIONS, alarm, miss_series, peak_score
+from lib.collapse_warning.study import calibration, study2
+from lib.collapse_warning.study.calibration import CONFIGURATIONS, alarm, miss_series, peak_score
 
 
 def test_there_are_105_configurations():
@@ -28,8 +28,50 @@ def test_all_rows_come_out(mirror, horizon):
         found.at_least(9)
 
 
-def test_a_recovering_series_breaks_rows(mirror):
-    assert not calibration.explain(40, recovering=True).rows["explained"].all()
+def test_broken_explanations_break_rows(mirror):
+    found = {b: calibration.explain(40, broken=b).rows for b in ("recovering", "thresholds")}
+    assert found["recovering"]["explained"].sum() == 91
+    assert found["thresholds"]["explained"].sum() == 41
+    with pytest.raises(ValueError, match="broken is 'luck'"):
+        calibration.explain(40, broken="luck")
+
+
+def test_sets_of_misses_are_named(mirror):
+    sets = calibration.explain(40).rows.groupby("set").size()
+    assert sets["7 or more"] == 2
+    assert sets["1"] == 8
+    assert sets["none"] == 2
+    assert len(sets) == 9
+    assert calibration._words(np.array([False, True, True, False, True])) == "1 to 2, 4 or more"
+
+
+def test_brackets_of_the_share_of_rows_with_gain(mirror):
+    table = calibration.gain_brackets()
+    assert table["gain_least"].tolist() == [0.4, 0.25, 0.15]
+    assert table["gain_most"].tolist() == [0.5, 0.3, 0.2]
+    assert table["persistence_most"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_points_of_figure_7_follow_from_counts(mirror):
+    points = calibration.figure7()
+    assert points["follows"].all()
+    assert points.groupby("part").size().to_dict() == {
+        "40": 105,
+        "50": 12,
+        "60": 105,
+        "markets": 314,
+    }
+    assert not points["inside"].any()
+
+
+def test_the_summary_at_50(mirror):
+    rows = calibration.summary_rows()
+    assert rows.loc["matrix_profile", ["control_alarm_count", "event_alarm_count"]].tolist() == [
+        65,
+        3938,
+    ]
+    assert rows.loc["ac1", "fp"] == pytest.approx(0.7685, abs=5e-5)
+    assert not rows["accepted"].any()
 
 
 def test_cumulative_families_alarm_for_more_misses_too():

@@ -10,8 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.collapse_warning import replay as rp
-from lib.collapse_warning.audit import before_streak, label_leak, planted_panel
+from lib.collapse_warning.audit import label_leak
+from lib.collapse_warning.evaluation import held_out
 from lib.collapse_warning.panel import Panel
+from lib.collapse_warning.study.arrangements import (
+    accepted_configurations,
+    at_landmark,
+    planted_panel,
+    simulated,
+)
 from lib.core.data import DigestError
 
 
@@ -210,29 +217,57 @@ def test_archives_are_read_and_verified(tmp_path, monkeypatch, edition, separato
         rp.load_movielens(file, edition, verify=False)
 
 
-def test_the_audit_tells_leaks_from_noise():
-    noise = planted_panel(30, 60, 40, 0.0, 1)
-    assert not label_leak(noise).leaks
-    assert label_leak(noise).findings() == ["no leak of these kinds"]
-    loud = planted_panel(30, 60, 40, 100.0, 1)
-    assert label_leak(loud).leaks
-    counter = [[0, 0, 1, 2, 3]] * 6 + [[0, 1, 0, 1, 0]] * 6
-    report = label_leak(Panel.from_series(counter, [True] * 6 + [False] * 6), tail=3)
-    assert report.events_identical
-    assert report.table().loc["leak", "value"] == "True"
-    with pytest.raises(ValueError, match="at least 2"):
-        label_leak(noise, tail=1)
-    with pytest.raises(ValueError, match="shape"):
-        label_leak(noise, eligible=np.ones(3, dtype=bool))
-    with pytest.raises(ValueError, match="not eligible"):
-        label_leak(noise, eligible=np.zeros(90, dtype=bool))
+@pytest.fixture(scope="module")
+def repaired():
+    return rp.replay(rp.load_movielens_small(), rp.ReplayConfig(on_miss="consume"))
+
+
+def test_a_landmark_sees_no_streak_that_makes_an_event(repaired):
+    panel = at_landmark(repaired, 15)
+    table = repaired.episodes.set_index("user")
+    chosen = table.loc[panel.units.tolist()]
+    assert set(chosen["label"]) == {"event", "control"}
+    assert ((chosen["collapse"] == 0) | (chosen["collapse"] >= 23)).all()
+    assert (panel.n_events, panel.n_controls) == (18, 248)
+    assert panel.lengths.tolist() == [15] * 266
+    user = int(panel.units[3])
+    assert panel.values[3].tolist() == np.cumsum(repaired.misses[user][:15]).tolist()  # noqa: PD011
+    assert at_landmark(repaired, 10).n_events > panel.n_events
+
+
+def test_held_out_thresholds_are_judged_on_the_other_half(repaired):
+    panel = at_landmark(repaired, 15)
+    found = held_out(panel, 0, n_resamples=200)
+    for point, low, high in found.values():
+        assert low <= point <= high
+    assert found["difference"][0] == pytest.approx(found["events"][0] - found["controls"][0])
+    assert found["events"][0] > 0.3
+    assert found["controls"][0] < 0.15
+    noise = planted_panel(200, 400, 20, 0.0, 3)
+    assert abs(held_out(noise, 0, n_resamples=50)["difference"][0]) < 0.06
+    assert held_out(noise, 0, n_resamples=50)["controls"][0] == pytest.approx(0.07, abs=0.03)
+    loud = held_out(planted_panel(50, 100, 20, 50.0, 3), 0, n_resamples=50)
+    assert loud["events"] == (1.0, 1.0, 1.0)
+
+
+def test_frozen_configurations_on_a_replay():
+    run = rp.replay(rp.load_movielens_small(), rp.ReplayConfig())
+    assert accepted_configurations(run) == 0
+    assert label_leak(run.panel().last()).leak("ends")
+
+
+def test_simulated_panels():
+    for kind in ("luck", ""):
+        with pytest.raises(ValueError, match="expected one of"):
+            simulated(kind, 0)
+    rebased = simulated("walks rebased to 100", 0)
+    assert (rebased.values[:, 0] == 100).all()  # noqa: PD011
+    counts = simulated("cumulative counts", 0).values  # noqa: PD011
+    assert (np.diff(counts, axis=1) >= 0).all()
+    assert Panel.from_series([[1.0], [2.0]], [True, False]).n_units == 2
     with pytest.raises(ValueError, match="at least one event"):
         planted_panel(0, 1, 40, 0.0, 1)
-
-
-def test_series_cut_before_the_streak_end_at_rest():
-    run = rp.replay(rp.load_movielens_small(), rp.ReplayConfig(on_miss="consume"))
-    panel = before_streak(run, 0)
-    last = panel.values[np.arange(panel.n_units), panel.lengths - 1]  # noqa: PD011
-    assert (last[panel.is_event] == 0).all()
-    assert panel.n_events == run.counts()["events"]
+    raised = planted_panel(5, 5, 40, 100.0, 1).values  # noqa: PD011
+    assert (raised[:5, -4:] > 50).all()
+    assert (np.abs(raised[:5, :-4]) < 50).all()
+    assert (np.abs(raised[5:]) < 50).all()

@@ -1,0 +1,124 @@
+"""The label-leak audit: what it must find, and what it must not."""
+
+import numpy as np
+import pytest
+
+from lib.collapse_warning import Panel, label_leak
+from lib.collapse_warning.study.arrangements import LEAKS, NOISE, planted_panel, simulated
+
+
+@pytest.mark.parametrize("kind", NOISE)
+def test_noise_is_rarely_called_a_leak(kind):
+    found = [label_leak(simulated(kind, seed), n_permutations=199).leaks for seed in range(100)]
+    assert sum(found) <= 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "test"), zip(LEAKS, ("value", "value", "ends", "length"), strict=True)
+)
+def test_a_written_label_is_found(kind, test):
+    for seed in range(5):
+        report = label_leak(simulated(kind, seed))
+        assert report.leak(test)
+        assert report.leaks
+    mixed = simulated(kind, 1)
+    labels = np.random.default_rng(1).permutation(mixed.is_event)
+    assert not label_leak(Panel(mixed.values, mixed.lengths, labels, mixed.units)).leaks
+
+
+@pytest.mark.parametrize("back", [0, 9, 13, 16])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_label_is_found_wherever_it_stands(back, sign):
+    values = np.random.default_rng(back).normal(size=(30, 20))
+    labels = np.arange(30) < 10
+    values[:, -1 - back] = sign * labels
+    report = label_leak(Panel.from_series(list(values), labels))
+    assert report.leak("value")
+    assert f"one value, {back} steps before the end" in str(report)
+    assert report.table().loc["value", "p"] == "0.0005"
+
+
+def test_a_flipped_label_is_found_and_three_are_too_many():
+    values = np.random.default_rng(0).normal(size=(90, 10))
+    labels = np.arange(90) < 30
+    for flips, found in ((1, True), (3, False)):
+        values[:, -1] = labels + 1e-3 * np.arange(90) / 90
+        values[:flips, -1] -= 1
+        panel = Panel.from_series(list(values), labels)
+        assert label_leak(panel).leak("value") is found
+        assert label_leak(panel, tolerance=0.1).leak("value")
+
+
+def test_small_panels_are_enumerated():
+    series = [[0.0, 1.0], [0.0, 1.1], [0.0, 0.1], [0.0, 0.2], [0.0, 0.3]]
+    report = label_leak(Panel.from_series(series, [True, True, False, False, False]))
+    value = report.tests[0]
+    assert value.strong
+    # One unit may lie on the wrong side: every arrangement of two among five has a step with at
+    # most as few errors (none) in 2 of 10.
+    assert value.p_value == pytest.approx(0.2)
+    assert not report.leaks
+
+
+def test_all_events_in_a_state_that_none_leaves():
+    rng = np.random.default_rng(0)
+    events = [np.r_[np.zeros(10 - k), np.arange(1, k + 1)] for k in rng.integers(2, 6, 20)]
+    controls = [np.zeros(10) for _ in range(30)]
+    report = label_leak(Panel.from_series(events + controls, np.arange(50) < 20))
+    assert report.leak("state")
+    words = report.tests[2].found
+    assert words.startswith("20 of 20 units that left the resting value stayed away")
+    assert words.endswith("20 of 20 events left it, 0 of 30 controls")
+    back = [np.r_[one[:-1], 0.0] for one in events[:2]]
+    report = label_leak(Panel.from_series(back + events[2:] + controls, np.arange(50) < 20))
+    assert not report.leak("state")
+    assert not report.tests[2].strong
+
+
+def test_a_state_does_not_see_the_padding():
+    events = [np.r_[0.0, 0.0, 1.0, 0.0], np.r_[0.0, 1.0, 1.0]] * 10
+    controls = [np.zeros(4)] * 20
+    report = label_leak(Panel.from_series(events + controls, np.arange(40) < 20))
+    assert not report.leak("state")
+
+
+def test_lengths_have_a_test_of_their_own():
+    rng = np.random.default_rng(0)
+    for same, found in ((True, False), (False, True)):
+        lengths = rng.integers(15, 50, 60)
+        if not same:
+            lengths[20:] = 50
+        series = [rng.normal(size=n) for n in lengths]
+        report = label_leak(Panel.from_series(series, np.arange(60) < 20))
+        assert report.leak("length") is found
+    assert "controls 50 to 50" in report.tests[3].found
+
+
+def test_eligibility_is_reported_and_checked():
+    panel = planted_panel(4, 8, 10, 0.0, 0)
+    able = np.array([True] * 6 + [False] * 6)
+    report = label_leak(panel, eligible=able)
+    assert report.unlabelable == 0.75
+    assert "75.0% of controls could not have become events" in report.findings()
+    with pytest.raises(ValueError, match="eligible has shape"):
+        label_leak(panel, eligible=able[:3])
+    with pytest.raises(ValueError, match="eligible is false for an event"):
+        label_leak(panel, eligible=~able)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"tail": 1}, {"tolerance": 2}, {"alpha": 0}, {"n_permutations": 9}, {"seed": -1}]
+)
+def test_bad_settings_are_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        label_leak(planted_panel(4, 8, 10, 0.0, 0), **bad)
+    with pytest.raises(ValueError, match="kind is 'luck'"):
+        label_leak(planted_panel(4, 8, 10, 0.0, 0)).leak("luck")
+
+
+def test_reports_in_words():
+    report = label_leak(planted_panel(10, 20, 20, 0.0, 0))
+    assert str(report) == "no leak of these kinds"
+    assert list(report.table().index) == ["value", "ends", "state", "length"]
+    assert not report.table()["leak"].any()
+    assert (report.n_events, report.n_controls) == (10, 20)
