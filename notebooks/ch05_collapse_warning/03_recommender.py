@@ -271,25 +271,26 @@ def turned(row, sign):
     return sign * float(row["point"]), (float(low), float(high))
 
 
-def report_directions(name, columns):
-    """Report each d with its sign turned to the paper's direction."""
-    ours = [turned(effects[h][column], sign) for h, column, sign in columns]
-    mixed = [turned(placebo[h][column], sign) for h, column, sign in columns]
+GAIN = {40: -1, 50: 1, 60: 1}
+ours = [turned(effects[h]["G"], sign) for h, sign in GAIN.items()]
+mixed = [turned(placebo[h]["G"], sign) for h, sign in GAIN.items()]
+ledger.report(
+    "ch05.replay.direction.gain",
+    [point for point, _ in ours],
+    interval=[ends for _, ends in ours],
+    control=[point for point, _ in mixed],
+    control_interval=[ends for _, ends in mixed],
+)
+for name in ("p", "delta"):
+    point, ends = turned(effects[50][name], 1)
+    by_chance, its_ends = turned(placebo[50][name], 1)
     ledger.report(
-        name,
-        [point for point, _ in ours],
-        interval=[ends for _, ends in ours],
-        control=[point for point, _ in mixed],
-        control_interval=[ends for _, ends in mixed],
+        f"ch05.replay.direction.{name}",
+        point,
+        interval=ends,
+        control=by_chance,
+        control_interval=its_ends,
     )
-
-
-report_directions(
-    "ch05.replay.direction.gain", [(40, "G", -1), (50, "G", 1), (60, "G", 1)]
-)
-report_directions(
-    "ch05.replay.direction.others", [(50, "p", 1), (50, "delta", -1)]
-)
 
 # %% [markdown]
 # ## Arms

@@ -468,21 +468,27 @@ effects.round(3)
 starved, clean_all = users[users["starved"]], users[users["clean"]]
 
 
-def gaps_and_correlations(first, reference):
-    gaps = [cohen_d(first[k], clean_all[k]) for k in ("G", "p", "delta", "S")]
-    r = reference[["G", "p", "delta"]].corr()
+def gaps(first):
+    return [cohen_d(first[k], clean_all[k]) for k in ("G", "p", "delta", "S")]
+
+
+def correlations(table):
+    r = table[["G", "p", "delta"]].corr()
     return [
-        *gaps,
-        float(r.loc["G", "delta"]),
-        float(r.loc["G", "p"]),
-        float(r.loc["p", "delta"]),
+        float(r.loc[a, b])
+        for a, b in (("G", "delta"), ("G", "p"), ("p", "delta"))
     ]
 
 
 ledger.report(
     "ch05.study2.starved_clean",
-    gaps_and_correlations(starved, clean_all[~clean_all["evaluation"]]),
-    control=gaps_and_correlations(users[users["is_event"]], users),
+    gaps(starved),
+    control=gaps(users[users["is_event"]]),
+)
+ledger.report(
+    "ch05.study2.correlations",
+    correlations(clean_all[~clean_all["evaluation"]]),
+    control=correlations(users),
 )
 ledger.report(
     "ch05.study2.d42",
