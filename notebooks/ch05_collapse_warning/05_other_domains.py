@@ -281,7 +281,8 @@ ledger.report(
 # %%
 indices = domains.index_panel()
 detectors = textbook(20)
-judged = domains.calibrate_and_judge(indices, detectors)
+scores = domains.peaks(indices, detectors)
+judged = domains.calibrate_and_judge(indices, scores)
 kept_columns = [
     "calibrated",
     "controls",
@@ -324,7 +325,7 @@ print(
 
 # %%
 own = judged.index[: len(detectors)]
-shifted = domains.calibrate_and_judge(indices, detectors, shift_labels=61)
+shifted = domains.calibrate_and_judge(indices, scores, shift_labels=61)
 peek = judged.loc["sees the days ahead"]
 
 
@@ -338,7 +339,7 @@ def above_chance(table):
 
 
 dealings = [
-    transfer(domains.calibrate_and_judge(indices, detectors, deal=s))
+    transfer(domains.calibrate_and_judge(indices, scores, deal=s))
     for s in range(40)
 ]
 exchangeable = sum(kept for kept, _ in dealings) / sum(n for _, n in dealings)

@@ -15,7 +15,7 @@ Grid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -25,7 +25,7 @@ import pandas as pd
 import yaml
 
 from lib.collapse_warning.contract import FPContract
-from lib.collapse_warning.detectors import AlwaysAlarm, Detector, NeverAlarm
+from lib.collapse_warning.detectors import Detector
 from lib.collapse_warning.evaluation import binomial_interval, evaluate_scores, holm
 from lib.collapse_warning.panel import Bools, Floats, Panel
 from lib.core import data
@@ -37,6 +37,7 @@ __all__ = [
     "grid_panel",
     "index_panel",
     "indices",
+    "peaks",
 ]
 
 UNIT_DAYS = 60
@@ -126,9 +127,14 @@ def circular_shift_p(alarms: Bools, is_event: Bools, apart: int = UNIT_DAYS // S
     return (1 + sum(one >= observed for one in shifted)) / (1 + len(shifted))
 
 
+def peaks(dated: DatedPanel, detectors: Sequence[Detector]) -> dict[str, Floats]:
+    """Return the highest score of each unit, by detector."""
+    return {one.name: one(dated.panel.values).max(axis=1) for one in detectors}
+
+
 def calibrate_and_judge(
     dated: DatedPanel,
-    detectors: Sequence[Detector],
+    scores: Mapping[str, Floats],
     split: str = SPLIT,
     contract: FPContract | None = None,
     *,
@@ -140,7 +146,8 @@ def calibrate_and_judge(
     Parameters
     ----------
     dated : DatedPanel
-    detectors : sequence of Detector
+    scores : mapping of str to ndarray, shape (n_units,)
+        From :func:`peaks`.
     split : str
         The first day of the evaluation period; units that straddle it are left out.
     contract : FPContract, optional
@@ -169,12 +176,10 @@ def calibrate_and_judge(
         n_before = int(before.sum())
         for period, members in ((before, used[:n_before]), (after, used[n_before:])):
             period[:] = np.isin(np.arange(len(period)), members)
-    scores = {one.name: one(dated.panel.values).max(axis=1) for one in detectors}
-    scores["sees the days ahead"] = np.roll(-dated.worst, shift_labels)
-    for dummy in (AlwaysAlarm(), NeverAlarm()):
-        scores[dummy.name] = dummy(dated.panel.values).max(axis=1)
+    every = {**scores, "sees the days ahead": np.roll(-dated.worst, shift_labels)}
+    every |= {"always alarm": 0 * dated.worst, "never alarm": np.full_like(dated.worst, -np.inf)}
     rows = {}
-    for name, score in scores.items():
+    for name, score in every.items():
         fitted = evaluate_scores(score[before], labels[before], contract, name=name)
         alarms = (
             score[after] >= fitted.point.threshold
@@ -199,9 +204,8 @@ def calibrate_and_judge(
             "p": circular_shift_p(alarms, events) if fitted.accepted else 1.0,
         }
     table = pd.DataFrame(rows).T
-    judged = table.index[: len(detectors)]
     table["holm"] = np.nan
-    table.loc[judged, "holm"] = holm(table.loc[judged, "p"].astype(float).tolist())
+    table.loc[list(scores), "holm"] = holm(table.loc[list(scores), "p"].astype(float).tolist())
     return table
 
 

@@ -27,11 +27,13 @@ def test_units_are_dated_and_labelled_by_what_follows(dated):
 
 
 def test_a_detector_that_peeks_wins_and_shifted_labels_lose(dated):
-    table = domains.calibrate_and_judge(dated, (Level(),))
+    table = domains.calibrate_and_judge(dated, domains.peaks(dated, (Level(),)))
     assert table.loc["sees the days ahead", "p"] < 0.01
     assert table.loc["always alarm", "calibrated"] != "accepted"
     assert table.loc["never alarm", "hits"] == 0
-    shifted = domains.calibrate_and_judge(dated, textbook(20), shift_labels=61)
+    shifted = domains.calibrate_and_judge(
+        dated, domains.peaks(dated, textbook(20)), shift_labels=61
+    )
     assert not (shifted["holm"].dropna() < 0.05).any()
 
 
@@ -44,7 +46,9 @@ def test_calibration_does_not_see_the_evaluation(dated):
         dated.dates,
         dated.worst,
     )
-    first, second = (domains.calibrate_and_judge(one, (Level(),)) for one in (dated, other))
+    first, second = (
+        domains.calibrate_and_judge(one, domains.peaks(one, (Level(),))) for one in (dated, other)
+    )
     assert second.loc["level", "false_alarms"] > first.loc["level", "false_alarms"]
 
 
@@ -58,8 +62,8 @@ def test_circular_shifts():
 
 
 def test_periods_dealt_out_anew_keep_their_sizes(dated):
-    plain = domains.calibrate_and_judge(dated, (Level(),))
-    dealt = domains.calibrate_and_judge(dated, (Level(),), deal=1)
+    plain = domains.calibrate_and_judge(dated, domains.peaks(dated, (Level(),)))
+    dealt = domains.calibrate_and_judge(dated, domains.peaks(dated, (Level(),)), deal=1)
     size = ["controls", "events"]
     assert dealt.loc["level", size].sum() == plain.loc["level", size].sum()
     assert dealt.loc["level", "false_alarms"] != plain.loc["level", "false_alarms"]
@@ -82,7 +86,7 @@ def test_ewstools_agrees():
 
 
 def test_figures_draw(dated):
-    table = domains.calibrate_and_judge(dated, (Level(),))
+    table = domains.calibrate_and_judge(dated, domains.peaks(dated, (Level(),)))
     cost = pd.DataFrame({"level": [10, 20], "other": [10, 40]}, index=[1, 2])
     for figure in (
         figures.domain_figure(table, (0.03, 0.07)),
