@@ -180,7 +180,9 @@ class Panel:
         for name in (unit, time, is_event):
             if (missing := frame[name].isna()).any():
                 at = int(np.flatnonzero(missing)[0])
-                raise ValueError(f"{name} is {frame[name].iloc[at]!r} in row {at}, expected one")
+                raise ValueError(
+                    f"{name} is {frame[name].tolist()[at]!r} in row {at}, expected one"
+                )
         check.array(value, frame[value].to_numpy())
         if not (pd.api.types.is_numeric_dtype(frame[time]) or _is_date(frame[time])):
             shown = frame[time].iloc[0]

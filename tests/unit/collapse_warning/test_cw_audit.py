@@ -14,7 +14,7 @@ def test_noise_is_rarely_called_a_leak(kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "test"), zip(LEAKS, ("value", "value", "ends", "length"), strict=True)
+    ("kind", "test"), list(zip(LEAKS, ("value", "value", "ends", "length"), strict=True))
 )
 def test_a_written_label_is_found(kind, test):
     for seed in range(5):

@@ -158,5 +158,5 @@ def test_quantiles_of_event_rows_are_refused():
         QuantileDetector().fit(rows().assign(is_event=True))
     with pytest.raises(ValueError, match="finite"):
         QuantileDetector().fit(rows().assign(p=np.nan))
-    with pytest.raises(ValueError, match="no column"):
+    with pytest.raises(ValueError, match="column is 'delta'"):
         QuantileDetector().fit(rows().drop(columns="delta"))

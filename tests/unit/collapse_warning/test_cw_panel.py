@@ -46,7 +46,7 @@ def test_units_are_cut_to_their_first_or_last_steps():
         panel.last(5)
     with pytest.raises(ValueError, match="at least 1"):
         panel.first(0)
-    with pytest.raises(ValueError, match=r"two|control"):
+    with pytest.raises(ValueError, match="n_units is 1"):
         panel.last(4)
 
 
@@ -58,7 +58,7 @@ def test_units_are_cut_to_their_first_or_last_steps():
         (lambda f: f.assign(value=[1, np.nan, 1, 1, 1]), "nan, expected a finite"),
         (lambda f: f.assign(value=[1, np.inf, 1, 1, 1]), "inf, expected a finite"),
         (lambda f: f.assign(value=list("12345")), "'1', expected a finite"),
-        (lambda f: f.assign(unit=["a", "a", None, "b", "b"]), "unit is .* in row 2"),
+        (lambda f: f.assign(unit=["a", "a", None, "b", "b"]), r"unit is (None|nan) in row 2"),
         (lambda f: f.assign(unit=["a", "a", np.nan, np.nan, np.nan]), "unit is nan in row 2"),
         (lambda f: f.assign(time=[1, 0, np.nan, 1, 2]), "time is nan in row 2"),
         (lambda f: f.assign(time=[str(t) for t in f["time"]]), "not text"),
