@@ -442,7 +442,8 @@ figures.show(
 
 # %% [markdown]
 # The plainest series of all, the mean absolute return, does better than anything built on it, but
-# not better than chance once fifteen tries are paid for. The interval of a hit rate alone, which takes
+# not better than chance once fifteen tries are paid for. Two areas under the curve lie above one half;
+# their intervals take the units of a day as independent, which they are not. The interval of a hit rate alone, which takes
 # the share of controls as known, would have passed some of them: it is no test. And events come from
 # two days, and there are only 21 ways to choose two days of seven.
 
