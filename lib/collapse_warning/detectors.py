@@ -88,6 +88,10 @@ def _standardised(values: npt.ArrayLike, reference: int) -> tuple[Floats, Bools]
     return z, flat
 
 
+_CHUNK = 2**18
+"""Values whose windows are summed at a time: room for the sums, whatever the panel's size."""
+
+
 def _moments(x: Floats, y: Floats, width: int) -> tuple[Floats, Floats, Floats]:
     """Return sums of squares of `x` and `y`, and of products, about their means, by window.
 
@@ -100,6 +104,13 @@ def _moments(x: Floats, y: Floats, width: int) -> tuple[Floats, Floats, Floats]:
     -------
     tuple of ndarray, shape (n_units, n_times - width + 1)
     """
+    rows = max(1, _CHUNK // x.shape[1])
+    parts = [_joined(x[at : at + rows], y[at : at + rows], width) for at in range(0, len(x), rows)]
+    first, second, both = (np.concatenate(one) for one in zip(*parts, strict=True))
+    return first, second, both
+
+
+def _joined(x: Floats, y: Floats, width: int) -> tuple[Floats, Floats, Floats]:
     n_units, n_times = x.shape
     blocks = -(-n_times // width)
     room = ((0, 0), (0, blocks * width - n_times))

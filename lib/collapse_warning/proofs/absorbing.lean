@@ -32,16 +32,4 @@ theorem absorbing {S : Type u} (next : S → S) (misses : S → Prop)
     (s : S) (miss : misses s) (n : Steps) : misses (after next s n) :=
   transport misses s (after next s n) (unchanged next misses frozen s miss n) miss
 
--- A streak of misses of length n from s: s misses, and so does each of the states that follow.
-noncomputable def Streak {S : Type u} (next : S → S) (misses : S → Prop) (s : S) : Prop :=
-  (n : Steps) → misses (after next s n)
-
--- Hence the first miss already is a streak of every length: the collapse comes after a fixed number
--- of steps, whatever the user.
-theorem collapse {S : Type u} (next : S → S) (misses : S → Prop)
-    (frozen : (s : S) → misses s → Same s (next s))
-    (s : S) (miss : misses s) : Streak next misses s :=
-  fun n => absorbing next misses frozen s miss n
-
 #print axioms absorbing
-#print axioms collapse

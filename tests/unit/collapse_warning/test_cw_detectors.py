@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
+from lib.collapse_warning import detectors
 from lib.collapse_warning.detectors import (
     AC1,
     AlwaysAlarm,
@@ -82,6 +83,13 @@ def test_every_window_is_joined_of_two_blocks(window):
             parts = [row[t - window + 1 : t + 1] for t in range(window - 1, 60)]
             expected = [np.corrcoef(one[:-1], one[1:])[0, 1] for one in parts]
             np.testing.assert_allclose(ac1[window - 1 :], expected, rtol=1e-9, atol=1e-12)
+
+
+def test_units_are_taken_some_at_a_time(monkeypatch):
+    whole = Variance(7)(X), AC1(7)(X)
+    monkeypatch.setattr(detectors, "_CHUNK", 100)
+    np.testing.assert_array_equal(Variance(7)(X), whole[0])
+    np.testing.assert_array_equal(AC1(7)(X), whole[1])
 
 
 def test_nothing_cancels_after_a_spike_or_far_from_zero():
