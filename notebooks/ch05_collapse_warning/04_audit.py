@@ -682,7 +682,7 @@ pd.DataFrame(
 ).T.round(3)
 
 # %% [markdown]
-# At its price, plain counting of misses finds about half of the later collapses among users whom it
+# At its price, plain counting of misses finds more than half of the later collapses among users whom it
 # has not seen. This is our engine on 671 users, with few events; it says that the protocol, once
 # repaired, has something to measure, and nothing about the paper's three witnesses.
 #
