@@ -28,6 +28,7 @@ def test_units_are_dated_and_labelled_by_what_follows(dated):
 
 def test_a_detector_that_peeks_wins_and_shifted_labels_lose(dated):
     table = domains.calibrate_and_judge(dated, domains.peaks(dated, (Level(),)))
+    assert table.loc["level", ["controls", "events"]].tolist() == [231, 14]
     assert table.loc["sees the days ahead", "p"] < 0.01
     assert table.loc["always alarm", "calibrated"] != "accepted"
     assert table.loc["never alarm", "hits"] == 0
