@@ -48,6 +48,7 @@ from lib.core import figures, ledger
 from lib.core.profile import pick
 
 figures.use()
+pd.set_option("display.max_colwidth", None)
 SEED = 20260529
 contract = FPContract()
 
