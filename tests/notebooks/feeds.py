@@ -39,7 +39,6 @@ EVERYWHERE = (0, 1, 100)
 HONEST = {
     "value of ch10.burden.compute is made of 4": "one of the regimes that are compared",
     "value of ch10.burden.memory is made of 1000": "one of the regimes that are compared",
-    "control of ch05.formal.telemetry is typed": "three rows of fractions, compared on the spot",
 }
 
 # Names with which nothing is measured: they hand on what was typed before.
