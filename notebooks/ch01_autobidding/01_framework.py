@@ -195,7 +195,7 @@ print(
 # %%
 steps = check_all()
 with pd.option_context("display.max_colwidth", None, "display.max_rows", None):
-    display(steps)
+    display(steps.replace({True: "yes", False: "no"}))
 
 # %%
 assert steps["holds"].all()
