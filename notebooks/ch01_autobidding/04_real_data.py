@@ -734,7 +734,7 @@ est.split_summary(
 # %% [markdown]
 # What a log cannot say: rates are those of the impressions that an advertiser *got*. They are the rates it
 # would have elsewhere only if chance decided, within each cluster, who was shown, as in this experiment.
-# In the log of an auction they are the rates of wins, and are higher. And a bid needs targets: those
+# In the log of an auction they are the rates of wins, which may differ. And a bid needs targets: those
 # above are ours.
 
 # %% [markdown]
