@@ -739,8 +739,8 @@ def _polygon(constraints: list[HalfPlane], *, exact: bool) -> tuple[list[tuple[A
     """Vertices of the closure in order, and whether the region is unbounded."""
     # Each line is parallel to an axis or passes through the origin, so every corner lies at a
     # bound or at a bound times a slope: a box twice that size cuts no corner off.
-    reach: Any = Fraction(1) if exact else 1.0
-    steepness: Any = reach
+    steepness: Any = Fraction(1) if exact else 1.0
+    reach: Any = 0 * steepness
     for c in constraints:
         if c.a1 != 0 and c.a2 != 0:
             steepness = max(steepness, abs(c.a1 / c.a2), abs(c.a2 / c.a1))
@@ -748,7 +748,8 @@ def _polygon(constraints: list[HalfPlane], *, exact: bool) -> tuple[list[tuple[A
             reach = max(reach, abs(c.bound / (c.a1 or c.a2)))
         elif c.bound < 0:
             return [], False
-    side = 2 * reach * steepness
+    # In units of the bounds themselves: an absolute size would lose the digits of small money.
+    side = 2 * (reach or 0 * reach + 1) * steepness
     zero = side * 0
     corners = [(zero, zero), (side, zero), (side, side), (zero, side)]
     for plane in constraints:

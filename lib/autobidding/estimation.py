@@ -169,7 +169,9 @@ def holdout(
             tried = holdout(fit, targets, n_splits=inner, seed=seed_inside, smoothing=smoothing)
             mean = tried.groupby("clusters")["delivered"].mean()
             choice["chosen"] = int(mean.index[int(mean.argmax())])
-        for index, predicted, real in zip(trial.labels, fitted, observed, strict=True):
+        # A feature that splits nothing repeats the level before: one level a number of clusters.
+        levels = {len(p): (i, p, o) for i, p, o in zip(trial.labels, fitted, observed, strict=True)}
+        for index, predicted, real in levels.values():
             served = pool(judge.customers, index) / judge.n_customers
             here = served > 0
             result = outcome(

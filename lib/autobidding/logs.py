@@ -113,6 +113,7 @@ class Trial:
         [[1, 0], [0, 1]]
         """
         check.columns("log", log, [*features, advertiser, converted])
+        check.unique("columns of log", [c for c in log if c in (*features, advertiser, converted)])
         if not check.unique("features", features):
             raise ValueError("features is empty, expected a column or more")
         if not len(log):
@@ -130,7 +131,10 @@ class Trial:
                 f"log[{advertiser!r}] is missing in row {int(np.argmax(shown.isna()))}"
             )
         known = sorted(shown.unique(), key=str)
+        if isinstance(advertisers, str):
+            raise ValueError(f"advertisers are {advertisers!r}, expected a list of names")
         bidders = list(known if advertisers is None else check.unique("advertisers", advertisers))
+        check.unique("names of advertisers", map(str, bidders))
         for one in bidders:
             check.known("advertisers: each", one, known)
         arms = [*bidders, *(one for one in known if one not in bidders)]
@@ -312,7 +316,9 @@ def level_rates(trial: Trial, smoothing: Smoothing) -> list[Floats]:
             continue
         parent = level_map(trial.labels[level - 1], index)
         prior = rates[-1][parent]
-        if smoothing == "none":
+        if len(parent) == len(rates[-1]):
+            rates.append(prior)  # a feature that splits nothing says nothing
+        elif smoothing == "none":
             rates.append(np.where(mailed > 0, visits / np.maximum(mailed, 1), prior))
         else:
             rates.append(shrink(visits, mailed, prior, dispersion_strength(visits, mailed, parent)))

@@ -49,8 +49,8 @@ def clear(bids: Array, rule: Rule = "second", slot_factors: Sequence[Number] = (
     Parameters
     ----------
     bids : ndarray, shape (n_clusters, n_bidders)
-        Money per opportunity; float64 or fractions, not negative. Not checked for NaN: this is
-        the inner loop.
+        Money per opportunity, not negative; fractions stay fractions. Floats are not checked for
+        NaN: this is the inner loop.
     rule : {"first", "second", "vcg"}
         With one slot ``"second"`` and ``"vcg"`` are the same rule.
     slot_factors : sequence of numbers, length n_slots
@@ -84,6 +84,11 @@ def clear(bids: Array, rule: Rule = "second", slot_factors: Sequence[Number] = (
     check.known("rule", rule, RULES)
     if bids.ndim != 2 or 0 in bids.shape:
         raise ValueError(f"bids have shape {bids.shape}, expected (n_clusters, n_bidders)")
+    if bids.dtype.kind != "f" and not is_exact(bids):
+        # Whole numbers are no type to pay halves in, and unsigned ones have no negative.
+        bids = check.array("bids", bids)
+    if bids.min() < 0:
+        raise ValueError(f"bids hold {bids.min()}, expected none below 0")
     factors = _check_factors(slot_factors, rule, bids)
     if len(factors) > 1:
         return _clear_slots(bids, factors)

@@ -75,6 +75,7 @@ class Verdict:
 class _Choice:
     """A selected piece of one cell: the metric's range there, and points near its two ends."""
 
+    cell: EquilibriumCell
     interval: Interval
     low: Callable[[int], Point]
     high: Callable[[int], Point]
@@ -165,7 +166,7 @@ def verdict(
         reason = "no compared equilibrium of the fine model lies below one of the coarse model"
     witness, values = None, None
     if mark != "monotone_here":
-        witness, values = _witness(top, bottom, cells, metric)
+        witness, values = _witness(top, bottom, metric)
     return Verdict(
         mark,
         EquilibriumCertificate(
@@ -199,9 +200,9 @@ def _select(cells: tuple[EquilibriumCell, ...], metric: str, selection: Selectio
         return choices
     if selection == "best":
         best = max(choices, key=lambda c: c.interval[1])
-        return [_Choice((best.interval[1],) * 2, best.high, best.high)]
+        return [_Choice(best.cell, (best.interval[1],) * 2, best.high, best.high)]
     worst = min(choices, key=lambda c: c.interval[0])
-    return [_Choice((worst.interval[0],) * 2, worst.low, worst.low)]
+    return [_Choice(worst.cell, (worst.interval[0],) * 2, worst.low, worst.low)]
 
 
 def _largest(cell: EquilibriumCell) -> Point | None:
@@ -214,7 +215,7 @@ def _largest(cell: EquilibriumCell) -> Point | None:
 
 def _at_point(cell: EquilibriumCell, metric: str, point: Point) -> _Choice:
     value = cell.at(metric, point)
-    return _Choice((value, value), lambda _: point, lambda _: point)
+    return _Choice(cell, (value, value), lambda _: point, lambda _: point)
 
 
 def _whole(cell: EquilibriumCell, metric: str) -> _Choice:
@@ -237,20 +238,17 @@ def _whole(cell: EquilibriumCell, metric: str) -> _Choice:
 
         return point
 
-    return _Choice(ends, near(ends[0]), near(ends[1]))
+    return _Choice(cell, ends, near(ends[0]), near(ends[1]))
 
 
 def _witness(
-    top: _Choice, bottom: _Choice, cells: dict[str, tuple[EquilibriumCell, ...]], metric: str
+    top: _Choice, bottom: _Choice, metric: str
 ) -> tuple[tuple[Point, Point], tuple[Any, Any]]:
     """Equilibria close enough to the two ends that the metric falls between them."""
     step = 0
     while True:
         points = top.high(step), bottom.low(step)
-        values = tuple(
-            next(c.at(metric, p) for c in cells[name] if c.contains(p))
-            for name, p in zip(("coarse", "fine"), points, strict=True)
-        )
+        values = top.cell.at(metric, points[0]), bottom.cell.at(metric, points[1])
         if values[1] < values[0]:
-            return points, (values[0], values[1])
+            return points, values
         step += 1

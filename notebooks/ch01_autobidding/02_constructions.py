@@ -308,8 +308,8 @@ pd.Series(
 # %% [markdown]
 # Where no pure equilibrium exists, coarse correlated equilibria still do. They contain the
 # long-run average of any bidders that learn without regret. Linear programmes give the lowest and
-# the highest metric over all of them, on one grid of multipliers for both models (more in
-# notebook 3).
+# the highest metric over all of them, on one grid of multipliers for both models, without bids above
+# value (more in notebook 3).
 #
 # ## Every printed number
 #

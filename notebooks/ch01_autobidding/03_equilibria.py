@@ -318,11 +318,12 @@ pd.DataFrame(
 ).rename_axis("class").round(4)
 
 # %% [markdown]
-# In all lines but the last the search comes near the proved share. (In pacing equilibrium it is the
+# (For a grid of step $h$ only $1-1/e-h$ is proved, {prf:ref}`rem-grid`; the table shows what holds for all
+# multipliers.) In all lines but the last the search comes near the proved share. (In pacing equilibrium it is the
 # share of the best that does; a *loss* of more than a quarter has not been found, and with one
 # budget and two bidders there is none.) For coarse correlated equilibria it takes a bidder of little value
 # that bids far above it. Without bids above value, single first-price auctions keep 81 %
-# ({cite:t}`feldman2016`), and on this grid several auctions under one multiplier keep hardly less: whether our
+# ({cite:t}`feldman2016`), and on this grid of 21 multipliers several auctions under one multiplier keep hardly less: whether our
 # $1-1/e$ can be approached without overbidding is open.
 #
 # The controls must break a ceiling: a budget in first price, dominated bids in second price, and for
@@ -417,7 +418,8 @@ ledger.report(
 # and says that the fine one is no equilibrium. A statement that needs no designation: look at every
 # *coarse correlated equilibrium* (CCE), the set that the long-run average of any no-regret bidders
 # approaches. Over it, revenue is the optimum of a linear programme. Both models use one grid of
-# multipliers.
+# multipliers, which ends at each bidder's value: **nobody bids above value here**. If bidder 2 may bid a
+# fifth above its value, the welfare intervals of both models overlap.
 
 # %%
 b4 = {"coarse": cons.B4.coarse, "fine": cons.B4.fine}

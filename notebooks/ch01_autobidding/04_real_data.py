@@ -112,7 +112,8 @@ figures.show(
 
 # %% [markdown]
 # The first-price curve has to rise and, with two bidders, the truthful second-price curve has to
-# fall: both are theorems. What the data add is the size. The finer models separate customers who
+# fall: both are theorems. What the data add is the size, and the prior weight of 20 customers (ours) has
+# a hand in it: with less smoothing the fall is larger, with much it nearly goes. The finer models separate customers who
 # want one e-mail from customers who want the other; each advertiser then meets a weaker rival.
 #
 # How much of that size is information? The **control** shuffles the features between customers, so

@@ -195,3 +195,16 @@ def test_mixed_equilibria_of_nashpy_lie_in_both_intervals(model):
     assert revenue
     assert low - 1e-9 <= min(revenue) <= max(revenue) <= high + 1e-9
     assert wide[0] - 1e-9 <= low <= high <= wide[1] + 1e-9
+
+
+PARTED = [(10, (True, True)), (12, (True, False)), (100, (False, False))]
+
+
+@pytest.mark.parametrize(("top", "apart"), PARTED)
+def test_with_bids_above_value_the_intervals_of_b4_overlap(top, apart):
+    """The premise of the crosses: bidder 2 bids up to its value of 10, and no more."""
+    rival = np.unique(np.r_[shading_grid(10, n_even=17, n_low=8), np.linspace(0, top, 17)])
+    wide = (threshold_grid(MODELS, rival), rival)
+    for metric, expected in zip(("revenue", "welfare"), apart, strict=True):
+        coarse, fine = (cce_interval(m, B4.bidders, wide, metric) for m in MODELS)
+        assert (fine[1] < coarse[0] * (1 - 1e-6)) == expected

@@ -436,3 +436,49 @@ def test_whole_numbers_may_be_written_as_floats():
     assert best_response(market, pair, [1, 1], 1.0, "first") == best_response(
         market, pair, [1, 1], 1, "first"
     )
+
+
+# ── Found by the second referee ───────────────────────────────────────────────────────────────
+
+SMALL = [
+    # Predictions, weights, targets, budget of bidder 0, rule.
+    ([[0.4, 0.1], [0.4, 0.2]], [2, 3], (6, 6), 1.25, "first"),
+    ([[0, 0.4], [0.5, 0.5], [0.3, 0.5]], [2, 1, 2], (4, 5), None, "second"),
+    ([[0.4, 0.4], [0.1, 0], [0.5, 0]], [3, 2, 1], (2, 2), None, "second"),
+]
+
+
+@pytest.mark.parametrize("case", SMALL)
+@pytest.mark.parametrize("unit", [1e-12, 1e-9, 1e9])
+def test_cells_are_the_same_in_any_unit_of_money(case, unit):
+    predictions, weights, targets, budget, rule = case
+    market = Market(np.array(weights, dtype=float), np.array(predictions, dtype=float))
+
+    def cells(scale):
+        pair = [
+            Bidder("tcpa", targets[0] * scale, None if budget is None else budget * scale),
+            Bidder("tcpa", targets[1] * scale),
+        ]
+        return equilibria_2p(market, pair, rule)
+
+    base, found = cells(1.0), cells(unit)
+    assert base
+    assert [c.allocation for c in found] == [c.allocation for c in base]
+    for cell, other in zip(base, found, strict=True):
+        assert np.array(other.revenue) / unit == pytest.approx(np.array(cell.revenue))
+        assert other.unbounded == cell.unbounded
+        assert (other.binding is None) == (cell.binding is None)
+
+
+def test_random_cells_are_the_same_in_any_unit_of_money():
+    rng = random.Random(29)
+    for _ in range(25):
+        market = draw_market(rng, 3).to_float()
+        rule = rng.choice(["first", "second"])
+        plain = [draw_bidder(rng, budget=rule == "first"), draw_bidder(rng)]
+        tiny = [
+            Bidder("tcpa", float(b.value) * 1e-9, None if b.budget is None else b.budget * 1e-9)
+            for b in plain
+        ]
+        found = [[c.allocation for c in equilibria_2p(market, p, rule)] for p in (plain, tiny)]
+        assert found[0] == found[1]

@@ -268,3 +268,21 @@ def test_targets_and_budgets_are_judged_by_their_size(unit):
     over = outcome(market, pair, [1.001, 1], "first")
     assert over.within_target.tolist() == [False, True]
     assert over.within_budget.tolist() == [False, True]
+
+
+def test_whole_numbers_pay_halves():
+    """Found by the second referee: bids without a point were paid in whole money."""
+    for dtype in (int, np.uint8, np.int32, object, float):
+        bids = np.array([[3, 2, 1]], dtype=dtype)
+        out = clear(bids, "vcg", (1, 0.5))
+        assert out.prices.tolist() == [[1.5, 0.5]]
+        assert out.winners.tolist() == [[0, 1]]
+        assert clear(bids, "vcg", (0.5,)).prices.tolist() == [1.0]
+    unsigned = np.array([[3, 2, 0]], dtype=np.uint8)
+    assert clear(unsigned, "vcg", (1, 0.5)).winners.tolist() == [[0, 1]]
+    assert clear([[3, 2, 1]], "second").prices.tolist() == [2.0]
+    for bad in ([[-1.0, 2.0]], [[Fraction(-1), Fraction(2)]]):
+        with pytest.raises(ValueError, match="bids hold -1"):
+            clear(bad, "first")
+    with pytest.raises(ValueError, match=r"bids\[0, 0\] is '1'"):
+        clear([["1", "2"]], "first")

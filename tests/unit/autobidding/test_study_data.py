@@ -497,3 +497,49 @@ def test_more_bad_holdouts(toy: Trial) -> None:
         holdout(toy, [1.0, 0.0], n_splits=2, seed=0)
     with pytest.raises(ValueError, match="seed is -1"):
         holdout(toy, [1.0, 1.0], n_splits=2, seed=-1)
+
+
+def test_a_feature_that_splits_nothing_changes_nothing() -> None:
+    rng = np.random.default_rng(3)
+    log = pd.DataFrame(
+        {
+            "const": 1,
+            "dev": rng.integers(0, 2, 800),
+            "hour": rng.integers(0, 3, 800),
+            "advertiser": rng.choice(["A", "B"], 800),
+            "converted": rng.integers(0, 2, 800),
+        }
+    )
+    plain = Trial.from_log(log, ["dev", "hour"])
+    runs = {
+        key: holdout(Trial.from_log(log, key), [1.0, 1.0], n_splits=2, seed=1, inner=2)
+        for key in (("dev", "const", "hour"), ("const", "dev", "hour"), ("dev", "hour", "const"))
+    }
+    base = holdout(plain, [1.0, 1.0], n_splits=2, seed=1, inner=2)
+    for run in runs.values():
+        pd.testing.assert_frame_equal(run, base)
+        assert np.isfinite(split_differences(run, "delivered", "chosen", 1)).all()
+    smooth = [level_rates(Trial.from_log(log, key), "empirical Bayes")[-1] for key in runs]
+    for rates in smooth:
+        np.testing.assert_array_equal(rates, level_rates(plain, "empirical Bayes")[-1])
+
+
+def test_names_that_run_together_are_refused() -> None:
+    log = LOG.assign(advertiser=[1, "1", 1, "1", 1, "1", 1, "1"])
+    with pytest.raises(ValueError, match="names of advertisers"):
+        Trial.from_log(log, ["device"])
+    with pytest.raises(ValueError, match="advertisers are 'AB'"):
+        Trial.from_log(LOG, ["device"], advertisers="AB")
+    twice = pd.concat([LOG, LOG[["device"]]], axis=1)
+    with pytest.raises(ValueError, match="columns of log"):
+        Trial.from_log(twice, ["device"])
+
+
+@pytest.mark.parametrize(("strength", "fall"), [(1, -0.185), (20, -0.133), (2000, -0.004)])
+def test_the_fall_in_sample_hangs_on_the_smoothing(
+    trial: Trial, strength: float, fall: float
+) -> None:
+    """As the notebook says: its size is that of our prior weight as much as of the data."""
+    ends = Filtration(trial.filtration(strength).base, [trial.labels[0], trial.labels[-1]])
+    second = revenue_curve(ends, HILLSTROM_TARGETS)["second"]
+    assert second[1] / second[0] - 1 == pytest.approx(fall, abs=1e-3)
