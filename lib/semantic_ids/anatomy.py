@@ -17,11 +17,8 @@ __all__ = [
     "count_accuracy",
     "determinism",
     "distinct_prefixes",
-    "jaccard_gap",
     "next_code_entropy",
-    "scrambled",
     "summary",
-    "user_interval",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -145,99 +142,6 @@ def count_accuracy(data: SidData, *, fitted_on: str = "train") -> npt.NDArray[np
     source = split.train if fitted_on == "train" else [split.test.targets]
     table = NGramCounts.fit(data.codes, data.n_codes, source)
     return table.hits(data.codes[split.test.targets])
-
-
-def user_interval(
-    values: npt.ArrayLike, *, seed: int = 0, n_resamples: int = 1000
-) -> list[tuple[float, float]]:
-    """Return 95 % percentile intervals of the column means, resampling the rows (users).
-
-    Parameters
-    ----------
-    values : float (n_users, n_columns) or (n_users,)
-    seed, n_resamples : int
-
-    Returns
-    -------
-    list of (low, high)
-        One a column.
-    """
-    table = check.array("values", np.asarray(values))
-    if len(table) < 2:
-        raise ValueError(f"values have {len(table)} rows, expected at least 2")
-    table = table.reshape(len(table), -1)
-    check.integer("seed", seed, at_least=0)
-    check.integer("n_resamples", n_resamples, at_least=1)
-    rng = np.random.default_rng(seed)
-    means = np.empty((n_resamples, table.shape[1]))
-    for i in range(n_resamples):
-        weight = np.bincount(rng.integers(len(table), size=len(table)), minlength=len(table))
-        means[i] = weight @ table / len(table)
-    low, high = np.quantile(means, [0.025, 0.975], axis=0)
-    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
-
-
-def scrambled(data: SidData, *, seed: int = 0) -> npt.NDArray[np.bool_]:
-    """Return count-table hits after the tree has been destroyed: a control.
-
-    Every interaction gets codes drawn afresh from those of its level, so that a prefix says nothing
-    about what follows.
-    """
-    check.integer("seed", seed, at_least=0)
-    split = data.split()
-    rng = np.random.default_rng(seed)
-    train = np.concatenate(split.train)
-    size = len(train) + len(split.test)
-    fresh = np.column_stack([rng.choice(column, size=size) for column in data.codes.T])
-    table = NGramCounts(fresh, data.n_codes, weights=(np.arange(size) < len(train)) * 1.0)
-    return table.hits(fresh[len(train) :])
-
-
-def jaccard_gap(
-    groups: IntArray, sets: npt.NDArray[np.bool_], *, seed: int = 0, n_resamples: int = 1000
-) -> tuple[float, tuple[float, float]]:
-    """Return how much more items of one group share than items at large, with a 95 % interval.
-
-    Parameters
-    ----------
-    groups : int64 (n_items,)
-        For example first codes.
-    sets : bool (n_items, n_labels)
-        Which labels, for example genres, an item has; at least one each.
-    seed, n_resamples : int
-        Of the bootstrap, which resamples groups.
-
-    Returns
-    -------
-    float, (low, high)
-        Mean Jaccard index of pairs of a group, minus that of all pairs.
-    """
-    groups = check.integers("groups", groups, shape=("n_items",))
-    number = check.array(
-        "sets",
-        np.asarray(sets) + 0 if np.asarray(sets).dtype == bool else sets,
-        shape=(len(groups), "n_labels"),
-    )
-    if not number.any(axis=1).all():
-        raise ValueError("sets hold an empty one, expected a label for each item")
-    check.integer("seed", seed, at_least=0)
-    check.integer("n_resamples", n_resamples, at_least=1)
-    both = number @ number.T
-    size = number.sum(axis=1)
-    jaccard = both / (size[:, None] + size - both)
-    np.fill_diagonal(jaccard, 0)
-    pairs, totals = [], []
-    for group in np.unique(groups):
-        at = np.flatnonzero(groups == group)
-        pairs.append(len(at) * (len(at) - 1))
-        totals.append(jaccard[np.ix_(at, at)].sum())
-    pair, total = np.array(pairs, np.float64), np.array(totals)
-    at_large = jaccard.sum() / (len(groups) * (len(groups) - 1))
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(pair), size=(n_resamples, len(pair)))
-    means = total[draws].sum(axis=1) / np.maximum(pair[draws].sum(axis=1), 1) - at_large
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(total.sum() / pair.sum() - at_large), (float(low), float(high))
 
 
 def summary(data: SidData) -> pd.DataFrame:

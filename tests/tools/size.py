@@ -22,7 +22,7 @@ SHARED = ("stats", "recsys", "llm")
 
 CEILINGS = {
     "robot_provenance": 8310,
-    "semantic_ids": 2760,
+    "semantic_ids": 2500,
     "compute_governance": 3720,
 }
 """Methods that stand above their budget: to be lowered, never raised."""

@@ -34,10 +34,8 @@ from lib.semantic_ids.evaluation import (
     valid_share,
 )
 from lib.semantic_ids.prefixmem import (
-    LeakyEncoder,
     PrefixMem,
     PrefixMemConfig,
-    RandomRows,
     transfer,
 )
 from lib.semantic_ids.pretraining import (
@@ -45,6 +43,7 @@ from lib.semantic_ids.pretraining import (
     pretrain_generative,
     shuffle_next_codes,
 )
+from lib.semantic_ids.study.controls import LeakyEncoder, RandomRows
 from lib.semantic_ids.training import TrainConfig, train, train_sasrec, windows
 from lib.semantic_ids.transformer import (
     GenerativeTransformer,

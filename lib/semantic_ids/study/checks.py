@@ -1,10 +1,14 @@
-"""Measurements of maps and hashes that the first notebook shows."""
+"""Measurements of maps, hashes and trees that the first two notebooks show."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
+from lib.core import check
 from lib.semantic_ids.catalogue import IntArray, SidCatalog
+from lib.semantic_ids.counts import NGramCounts
+from lib.semantic_ids.datasets import SidData
 from lib.semantic_ids.expressive import additive, all_prefixes, represented_by_rows
 from lib.semantic_ids.hashing import PerfectHash, PrefixHash
 
@@ -12,7 +16,9 @@ __all__ = [
     "additive_share",
     "one_row_share",
     "parity_share",
+    "scrambled",
     "told_apart",
+    "user_interval",
     "zero_confused",
 ]
 
@@ -75,3 +81,49 @@ def told_apart(hashing: PrefixHash, n_codes: int) -> int:
     codes = np.zeros((n_codes, hashing.n_levels), np.int64)
     codes[:, 0] = np.arange(n_codes)
     return len(np.unique(hashing.index(codes)[:, 0, 0], axis=0))
+
+
+def user_interval(
+    values: npt.ArrayLike, *, seed: int = 0, n_resamples: int = 1000
+) -> list[tuple[float, float]]:
+    """Return 95 % percentile intervals of the column means, resampling the rows (users).
+
+    Parameters
+    ----------
+    values : float (n_users, n_columns) or (n_users,)
+    seed, n_resamples : int
+
+    Returns
+    -------
+    list of (low, high)
+        One a column.
+    """
+    table = check.array("values", np.asarray(values))
+    if len(table) < 2:
+        raise ValueError(f"values have {len(table)} rows, expected at least 2")
+    table = table.reshape(len(table), -1)
+    check.integer("seed", seed, at_least=0)
+    check.integer("n_resamples", n_resamples, at_least=1)
+    rng = np.random.default_rng(seed)
+    means = np.empty((n_resamples, table.shape[1]))
+    for i in range(n_resamples):
+        weight = np.bincount(rng.integers(len(table), size=len(table)), minlength=len(table))
+        means[i] = weight @ table / len(table)
+    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+
+
+def scrambled(data: SidData, *, seed: int = 0) -> npt.NDArray[np.bool_]:
+    """Return count-table hits after the tree has been destroyed: a control.
+
+    Every interaction gets codes drawn afresh from those of its level, so that a prefix says nothing
+    about what follows.
+    """
+    check.integer("seed", seed, at_least=0)
+    split = data.split()
+    rng = np.random.default_rng(seed)
+    train = np.concatenate(split.train)
+    size = len(train) + len(split.test)
+    fresh = np.column_stack([rng.choice(column, size=size) for column in data.codes.T])
+    table = NGramCounts(fresh, data.n_codes, weights=(np.arange(size) < len(train)) * 1.0)
+    return table.hits(fresh[len(train) :])

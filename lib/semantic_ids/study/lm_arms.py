@@ -21,8 +21,10 @@ from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import SidData, load, sample
 from lib.semantic_ids.evaluation import bleu, bleu_counts, hits
 from lib.semantic_ids.intervals import Estimate, Resample
-from lib.semantic_ids.lm import EncodedLM, Vocabulary, attach, load_truncated, next_item
-from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig, RandomRows, transfer
+from lib.semantic_ids.lm import EncodedLM, attach
+from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig, transfer
+from lib.semantic_ids.study.controls import RandomRows
+from lib.semantic_ids.study.truncated import Vocabulary, load_truncated, next_item
 from lib.semantic_ids.training import TrainConfig, fit
 
 __all__ = ["SEEDS", "LmArm", "LmResult", "LmStudy", "lm_arms", "run_lm", "run_lm_arms"]

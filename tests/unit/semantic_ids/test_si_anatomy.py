@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.semantic_ids import anatomy
+from lib.semantic_ids.study import checks, films
 from lib.semantic_ids.study.interactive import node_table, tree_explorer
 
 
@@ -36,7 +37,7 @@ def test_entropies_add_up_to_that_of_the_ids(n_codes, n_levels, seed) -> None:
 def test_scrambled_tree_has_nothing_at_depth(made_up) -> None:
     data = made_up(n_last=8, n_users=400)
     real = anatomy.count_accuracy(data).mean(axis=0)
-    broken = anatomy.scrambled(data).mean(axis=0)
+    broken = checks.scrambled(data).mean(axis=0)
     assert real[1] > broken[1] + 0.15
     best = anatomy.count_accuracy(data, fitted_on="test").mean(axis=0)
     assert (best >= real).all()
@@ -48,20 +49,20 @@ def test_scrambled_tree_has_nothing_at_depth(made_up) -> None:
 
 def test_interval_of_a_share() -> None:
     values = np.repeat([0.0, 1.0], 500)
-    ((low, high),) = anatomy.user_interval(values)
+    ((low, high),) = checks.user_interval(values)
     assert low == pytest.approx(0.469, abs=0.006)
     assert high == pytest.approx(0.531, abs=0.006)
     with pytest.raises(ValueError, match="at least 2"):
-        anatomy.user_interval([1.0])
+        checks.user_interval([1.0])
 
 
 def test_jaccard_gap() -> None:
     sets = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], bool)
-    gap, (low, high) = anatomy.jaccard_gap(np.array([0, 0, 1, 1]), sets)
+    gap, (low, high) = films.jaccard_gap(np.array([0, 0, 1, 1]), sets)
     assert gap == pytest.approx(1 - 1 / 3)
     assert low <= gap <= high
     with pytest.raises(ValueError, match="sets hold an empty one"):
-        anatomy.jaccard_gap(np.array([0]), np.zeros((1, 2), bool))
+        films.jaccard_gap(np.array([0]), np.zeros((1, 2), bool))
 
 
 def test_node_table_counts_what_passes_through() -> None:

@@ -70,9 +70,6 @@ MODULES = {
         "contexts": lambda: dict(_codes),
         "determinism": lambda: dict(_weighted),
         "count_accuracy": lambda: {"data": DATA},
-        "user_interval": lambda: {"values": np.arange(6.0).reshape(3, 2)},
-        "scrambled": lambda: {"data": DATA},
-        "jaccard_gap": lambda: {"groups": np.array([0, 0, 1]), "sets": np.eye(3, dtype=bool)},
         "summary": lambda: {"data": DATA},
     },
     ".expressive": {

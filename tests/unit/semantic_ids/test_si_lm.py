@@ -9,13 +9,11 @@ import torch
 
 from lib.semantic_ids.datasets import SidData
 from lib.semantic_ids.lm import (
-    Vocabulary,
-    _one_precision,
-    _Rotary,
     attach,
 )
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
 from lib.semantic_ids.study.lm_arms import _Corpus
+from lib.semantic_ids.study.truncated import Vocabulary, _one_precision, _Rotary
 
 GRID = np.arange(10, 10 + 3 * 8).reshape(3, 8)
 MEMORY = PrefixMemConfig(

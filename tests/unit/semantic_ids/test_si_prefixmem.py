@@ -15,10 +15,8 @@ from lib.core.paths import ROOT
 from lib.semantic_ids.catalogue import SidCatalog
 from lib.semantic_ids.hashing import PerfectHash, PrefixHash
 from lib.semantic_ids.prefixmem import (
-    LeakyEncoder,
     PrefixMem,
     PrefixMemConfig,
-    RandomRows,
     check_codes,
     load_encoder,
     place,
@@ -26,6 +24,7 @@ from lib.semantic_ids.prefixmem import (
     transfer,
 )
 from lib.semantic_ids.study import guarantees
+from lib.semantic_ids.study.controls import LeakyEncoder, RandomRows
 from lib.semantic_ids.transformer import SidTransformerEncoder
 
 SMALL = PrefixMemConfig(n_codes=16, d_model=12, d_mem=8, n_heads=2, table_size=101)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from lib.semantic_ids import tokenizer
+from lib.semantic_ids.study import films
 from lib.semantic_ids.tokenizer import ResidualTokenizer
 
 
@@ -125,23 +126,23 @@ def test_bad_texts_are_named() -> None:
 
 
 def test_films() -> None:
-    table = tokenizer.films()
+    table = films.films()
     assert table["movieId"].is_monotonic_increasing
     assert table["text"][0] == "Toy Story. Genres: Adventure, Animation, Children, Comedy, Fantasy"
-    assert tokenizer.genre_sets(table).any(axis=1).all()
+    assert films.genre_sets(table).any(axis=1).all()
     with pytest.raises(ValueError, match="no film has so many"):
-        tokenizer.films(10**6)
+        films.films(10**6)
 
 
 def test_movielens_is_a_catalogue_with_histories(monkeypatch) -> None:
     # The vectors are not what is tested here, and embedding takes seconds.
     rng = np.random.default_rng(0)
-    monkeypatch.setattr(tokenizer, "embed", lambda texts: rng.normal(size=(len(texts), 4)))
-    data = tokenizer.movielens.__wrapped__(2, 8, seed=1)
-    table = tokenizer.films()
+    monkeypatch.setattr(films, "embed", lambda texts: rng.normal(size=(len(texts), 4)))
+    data = films.movielens.__wrapped__(2, 8, seed=1)
+    table = films.films()
     assert (data.n_items, data.n_levels, data.n_codes) == (len(table), 2, 8)
     assert min(map(len, data.sequences)) >= 5
-    ratings = tokenizer._ratings()
+    ratings = films._ratings()
     first = ratings[ratings["userId"] == ratings["userId"].min()]
     first = first[first["movieId"].isin(table["movieId"])].sort_values(["timestamp", "movieId"])
     assert table["movieId"].to_numpy()[data.sequences[0]].tolist() == first["movieId"].tolist()
