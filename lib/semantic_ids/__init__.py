@@ -11,24 +11,25 @@ from typing import TYPE_CHECKING
 from lib.core.lazy import exports
 
 if TYPE_CHECKING:
-    from lib.semantic_ids.catalogue import SidCatalog, StaleRowsError
+    from lib.semantic_ids.catalogue import SidCatalog
     from lib.semantic_ids.counts import NGramCounts
     from lib.semantic_ids.datasets import load
     from lib.semantic_ids.hashing import CatalogRows, PerfectHash, PrefixHash
     from lib.semantic_ids.lm import attach
     from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
+    from lib.semantic_ids.transformer import GenerativeTransformer
 else:
     __getattr__, __dir__ = exports(__name__, __file__)
 
 __all__ = [
     "CatalogRows",
+    "GenerativeTransformer",
     "NGramCounts",
     "PerfectHash",
     "PrefixHash",
     "PrefixMem",
     "PrefixMemConfig",
     "SidCatalog",
-    "StaleRowsError",
     "attach",
     "load",
 ]

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.semantic_ids import CatalogRows, PerfectHash, PrefixHash, SidCatalog, StaleRowsError
-from lib.semantic_ids.catalogue import check_codes, prefix_ranks
+from lib.semantic_ids import CatalogRows, PerfectHash, PrefixHash, SidCatalog
+from lib.semantic_ids.catalogue import StaleRowsError, check_codes, prefix_ranks
 
 TABLE = np.array([[0, 1, 2], [0, 1, 2], [0, 3, 1], [2, 0, 0]])
 

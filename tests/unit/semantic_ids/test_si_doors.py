@@ -51,6 +51,7 @@ MODULES = {
             "sid_token_ids": np.arange(8).reshape(2, 4),
         },
         "load": lambda: {"name": "games"},
+        "GenerativeTransformer": lambda: {"config": SHAPE},
     },
     ".catalogue": {
         "prefix_ranks": lambda: {"codes": CODES},
