@@ -3,11 +3,12 @@
 import math
 import time
 
+import irsim_peer
 import numpy as np
 import pytest
 
 from lib.robot_provenance import lidar, navsim
-from lib.robot_provenance.study import floorplans, peers
+from lib.robot_provenance.study import floorplans
 
 pytestmark = pytest.mark.bench
 
@@ -22,8 +23,8 @@ def free_poses(grid, n):
 def test_scans_against_ir_sim(seconds):
     grid = floorplans.generate(1)
     poses, few = free_poses(grid, 1000), free_poses(grid, 1000)[:50]
-    gap = peers.largest_gap(grid, few, 181)
-    peer = peers.IrsimLidar(grid, 180)
+    gap = irsim_peer.largest_gap(grid, few, 181)
+    peer = irsim_peer.IrsimLidar(grid, 180)
     lidar.cast(grid, few)  # the leaps are computed once for a map
     theirs = seconds(lambda: [peer.scan(p) for p in few]) / len(few)
     batch = seconds(lambda: lidar.cast(grid, poses)) / len(poses)

@@ -1,9 +1,9 @@
 """Faults planted in a finished campaign, and what each tool makes of them.
 
-A fault changes files, records or the crate. Twenty are accidents or careless edits; two are
-forgeries, in which everything that speaks of the change (digests, attributes, table) is rewritten
-to fit. A tool has found a fault if it says something that it did not say about the campaign without
-the fault, so what a tool always complains about does not count.
+A fault changes files, records or the crate. Most are accidents or careless edits; forgeries rewrite
+everything that speaks of the change (digests, attributes, table, a list of checksums) to fit. A
+tool has found a fault if it says something that it did not say about the campaign without the
+fault, so what a tool always complains about does not count.
 
 The tools are ours (`audit.audit`, `constraints.check` with its clock, our shapes, `audit.replay`)
 and those in use: a list of checksums, roc-validator at two severities, ``unified()`` of ``prov``,
@@ -12,6 +12,7 @@ and the authors' shapes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import shutil
@@ -26,13 +27,7 @@ import pandas as pd
 
 from lib.core import sweeps
 from lib.core.paths import write_atomic
-from lib.robot_provenance import (
-    audit,
-    constraints,
-    crate,
-    export,
-    validation,
-)
+from lib.robot_provenance import audit, constraints, crate, export, validation
 from lib.robot_provenance.record import (
     Activity,
     Derivation,
@@ -43,15 +38,16 @@ from lib.robot_provenance.record import (
     digest_file,
     load,
 )
+from lib.robot_provenance.study.tellings import only
 from lib.robot_provenance.vocabulary import file_iri
 
 __all__ = [
     "AUTHORS",
     "FAULTS",
     "OURS",
-    "PEERS",
     "TOOLS",
     "Fault",
+    "Found",
     "Sample",
     "clean",
     "find",
@@ -60,23 +56,19 @@ __all__ = [
 ]
 
 OURS: tuple[str, ...] = ("audit", "constraints", "clock", "shapes", "replay")
-PEERS: tuple[str, ...] = (
-    "checksum list",
-    "crate, REQUIRED",
-    "crate, RECOMMENDED",
-    "prov unified()",
-)
 AUTHORS = "authors' shapes"
 """A peer that needs the authors' released file."""
-
-TOOLS: tuple[str, ...] = (*OURS, *PEERS)
-
+TOOLS: tuple[str, ...] = (
+    *OURS,
+    *("checksum list", "crate, REQUIRED", "crate, RECOMMENDED", "prov unified()"),
+)
 HOUR = timedelta(hours=1)
+TABLE = "metrics.csv"
 
 
 @dataclass
 class Sample:
-    """A campaign that a fault is planted in: its folder, its records and its crate.
+    """A campaign that a fault is planted in.
 
     Attributes
     ----------
@@ -97,6 +89,30 @@ class Sample:
     def path(self, file: str) -> Path:
         """Return the place of a file of the victim."""
         return self.folder / "runs" / self.victim / file
+
+    @property
+    def execution(self) -> Activity | None:
+        """The victim's execution, if the records tell of it."""
+        all_of = self.records.activities.values()
+        return next((a for a in all_of if (a.run, a.kind) == (self.victim, "TestExecution")), None)
+
+    def made(self, kind: str) -> Entity | None:
+        """Return the victim's file of a kind, if the records tell of it."""
+        all_of = self.records.entities.values()
+        found = (e for e in all_of if e.kind == kind and audit.run_of(e.path) == self.victim)
+        return next(found, None)
+
+    def tell(self, **changes: Any) -> bool:
+        """Change the records; return whether that made a difference."""
+        before, self.records = self.records, replace(self.records, **changes)
+        return self.records != before
+
+    def change(self, **changes: Any) -> bool:
+        """Change the victim's execution, if there is one."""
+        one = self.execution
+        if one is None:
+            return False
+        return self.tell(activities=self.records.activities | {one.id: replace(one, **changes)})
 
 
 @dataclass(frozen=True)
@@ -121,326 +137,318 @@ class Fault:
     names_run: bool = True
 
 
+@dataclass(frozen=True)
+class Found:
+    """Who found which fault.
+
+    Attributes
+    ----------
+    seen : DataFrame of bool, shape (n_faults, n_tools)
+        Whether the tool says something new.
+    named : DataFrame of bool, shape (n_faults, n_tools)
+        Whether something new names the victim; False for faults that are in no one run.
+    held : Series of bool, shape (n_faults,)
+        Whether these records can hold the fault at all; where not, nothing is seen.
+    """
+
+    seen: pd.DataFrame
+    named: pd.DataFrame
+    held: pd.Series
+
+
 # --- planting ------------------------------------------------------------------------------------
 
-
-def _execution(sample: Sample) -> Activity | None:
-    for one in sample.records.activities.values():
-        if one.run == sample.victim and one.kind == "TestExecution":
-            return one
-    return None
+_FAULTS: list[Fault] = []
 
 
-def _activity(sample: Sample, **changes: Any) -> bool:
-    """Change the victim's execution."""
-    one = _execution(sample)
-    if one is None:
-        return False
-    activities = sample.records.activities | {one.id: replace(one, **changes)}
-    sample.records = replace(sample.records, activities=activities)
-    return True
+def _fault(
+    id: str, text: str, level: str, names_run: bool = True
+) -> Callable[[Callable[[Sample], bool]], Callable[[Sample], bool]]:
+    """Enter a function as a fault."""
+
+    def enter(plant: Callable[[Sample], bool]) -> Callable[[Sample], bool]:
+        _FAULTS.append(Fault(id, text, level, plant, names_run))
+        return plant
+
+    return enter
 
 
-def _made(sample: Sample, kind: str) -> Entity | None:
-    for one in sample.records.entities.values():
-        if one.kind == kind and audit.run_of(one.path) == sample.victim:
-            return one
-    return None
+@_fault("end before start", "an execution ends five seconds before it starts", "records")
+def _end_before_start(s: Sample) -> bool:
+    start = s.execution.start if s.execution else None
+    return start is not None and s.change(end=start - timedelta(seconds=5))
 
 
-def _end_before_start(sample: Sample) -> bool:
-    one = _execution(sample)
-    if one is None or one.start is None:
-        return False
-    return _activity(sample, end=one.start - timedelta(seconds=5))
-
-
-def _use_before_generation(sample: Sample) -> bool:
-    scenario, one = _made(sample, "ConcreteScenario"), _execution(sample)
+@_fault("use before generation", "a scenario was used an hour before it was made", "records")
+def _use_before_generation(s: Sample) -> bool:
+    scenario, one = s.made("ConcreteScenario"), s.execution
     if scenario is None or one is None or one.start is None:
         return False
-    usages = tuple(
-        replace(u, time=one.start - HOUR) if u.activity == one.id and u.entity == scenario.id else u
-        for u in sample.records.usages
+    early, mine = one.start - HOUR, (one.id, scenario.id)
+    usages = s.records.usages
+    return s.tell(
+        usages=tuple(
+            replace(u, time=early) if (u.activity, u.entity) == mine else u for u in usages
+        )
     )
-    sample.records = replace(sample.records, usages=usages)
-    return True
 
 
-def _double_generation(sample: Sample) -> bool:
-    result = _made(sample, "TestResult")
-    post = [
-        one
-        for one in sample.records.activities.values()
-        if one.run == sample.victim and one.kind == "Postprocessing"
-    ]
+@_fault("generated twice", "a result is generated by two activities", "records")
+def _double_generation(s: Sample) -> bool:
+    result, all_of = s.made("TestResult"), s.records.activities.values()
+    post = [a for a in all_of if (a.run, a.kind) == (s.victim, "Postprocessing")]
     if result is None or not post:
         return False
     more = Generation(result.id, post[0].id, time=post[0].end)
-    sample.records = replace(sample.records, generations=(*sample.records.generations, more))
-    return True
+    return s.tell(generations=(*s.records.generations, more))
 
 
-def _derivation_cycle(sample: Sample) -> bool:
-    bag, trace = _made(sample, "RosBag"), _made(sample, "Traces")
-    told = {(d.entity, d.source) for d in sample.records.derivations}
+@_fault("derivation cycle", "a bag is derived from its own trace", "records")
+def _derivation_cycle(s: Sample) -> bool:
+    bag, trace = s.made("RosBag"), s.made("Traces")
+    told = {(d.entity, d.source) for d in s.records.derivations}
     if bag is None or trace is None or (trace.id, bag.id) not in told:
         return False
-    more = Derivation(bag.id, trace.id)
-    sample.records = replace(sample.records, derivations=(*sample.records.derivations, more))
-    return True
+    return s.tell(derivations=(*s.records.derivations, Derivation(bag.id, trace.id)))
 
 
-def _dangling_reference(sample: Sample) -> bool:
-    one = _execution(sample)
-    if one is None or not sample.records.usages:
+@_fault("dangling reference", "an execution used a map that nothing declares", "records")
+def _dangling_reference(s: Sample) -> bool:
+    if s.execution is None or not s.records.usages:
         return False
-    more = Usage(one.id, sample.records.base + "inputs/nowhere/map.pgm#0123456789abcdef", "map")
-    sample.records = replace(sample.records, usages=(*sample.records.usages, more))
-    return True
+    nowhere = s.records.base + "inputs/nowhere/map.pgm#0123456789abcdef"
+    return s.tell(usages=(*s.records.usages, Usage(s.execution.id, nowhere, "map")))
 
 
-def _missing_agent(sample: Sample) -> bool:
-    one = _execution(sample)
-    kept = tuple(a for a in sample.records.associations if one is None or a.activity != one.id)
-    if len(kept) == len(sample.records.associations):
-        return False
-    sample.records = replace(sample.records, associations=kept)
-    return True
+@_fault("no agent", "nobody is associated with an execution", "records")
+def _missing_agent(s: Sample) -> bool:
+    name = s.execution and s.execution.id
+    return s.tell(associations=tuple(a for a in s.records.associations if a.activity != name))
 
 
-def _missing_plan(sample: Sample) -> bool:
-    one = _execution(sample)
-    changed = tuple(
-        replace(a, plan="") if one is not None and a.activity == one.id else a
-        for a in sample.records.associations
+@_fault("no plan", "an execution followed no plan", "records")
+def _missing_plan(s: Sample) -> bool:
+    name, all_of = s.execution and s.execution.id, s.records.associations
+    return s.tell(
+        associations=tuple(replace(a, plan="") if a.activity == name else a for a in all_of)
     )
-    if changed == sample.records.associations:
-        return False
-    sample.records = replace(sample.records, associations=changed)
-    return True
 
 
-def _missing_seed(sample: Sample) -> bool:
-    one = _execution(sample)
-    if one is None or "seed" not in one.attributes:
-        return False
-    return _activity(sample, attributes={k: v for k, v in one.attributes.items() if k != "seed"})
+@_fault("no seed", "an execution has no seed", "records")
+def _missing_seed(s: Sample) -> bool:
+    told = s.execution.attributes if s.execution else {}
+    return "seed" in told and s.change(attributes={k: v for k, v in told.items() if k != "seed"})
 
 
-def _wrong_outcome(sample: Sample) -> bool:
-    one = _execution(sample)
-    if one is None or "outcome" not in one.attributes:
-        return False
-    return _activity(sample, attributes=dict(one.attributes) | {"outcome": "passed"})
+@_fault("unknown outcome", "an execution has an outcome that is none", "records")
+def _wrong_outcome(s: Sample) -> bool:
+    told = s.execution.attributes if s.execution else {}
+    return "outcome" in told and s.change(attributes={**told, "outcome": "passed"})
 
 
-def _shifted_clock(sample: Sample) -> bool:
-    run = sample.victim
-    mine = {one.id for one in sample.records.activities.values() if one.run == run and one.start}
-    if not mine:
-        return False
-    activities = {
-        name: replace(
-            one,
-            start=one.start - HOUR if one.start else None,
-            end=one.end - HOUR if one.end else None,
-        )
-        if name in mine
-        else one
-        for name, one in sample.records.activities.items()
-    }
+@_fault("shifted clock", "a machine's clock was an hour late during a run", "records")
+def _shifted_clock(s: Sample) -> bool:
+    all_of = s.records.activities
+    mine = {a.id for a in all_of.values() if a.run == s.victim and a.start}
 
     def moved(one: Any) -> Any:
         return replace(one, time=one.time - HOUR) if one.activity in mine and one.time else one
 
-    sample.records = replace(
-        sample.records,
-        activities=activities,
-        usages=tuple(moved(one) for one in sample.records.usages),
-        generations=tuple(moved(one) for one in sample.records.generations),
+    def earlier(a: Activity) -> Activity:
+        return replace(a, start=a.start and a.start - HOUR, end=a.end and a.end - HOUR)
+
+    return s.tell(
+        activities={k: earlier(a) if k in mine else a for k, a in all_of.items()},
+        usages=tuple(map(moved, s.records.usages)),
+        generations=tuple(map(moved, s.records.generations)),
     )
-    return True
 
 
-def _duplicate_run(sample: Sample) -> bool:
+@_fault("duplicate run", "a run's folder lies there twice", "files")
+def _duplicate_run(s: Sample) -> bool:
     """Copy a run's folder under another name, as a careless merge of two machines' results does."""
-    shutil.copytree(sample.path(""), sample.folder / "runs" / f"{sample.victim}-copy")
+    shutil.copytree(s.path(""), s.folder / "runs" / f"{s.victim}-copy")
     return True
 
 
-def _changed_byte(sample: Sample) -> bool:
-    file = sample.path("bag/bag.mcap")
+def _flip(file: Path, place: int, bits: int) -> bool:
     content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[place % len(content)] ^= bits
     file.write_bytes(bytes(content))
     return True
 
 
-def _missing_file(sample: Sample) -> bool:
-    sample.path("trace.csv").unlink()
+@_fault("changed byte", "one bit of a bag is flipped", "files")
+def _changed_byte(s: Sample) -> bool:
+    file = s.path("bag/bag.mcap")
+    return _flip(file, file.stat().st_size // 2, 1)
+
+
+@_fault("missing file", "a trace is gone", "files")
+def _missing_file(s: Sample) -> bool:
+    s.path("trace.csv").unlink()
     return True
 
 
-def _swapped_bags(sample: Sample) -> bool:
-    mine, theirs = sample.path("bag"), sample.folder / "runs" / sample.other / "bag"
-    aside = sample.folder / "aside"
-    mine.rename(aside)
-    theirs.rename(mine)
-    aside.rename(theirs)
+@_fault("swapped bags", "two runs have each other's bag", "files")
+def _swapped_bags(s: Sample) -> bool:
+    mine, theirs, aside = (
+        s.path("bag"), s.folder / "runs" / s.other / "bag", s.folder / "aside"
+    )  # fmt: skip
+    for source, target in ((mine, aside), (theirs, mine), (aside, theirs)):
+        source.rename(target)
     return True
 
 
-def _other_outcome(outcome: str) -> str:
-    return "collision" if outcome == "success" else "success"
+def _edit(s: Sample, file: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a JSON file of the victim, written as it was."""
+    content = json.loads(s.path(file).read_text(encoding="utf-8"))
+    change(content)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    s.path(file).write_text(text, encoding="utf-8")
 
 
-def _relabelled(sample: Sample) -> bool:
-    file = sample.path("result.json")
-    result = json.loads(file.read_text(encoding="utf-8"))
-    result["outcome"] = _other_outcome(result["outcome"])
-    file.write_text(json.dumps(result), encoding="utf-8")
-    return True
-
-
-def _edited_table(sample: Sample) -> bool:
-    file = sample.folder / "metrics.csv"
-    table = pd.read_csv(file)
-    row = table["run"] == sample.victim
-    table.loc[row, "outcome"] = _other_outcome(str(table.loc[row, "outcome"].iloc[0]))
-    file.write_text(table.to_csv(index=False, lineterminator="\n"), encoding="utf-8")
-    return True
-
-
-def _changed_map(sample: Sample) -> bool:
-    file = sorted((sample.folder / "inputs").rglob("*.pgm"))[0]
-    content = bytearray(file.read_bytes())
-    content[-1] ^= 0xFF
-    file.write_bytes(bytes(content))
-    return True
-
-
-def _rewrite(sample: Sample, paths: Iterable[str], attributes: Mapping[str, Any]) -> None:
-    """Make the records fit changed files: digests, names that hold digests, attributes."""
-    records = sample.records
-    changed: dict[str, Entity] = {}
-    for entity in records.entities.values():
-        if entity.path in set(paths):
-            file = sample.folder / entity.path
-            digest = digest_file(file)
-            kept = {k: attributes.get(k, v) for k, v in entity.attributes.items()}
-            changed[entity.id] = replace(
-                entity,
-                id=file_iri(records.campaign, entity.path, digest),
-                sha256=digest,
-                bytes=file.stat().st_size,
-                attributes=kept,
-            )
-    name = {old: new.id for old, new in changed.items()}
-    get: Callable[[str], str] = lambda one: name.get(one, one)  # noqa: E731
-    sample.records = replace(
-        records,
-        entities={get(k): changed.get(k, v) for k, v in records.entities.items()},
-        usages=tuple(replace(u, entity=get(u.entity)) for u in records.usages),
-        generations=tuple(replace(g, entity=get(g.entity)) for g in records.generations),
-        derivations=tuple(
-            replace(d, entity=get(d.entity), source=get(d.source)) for d in records.derivations
-        ),
-        associations=tuple(replace(a, plan=get(a.plan)) for a in records.associations),
-        quantities=tuple(replace(q, subject=get(q.subject)) for q in records.quantities),
-    )
-
-
-def _forged_verdict(sample: Sample) -> bool:
-    _relabelled(sample)
-    _edited_table(sample)
-    outcome = json.loads(sample.path("result.json").read_text(encoding="utf-8"))["outcome"]
-    told = {"outcome": outcome, "success": outcome == "success"}
-    one = _execution(sample)
-    if one is not None:
-        kept = {k: told.get(k, v) for k, v in one.attributes.items()}
-        _activity(sample, attributes=kept)
-    _rewrite(sample, [f"runs/{sample.victim}/result.json", "metrics.csv"], told)
-    return True
-
-
-def _forged_seed(sample: Sample) -> bool:
-    files = [f"runs/{sample.victim}/{name}" for name in ("scenario.json", "result.json")]
-    for path in files:
-        content = json.loads((sample.folder / path).read_text(encoding="utf-8"))
-        content["seed"] += 1
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        (sample.folder / path).write_text(text, encoding="utf-8")
-    table = pd.read_csv(sample.folder / "metrics.csv")
-    table.loc[table["run"] == sample.victim, "seed"] += 1
+def _column(s: Sample, column: str, value: Any) -> bool:
+    """Change the victim's row of the table."""
+    table = pd.read_csv(s.folder / TABLE)
+    table.loc[table["run"] == s.victim, column] = value
     text = table.to_csv(index=False, lineterminator="\n")
-    (sample.folder / "metrics.csv").write_text(text, encoding="utf-8")
-    one = _execution(sample)
-    if one is not None and "seed" in one.attributes:
-        _activity(sample, attributes=dict(one.attributes) | {"seed": one.attributes["seed"] + 1})  # type: ignore[operator]
-    _rewrite(sample, [*files, "metrics.csv"], {})
+    (s.folder / TABLE).write_text(text, encoding="utf-8")
     return True
 
 
-def _node(sample: Sample, name: str) -> dict[str, Any] | None:
-    for node in sample.crate.get("@graph", []):
-        if node["@id"] == name:
-            found: dict[str, Any] = node
-            return found
-    return None
+def _other(s: Sample) -> str:
+    """Return an outcome that the victim did not have."""
+    result = json.loads(s.path("result.json").read_text(encoding="utf-8"))
+    return "collision" if result["outcome"] == "success" else "success"
 
 
-def _missing_licence(sample: Sample) -> bool:
-    root = _node(sample, "./")
-    return root is not None and root.pop("license", None) is not None
-
-
-def _missing_profile(sample: Sample) -> bool:
-    root = _node(sample, "./")
-    return root is not None and root.pop("conformsTo", None) is not None
-
-
-FAULTS: tuple[Fault, ...] = (
-    Fault("end before start", "an execution ends five seconds before it starts", "records",
-          _end_before_start),
-    Fault("use before generation", "a scenario was used an hour before it was made", "records",
-          _use_before_generation),
-    Fault("generated twice", "a result is generated by two activities", "records",
-          _double_generation),
-    Fault("derivation cycle", "a bag is derived from its own trace", "records", _derivation_cycle),
-    Fault("dangling reference", "an execution used a map that nothing declares", "records",
-          _dangling_reference),
-    Fault("no agent", "nobody is associated with an execution", "records", _missing_agent),
-    Fault("no plan", "an execution followed no plan", "records", _missing_plan),
-    Fault("no seed", "an execution has no seed", "records", _missing_seed),
-    Fault("unknown outcome", "an execution has an outcome that is none", "records", _wrong_outcome),
-    Fault("shifted clock", "a machine's clock was an hour late during a run", "records",
-          _shifted_clock),
-    Fault("duplicate run", "a run's folder lies there twice", "files", _duplicate_run),
-    Fault("changed byte", "one bit of a bag is flipped", "files", _changed_byte),
-    Fault("missing file", "a trace is gone", "files", _missing_file),
-    Fault("swapped bags", "two runs have each other's bag", "files", _swapped_bags),
-    Fault("re-labelled verdict", "a result says another outcome", "files", _relabelled),
-    Fault("edited table", "the table says another outcome", "files", _edited_table),
-    Fault("changed map", "one cell of a map is another", "files", _changed_map, False),
-    Fault("missing licence", "the crate has no licence", "crate", _missing_licence, False),
-    Fault("missing profile", "the crate does not say what it conforms to", "crate",
-          _missing_profile, False),
-    Fault("stale crate", "the crate lists a file under another name", "crate", lambda s: _stale(s),
-          False),
-    Fault("forged verdict", "another outcome, and everything rewritten to fit", "forgery",
-          _forged_verdict),
-    Fault("forged seed", "another seed, and everything rewritten to fit", "forgery", _forged_seed),
-)  # fmt: skip
-
-
-def _stale(sample: Sample) -> bool:
-    name = f"runs/{sample.victim}/trace.csv"
-    if _node(sample, name) is None:
-        return False
-    text = json.dumps(sample.crate).replace(json.dumps(name), json.dumps(name + ".old"))
-    sample.crate = json.loads(text)
+@_fault("re-labelled verdict", "a result says another outcome", "files")
+def _relabelled(s: Sample) -> bool:
+    other = _other(s)
+    _edit(s, "result.json", lambda content: content.update(outcome=other))
     return True
+
+
+@_fault("edited table", "the table says another outcome", "files")
+def _edited_table(s: Sample) -> bool:
+    return _column(s, "outcome", _other(s))
+
+
+@_fault("changed map", "one cell of a map is another", "files", names_run=False)
+def _changed_map(s: Sample) -> bool:
+    return _flip(sorted((s.folder / "inputs").rglob("*.pgm"))[0], -1, 0xFF)
+
+
+def _node(s: Sample, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next((n for n in s.crate.get("@graph", []) if n["@id"] == name), {})
+    return found
+
+
+@_fault("missing licence", "the crate has no licence", "crate", names_run=False)
+def _missing_licence(s: Sample) -> bool:
+    return _node(s, "./").pop("license", None) is not None
+
+
+@_fault("missing profile", "the crate does not say what it conforms to", "crate", names_run=False)
+def _missing_profile(s: Sample) -> bool:
+    return _node(s, "./").pop("conformsTo", None) is not None
+
+
+@_fault("stale crate", "the crate lists a file under another name", "crate", names_run=False)
+def _stale(s: Sample) -> bool:
+    name = f"runs/{s.victim}/trace.csv"
+    held = bool(_node(s, name))
+    text = json.dumps(s.crate).replace(json.dumps(name), json.dumps(name + ".old"))
+    s.crate = json.loads(text)
+    return held
+
+
+def _rewrite(s: Sample, paths: Iterable[str], told: Mapping[str, Any]) -> bool:
+    """Make the records fit changed files: digests, names that hold digests, attributes."""
+    records, wanted = s.records, set(paths)
+    changed: dict[str, Entity] = {}
+    for one in records.entities.values():
+        if one.path in wanted:
+            digest, size = digest_file(s.folder / one.path), (s.folder / one.path).stat().st_size
+            kept = {k: told.get(k, v) for k, v in one.attributes.items()}
+            name = file_iri(records.campaign, one.path, digest)
+            changed[one.id] = replace(one, id=name, sha256=digest, bytes=size, attributes=kept)
+    get = {old: new.id for old, new in changed.items()}
+
+    def moved(one: Any, *fields: str) -> Any:
+        return replace(one, **{f: get.get(getattr(one, f), getattr(one, f)) for f in fields})
+
+    s.tell(
+        entities={get.get(k, k): changed.get(k, v) for k, v in records.entities.items()},
+        usages=tuple(moved(u, "entity") for u in records.usages),
+        generations=tuple(moved(g, "entity") for g in records.generations),
+        derivations=tuple(moved(d, "entity", "source") for d in records.derivations),
+        associations=tuple(moved(a, "plan") for a in records.associations),
+        quantities=tuple(
+            replace(moved(q, "subject"), value=told.get(q.name, q.value))
+            if q.subject in changed
+            else q
+            for q in records.quantities
+        ),
+    )
+    if s.execution is not None:
+        s.change(attributes={k: told.get(k, v) for k, v in s.execution.attributes.items()})
+    return True
+
+
+@_fault("forged verdict", "another outcome, and everything rewritten to fit", "forgery")
+def _forged_verdict(s: Sample) -> bool:
+    outcome = _other(s)
+    _relabelled(s)
+    _column(s, "outcome", outcome)
+    told = {"outcome": outcome, "success": outcome == "success"}
+    return _rewrite(s, [f"runs/{s.victim}/result.json", TABLE], told)
+
+
+@_fault("forged seed", "another seed, and everything rewritten to fit", "forgery")
+def _forged_seed(s: Sample) -> bool:
+    seed = json.loads(s.path("scenario.json").read_text(encoding="utf-8"))["seed"] + 1
+    files = ("scenario.json", "result.json")
+    for file in files:
+        _edit(s, file, lambda content: content.update(seed=seed))
+    _column(s, "seed", seed)
+    return _rewrite(s, [*(f"runs/{s.victim}/{file}" for file in files), TABLE], {"seed": seed})
+
+
+@_fault("forged measure", "another length of the path, and everything rewritten to fit", "forgery")
+def _forged_measure(s: Sample) -> bool:
+    _edit(s, "result.json", lambda content: content["metrics"].update(path_length_m=1.23))
+    _column(s, "path_length_m", 1.23)
+    return _rewrite(s, [f"runs/{s.victim}/result.json", TABLE], {"path_length": 1.23})
+
+
+@_fault("forged trace", "a trace is shorter, and its digest is rewritten", "forgery")
+def _forged_trace(s: Sample) -> bool:
+    lines = s.path("trace.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    s.path("trace.csv").write_text("".join(lines[:-1]), encoding="utf-8")
+    return _rewrite(s, [f"runs/{s.victim}/trace.csv"], {})
+
+
+@_fault("suppressed run", "a run is gone from folder, table and records", "forgery")
+def _suppressed(s: Sample) -> bool:
+    shutil.rmtree(s.path(""))
+    table = pd.read_csv(s.folder / TABLE)
+    text = table[table["run"] != s.victim].to_csv(index=False, lineterminator="\n")
+    (s.folder / TABLE).write_text(text, encoding="utf-8")
+    if s.victim in s.records.runs():
+        s.records = only(s.records, set(s.records.runs()) - {s.victim})
+    return _rewrite(s, [TABLE], {})
+
+
+FAULTS: tuple[Fault, ...] = tuple(_FAULTS)
+
+
+def _crate_of(records: Records) -> dict[str, Any]:
+    try:
+        return crate.build(records)
+    except (crate.CrateError, KeyError):
+        return {}
 
 
 def plant(
@@ -473,20 +481,13 @@ def plant(
     """
     shutil.copytree(folder, target)
     told = load(folder) if records is None else records
-    try:
-        document = crate.build(told)
-    except crate.CrateError:
-        document = {}
-    sample = Sample(target, told, document, victim, other)
+    sample = Sample(target, told, _crate_of(told), victim, other)
     if fault is not None:
         if not fault.plant(sample):
             return None
         if fault.level in ("records", "forgery"):
             # A crate is made from the records as they are now.
-            try:
-                sample.crate = crate.build(sample.records)
-            except (crate.CrateError, KeyError):
-                sample.crate = {}
+            sample.crate = _crate_of(sample.records)
     if sample.crate:
         write_atomic(target / crate.DESCRIPTOR, json.dumps(sample.crate, sort_keys=True))
     return sample
@@ -497,9 +498,7 @@ def plant(
 
 def _checksums(folder: Path) -> dict[str, str]:
     """Return digests by path, of all but the crate: it is written after the list."""
-    files = [
-        one for one in sorted(folder.rglob("*")) if one.is_file() and one.name != crate.DESCRIPTOR
-    ]
+    files = (f for f in sorted(folder.rglob("*")) if f.is_file() and f.name != crate.DESCRIPTOR)
     return {one.relative_to(folder).as_posix(): digest_file(one) for one in files}
 
 
@@ -526,49 +525,47 @@ def inspect(
     dict of str to frozenset of str
         What each tool says, one text a finding.
     """
+    told = sample.records
+
+    @functools.cache
+    def checked() -> constraints.Report:
+        return constraints.check(export.to_prov(told))
+
+    def words(rows: Iterable[Any]) -> list[str]:
+        return [f"{one.code} {one.message} {' '.join(one.statements)}" for one in rows]
+
+    def sums() -> list[str]:
+        now = _checksums(sample.folder)
+        return [
+            path for path in now.keys() | original.keys() if now.get(path) != original.get(path)
+        ]
+
     ask: dict[str, Callable[[], Iterable[str]]] = {
         "audit": lambda: [
             f"{one.code} {one.run} {one.path} {one.message}"
-            for one in audit.audit(sample.folder, sample.records)
+            for one in audit.audit(sample.folder, told)
         ],
-        "constraints": lambda: [
-            f"{one.code} {one.message} {' '.join(one.statements)}"
-            for one in _constraints(sample).violations
-        ],
-        "clock": lambda: [
-            f"{one.code} {one.message} {' '.join(one.statements)}"
-            for one in _constraints(sample).clock
-        ],
-        "shapes": lambda: _shacl(sample, validation.SHAPES, "none"),
+        "constraints": lambda: words(checked().violations),
+        "clock": lambda: words(checked().clock),
+        "shapes": lambda: _shacl(told, validation.SHAPES, "none"),
         "replay": lambda: _replays(sample),
-        "checksum list": lambda: (
-            [
-                path
-                for path, found in _checksums(sample.folder).items()
-                if original.get(path) != found
-            ]
-            + [path for path in original if not (sample.folder / path).is_file()]
-        ),
+        "checksum list": sums,
         "crate, REQUIRED": lambda: _crate(sample, "REQUIRED"),
         "crate, RECOMMENDED": lambda: _crate(sample, "RECOMMENDED"),
-        "prov unified()": lambda: _unified(sample),
-        AUTHORS: lambda: _shacl(sample, shapes or validation.SHAPES, "rdfs"),
+        "prov unified()": lambda: _unified(told),
+        AUTHORS: lambda: _shacl(told, shapes or validation.SHAPES, "rdfs"),
     }
     return {tool: frozenset(ask[tool]()) for tool in tools}
 
 
-def _constraints(sample: Sample) -> constraints.Report:
-    return constraints.check(export.to_prov(sample.records))
-
-
-def _shacl(sample: Sample, shapes: Path, inference: Literal["none", "rdfs"]) -> list[str]:
-    report = validation.shacl(export.to_rdf(sample.records), shapes, inference=inference)
+def _shacl(records: Records, shapes: Path, inference: Literal["none", "rdfs"]) -> list[str]:
+    report = validation.shacl(export.to_rdf(records), shapes, inference=inference)
     return [f"{one.check} {one.subject} {one.message}" for one in report.findings]
 
 
-def _unified(sample: Sample) -> list[str]:
+def _unified(records: Records) -> list[str]:
     try:
-        export.to_prov(sample.records).unified()
+        export.to_prov(records).unified()
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
     return []
@@ -621,17 +618,19 @@ class _Task:
     original: tuple[tuple[str, str], ...]
     records: Records | None = None
     shapes: Path | None = None
+    retell: Callable[[Path, str], Records] | None = None
 
 
 def _look(task: _Task) -> dict[str, Any]:
     """Plant one fault and let the tools look; "" is the campaign without a fault."""
     fault = next((one for one in FAULTS if one.id == task.fault), None)
     with tempfile.TemporaryDirectory() as place:
-        sample = plant(
-            fault, task.folder, Path(place) / "copy", task.victim, task.other, task.records
-        )
+        where = Path(place) / "copy"
+        sample = plant(fault, task.folder, where, task.victim, task.other, task.records)
         if sample is None:
             return {"fault": task.fault, "said": None}
+        if task.retell is not None:
+            sample.records = task.retell(sample.folder, sample.records.campaign)
         original = dict(task.original)
         if fault is not None and fault.level == "forgery":
             # Who rewrites everything rewrites the list of checksums too.
@@ -644,9 +643,10 @@ def clean(
 ) -> dict[str, frozenset[str]]:
     """Return what tools say of a campaign without a fault: false alarms, if anything."""
     original = tuple(_checksums(Path(folder)).items())
-    said = _look(_Task(Path(folder), "", victim, other, tools, original))["said"]
-    found: dict[str, frozenset[str]] = said
-    return found
+    said: dict[str, frozenset[str]] = _look(
+        _Task(Path(folder), "", victim, other, tools, original)
+    )["said"]
+    return said
 
 
 def find(
@@ -657,8 +657,10 @@ def find(
     tools: tuple[str, ...] = TOOLS,
     records: Records | None = None,
     shapes: Path | None = None,
+    retell: Callable[[Path, str], Records] | None = None,
+    chosen: Iterable[Fault] = FAULTS,
     jobs: int = 2,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> Found:
     """Plant every fault, one at a time, and see who finds it.
 
     Parameters
@@ -674,41 +676,36 @@ def find(
         Another telling of the campaign, whose checks are to be judged.
     shapes : Path, optional
         The authors' shapes; then they are one more tool.
+    retell : callable, optional
+        Makes the telling anew after the fault, from folder and campaign: the fault came first.
+    chosen : iterable of Fault
     jobs : int
         Processes.
 
     Returns
     -------
-    found : DataFrame of bool, shape (n_faults, n_tools)
-        Whether the tool says something new.
-    named : DataFrame of bool, shape (n_faults, n_tools)
-        Whether something new names the victim; False for faults that are in no one run.
+    Found
     """
-    folder = Path(folder)
+    folder, wanted = Path(folder), tuple(chosen)
     original = tuple(_checksums(folder).items())
-    if shapes is not None:
-        tools = (*tools, AUTHORS)
+    tools = tools if shapes is None else (*tools, AUTHORS)
     tasks = [
-        _Task(folder, name, victim, other, tools, original, records, shapes)
-        for name in ("", *(one.id for one in FAULTS))
+        _Task(folder, name, victim, other, tools, original, records, shapes, retell)
+        for name in ("", *(one.id for one in wanted))
     ]
-    told = {
-        one["fault"]: one["said"]
-        for one in sweeps.run(_look, tasks, name="faults", n_jobs=jobs, cache=False)
-    }
-    clean = told.pop("")
-    rows, names = {}, {}
-    for fault in FAULTS:
-        said = told[fault.id]
-        new = {
-            tool: (said[tool] - clean[tool] if said is not None else frozenset()) for tool in tools
-        }
+    looked = sweeps.run(_look, tasks, name="faults", n_jobs=jobs, cache=False)
+    told = {one["fault"]: one["said"] for one in looked}
+    quiet = told.pop("")
+    rows: dict[str, dict[str, bool]] = {}
+    names: dict[str, dict[str, bool]] = {}
+    for fault in wanted:
+        said = told[fault.id] or quiet
+        new = {tool: said[tool] - quiet[tool] for tool in tools}
         rows[fault.id] = {tool: bool(texts) for tool, texts in new.items()}
         names[fault.id] = {
             tool: fault.names_run and any(victim in text for text in texts)
             for tool, texts in new.items()
         }
-    return (
-        pd.DataFrame.from_dict(rows, orient="index")[list(tools)],
-        pd.DataFrame.from_dict(names, orient="index")[list(tools)],
-    )
+    held = pd.Series({one.id: told[one.id] is not None for one in wanted})
+    seen, named = (pd.DataFrame.from_dict(x, orient="index")[list(tools)] for x in (rows, names))
+    return Found(seen, named, held)

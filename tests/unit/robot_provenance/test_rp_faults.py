@@ -9,8 +9,8 @@ import pytest
 
 from lib.robot_provenance import record
 from lib.robot_provenance.record import Records, digest_file
-from lib.robot_provenance.study import ablation, faults
-from lib.robot_provenance.study.faults import FAULTS, Fault, Sample, plant
+from lib.robot_provenance.study import faults, tellings
+from lib.robot_provenance.study.faults import FAULTS, Fault, Found, Sample, plant
 
 VICTIM, OTHER = "near-s0", "near-s1"
 BY_ID = {one.id: one for one in FAULTS}
@@ -33,16 +33,18 @@ def original(pair: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def found(pair: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+def found(pair: Path) -> Found:
     return faults.find(pair, victim=VICTIM, other=OTHER, tools=QUICK, jobs=1)
 
 
-def test_twenty_accidents_and_two_forgeries() -> None:
-    assert len(BY_ID) == len(FAULTS) == 22
+def test_twenty_accidents_and_five_forgeries() -> None:
+    assert len(BY_ID) == len(FAULTS) == 25
     levels = pd.Series([one.level for one in FAULTS]).value_counts()
-    assert levels["forgery"] == 2
-    assert levels.sum() - levels["forgery"] == 20
-    assert levels["crate"] == 3
+    assert levels.to_dict() == {"records": 10, "files": 7, "forgery": 5, "crate": 3}
+    assert {one.level for one in FAULTS[22:]} == {"forgery"}
+    assert [one.id for one in FAULTS if not one.names_run] == [
+        *("changed map", "missing licence", "missing profile", "stale crate")
+    ]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda one: one.id)
@@ -77,9 +79,10 @@ def test_planting_changes_the_copy_and_never_the_campaign(
 
 
 def test_each_fault_is_found_and_the_run_named(
-    found: tuple[pd.DataFrame, pd.DataFrame],
+    found: Found,
 ) -> None:
-    seen, named = found
+    seen, named = found.seen, found.named
+    assert found.held.all()
     assert list(seen.index) == list(BY_ID)
     assert list(seen.columns) == list(QUICK)
     ours = seen[list(faults.OURS)]
@@ -89,16 +92,18 @@ def test_each_fault_is_found_and_the_run_named(
     assert (seen | ~named).to_numpy().all(), "nothing is named that is not found"
 
 
-def test_what_only_a_replay_finds(found: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    seen, _ = found
+def test_what_only_a_replay_finds(found: Found) -> None:
     for forgery in (one.id for one in FAULTS if one.level == "forgery"):
-        assert list(seen.columns[seen.loc[forgery]]) == ["replay"], forgery
+        wanted = ["audit"] if forgery == "suppressed run" else ["replay"]
+        seen = found.seen.loc[forgery]
+        assert set(seen.index[seen]) >= set(wanted), forgery
+        assert forgery == "suppressed run" or list(seen.index[seen]) == wanted, forgery
 
 
 def test_a_list_of_checksums_sees_files_and_no_records(
-    found: tuple[pd.DataFrame, pd.DataFrame],
+    found: Found,
 ) -> None:
-    seen, _ = found
+    seen = found.seen
     by_level = {one.id: one.level for one in FAULTS}
     listed = seen["checksum list"]
     assert all(listed[name] == (by_level[name] == "files") for name in listed.index)
@@ -111,18 +116,24 @@ def test_control_a_clean_campaign_is_quiet(pair: Path) -> None:
 
 
 def test_what_a_tool_always_says_is_no_finding(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FAULTS", (BY_ID["missing file"], BY_ID["no seed"]))
+    chosen = (BY_ID["missing file"], BY_ID["no seed"])
     monkeypatch.setattr(faults, "_unified", lambda sample: ["I never like it", VICTIM])
-    seen, named = faults.find(
-        pair, victim=VICTIM, other=OTHER, tools=("prov unified()", "audit"), jobs=1
+    told = faults.find(
+        pair,
+        victim=VICTIM,
+        other=OTHER,
+        tools=("prov unified()", "audit"),
+        chosen=chosen,
+        jobs=1,
     )
+    seen, named = told.seen, told.named
     assert not seen["prov unified()"].any()
     assert not named["prov unified()"].any()
     assert seen["audit"].to_dict() == {"missing file": True, "no seed": False}
 
 
 def test_a_table_has_no_place_for_most_faults(pair: Path, tmp_path: Path) -> None:
-    told = ablation.tables(pair, "demo")
+    told = tellings.tables(pair, "demo")
     planted = {
         one.id: plant(one, pair, tmp_path / str(i), VICTIM, OTHER, told) is not None
         for i, one in enumerate(FAULTS)
@@ -132,21 +143,72 @@ def test_a_table_has_no_place_for_most_faults(pair: Path, tmp_path: Path) -> Non
     assert all(planted[one.id] for one in FAULTS if one.level == "files")
 
 
-def test_what_cannot_be_planted_is_not_found(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faults, "FAULTS", (BY_ID["no agent"], BY_ID["generated twice"]))
-    told = ablation.tables(pair, "demo")
-    seen, _ = faults.find(
-        pair, victim=VICTIM, other=OTHER, tools=("audit", "shapes"), records=told, jobs=1
+def test_what_cannot_be_planted_is_not_held_and_not_found(pair: Path) -> None:
+    chosen = [BY_ID["no agent"], BY_ID["generated twice"], BY_ID["edited table"]]
+    table = tellings.tables(pair, "demo")
+    told = faults.find(
+        pair,
+        victim=VICTIM,
+        other=OTHER,
+        tools=("audit", "shapes"),
+        records=table,
+        chosen=chosen,
+        jobs=1,
     )
-    assert not seen.to_numpy().any()
+    assert told.held.to_dict() == {
+        "no agent": False,
+        "generated twice": False,
+        "edited table": True,
+    }
+    assert told.seen["audit"].to_dict() == told.held.to_dict()
+    assert not told.seen["shapes"].any()
 
 
-def test_a_crate_without_licence_is_seen_by_the_validator(
-    pair: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(faults, "FAULTS", (BY_ID["missing licence"],))
-    tools = ("crate, REQUIRED", "crate, RECOMMENDED")
-    seen, named = faults.find(pair, victim=VICTIM, other=OTHER, tools=tools, jobs=1)
+def test_a_fault_before_the_scan_is_hashed_with_the_rest(pair: Path) -> None:
+    """What changed before anybody looked is not seen, but for what the files themselves deny."""
+    names = ("changed byte", "missing file", "edited table", "re-labelled verdict")
+    chosen = [BY_ID[name] for name in names]
+    call = {"victim": VICTIM, "other": OTHER, "tools": ("audit",), "chosen": chosen, "jobs": 1}
+    told = tellings.scan(pair, "demo")
+    after = faults.find(pair, records=told, **call)
+    before = faults.find(pair, records=told, retell=tellings.scan, **call)
+    assert after.seen["audit"].all()
+    assert before.held.all()
+    assert not before.seen.loc[["changed byte", "missing file"], "audit"].any()
+    assert before.seen.loc["edited table", "audit"]
+
+
+def test_what_a_forgery_rewrites(pair: Path, tmp_path: Path) -> None:
+    """Digests fit the changed files, and every place tells the new value."""
+    sample = plant(BY_ID["forged measure"], pair, tmp_path / "copy", VICTIM, OTHER)
+    assert sample is not None
+    table = pd.read_csv(sample.folder / "metrics.csv").set_index("run")
+    assert table.loc[VICTIM, "path_length_m"] == 1.23
+    assert table.loc[OTHER, "path_length_m"] != 1.23
+    by_path = {one.path: one for one in sample.records.entities.values()}
+    for path in ("metrics.csv", f"runs/{VICTIM}/result.json"):
+        assert by_path[path].sha256 == digest_file(sample.folder / path)
+    result = by_path[f"runs/{VICTIM}/result.json"].id
+    told = [q.value for q in sample.records.quantities if q.subject == result]
+    assert 1.23 in told
+    known = sample.records.entities.keys()
+    assert {one.entity for one in sample.records.generations} <= known
+
+
+def test_a_suppressed_run_leaves_nothing_but_the_plan(pair: Path, tmp_path: Path) -> None:
+    sample = plant(BY_ID["suppressed run"], pair, tmp_path / "copy", VICTIM, OTHER)
+    assert sample is not None
+    assert not sample.path("").exists()
+    assert sample.records.runs() == [OTHER]
+    assert list(pd.read_csv(sample.folder / "metrics.csv")["run"]) == [OTHER]
+    assert not any(VICTIM in name for name in sample.records.entities)
+    assert VICTIM.removesuffix("-s0") in (sample.folder / "campaign.json").read_text("utf-8")
+
+
+def test_a_crate_without_licence_is_seen_by_the_validator(pair: Path) -> None:
+    tools, chosen = ("crate, REQUIRED", "crate, RECOMMENDED"), [BY_ID["missing licence"]]
+    told = faults.find(pair, victim=VICTIM, other=OTHER, tools=tools, chosen=chosen, jobs=1)
+    seen, named = told.seen, told.named
     assert seen.loc["missing licence", "crate, RECOMMENDED"]
     assert not named.to_numpy().any()
 

@@ -9,7 +9,7 @@ import pytest
 
 from lib.robot_provenance.record import Records
 from lib.robot_provenance.study import embedded
-from lib.robot_provenance.study.interactive import lineage_explorer, lineage_table
+from lib.robot_provenance.study.figures import lineage_explorer, lineage_table
 
 RUN = f"{embedded.SLIP}-s3"
 

@@ -1,6 +1,8 @@
 """The lidar against exact geometry, symmetries and ir-sim."""
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,10 @@ from hypothesis import strategies as st
 from lib.robot_provenance import lidar
 from lib.robot_provenance.campaign import Box
 from lib.robot_provenance.maps import FREE, OCCUPIED, Grid
-from lib.robot_provenance.study import floorplans, peers
+from lib.robot_provenance.study import floorplans
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+import irsim_peer
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -141,7 +146,7 @@ def test_one_pose_at_a_time_is_the_same_to_the_bit():
 
 def test_ir_sim_agrees_within_a_cell():
     grid = floorplans.generate(3)
-    gap = peers.largest_gap(grid, poses(grid, 2, 12), 91)
+    gap = irsim_peer.largest_gap(grid, poses(grid, 2, 12), 91)
     assert gap < 1e-4 < grid.resolution
 
 

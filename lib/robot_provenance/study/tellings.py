@@ -1,4 +1,4 @@
-"""The thesis as an experiment: the same campaign, captured in different ways.
+"""One campaign, told in different ways: the thesis as an experiment.
 
 The paper argues that provenance must be recorded in the process that makes the data, not added to
 the finished data set. So one finished campaign is told three times.
@@ -11,34 +11,39 @@ the finished data set. So one finished campaign is told three times.
 - *Integrated*: the records made while it happened, with activities by file, by run, or by campaign.
 
 Each telling is a `Records`, so that the same exports, questions and checks apply to all of them.
+`histories` goes further: pairs of histories that leave the same files.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
 import yaml
 
 from lib.robot_provenance import export
+from lib.robot_provenance.audit import run_of
 from lib.robot_provenance.questions import QUESTIONS, answer
 from lib.robot_provenance.record import (
     LOG,
     Activity,
+    Communication,
     Entity,
     Generation,
     Quantity,
+    Recorder,
     Records,
     Usage,
-    coarsen,
     digest_file,
     digest_folder,
+    load,
 )
 from lib.robot_provenance.study.oracle import Truth, lineage, truth
 from lib.robot_provenance.vocabulary import base_iri, file_iri, place_iri
@@ -46,8 +51,10 @@ from lib.robot_provenance.vocabulary import base_iri, file_iri, place_iri
 __all__ = [
     "Score",
     "by_activity",
-    "cloned",
+    "coarsen",
     "designs",
+    "histories",
+    "only",
     "pairs",
     "questions_table",
     "scan",
@@ -55,6 +62,9 @@ __all__ = [
     "shuffled",
     "tables",
 ]
+
+Granularity = Literal["campaign", "run", "file"]
+T = TypeVar("T")
 
 # What a scan takes a file for, by its name or suffix.
 _NAMES = {
@@ -286,79 +296,36 @@ def designs(folder: Path, records: Records) -> dict[str, Records]:
     }
 
 
-def cloned(records: Records, n_runs: int) -> Records:
-    """Return records of a campaign of `n_runs` runs, each a clone of the first run's records.
+def only(records: Records, runs: Iterable[str]) -> Records:
+    """Return what the records say of some runs, and of what belongs to no run.
 
-    Only for questions about the record itself: nothing was run.
-
-    Parameters
-    ----------
-    records : Records
-        With at least one run.
-    n_runs : int
-        At least one.
+    Raises
+    ------
+    ValueError
+        If nothing is recorded of one of them.
     """
-    template = records.runs()[0]
-    mark = f"runs/{template}/"
+    wanted = set(runs)
+    unknown = sorted(wanted - set(records.runs()))
+    if unknown:
+        raise ValueError(f"run {unknown[0]!r} is not recorded")
+    gone = {k for k, a in records.activities.items() if a.run and a.run not in wanted}
+    gone |= {k for k, e in records.entities.items() if run_of(e.path) not in {"", *wanted}}
+    gone |= {made.entity for made in records.generations if made.activity in gone}
 
-    def shared(text: str) -> bool:
-        return mark not in text
+    def kept(rows: Iterable[T], *fields: str) -> tuple[T, ...]:
+        return tuple(one for one in rows if not gone & {getattr(one, f) for f in fields})
 
-    activities = {k: v for k, v in records.activities.items() if not v.run}
-    entities = {k: v for k, v in records.entities.items() if not _in_runs(k)}
-    keep = activities.keys()
-    usages = [u for u in records.usages if u.activity in keep and not _in_runs(u.entity)]
-    generations = [g for g in records.generations if g.activity in keep]
-    associations = [a for a in records.associations if a.activity in keep]
-    for i in range(n_runs):
-        own = f"runs/{template}-{i}/"
-
-        def to(text: str, own: str = own) -> str:
-            return text.replace(mark, own)
-
-        entities |= {
-            to(k): replace(
-                v, id=to(k), path=to(v.path), location=to(v.location),
-                members=tuple(map(to, v.members)),
-            )
-            for k, v in records.entities.items()
-            if not shared(k)
-        }  # fmt: skip
-        activities |= {
-            to(k): replace(v, id=to(k), run=f"{template}-{i}")
-            for k, v in records.activities.items()
-            if v.run == template
-        }
-        usages += [
-            replace(u, activity=to(u.activity), entity=to(u.entity))
-            for u in records.usages
-            if not shared(u.activity)
-        ]
-        generations += [
-            replace(g, activity=to(g.activity), entity=to(g.entity))
-            for g in records.generations
-            if not shared(g.activity)
-        ]
-        associations += [
-            replace(a, activity=to(a.activity), plan=to(a.plan))
-            for a in records.associations
-            if not shared(a.activity)
-        ]
     return replace(
         records,
-        entities=entities,
-        activities=activities,
-        usages=tuple(usages),
-        generations=tuple(generations),
-        associations=tuple(associations),
-        derivations=(),
-        communications=(),
-        quantities=(),
+        activities={k: a for k, a in records.activities.items() if k not in gone},
+        entities={k: e for k, e in records.entities.items() if k not in gone},
+        usages=kept(records.usages, "activity", "entity"),
+        generations=kept(records.generations, "activity", "entity"),
+        derivations=kept(records.derivations, "entity", "source", "activity"),
+        associations=kept(records.associations, "activity"),
+        communications=kept(records.communications, "informed", "informant"),
+        quantities=kept(records.quantities, "subject"),
     )
-
-
-def _in_runs(text: str) -> bool:
-    return "runs/" in text
 
 
 def shuffled(records: Records, seed: int) -> Records:
@@ -372,46 +339,31 @@ def shuffled(records: Records, seed: int) -> Records:
     def mixed(values: Sequence[Any]) -> list[Any]:
         return [values[i] for i in rng.permutation(len(values))]
 
-    entities = records.entities
-    members = mixed([one.members for one in entities.values()])
-    links = mixed([_links(one) for one in entities.values()])
+    def dealt(rows: Sequence[T], name: str) -> tuple[T, ...]:
+        """Exchange one field among rows."""
+        values = mixed([getattr(one, name) for one in rows])
+        return tuple(
+            replace(one, **{name: value})  # type: ignore[type-var]
+            for one, value in zip(rows, values, strict=True)
+        )
+
+    entities = dealt(list(records.entities.values()), "members")
+    plain = [{k: v for k, v in e.attributes.items() if k not in _LINKS} for e in entities]
+    links = mixed([{k: v for k, v in e.attributes.items() if k in _LINKS} for e in entities])
     return replace(
         records,
         entities={
-            name: replace(
-                one,
-                members=members[i],
-                attributes={k: v for k, v in one.attributes.items() if k not in _LINKS} | links[i],
-            )
-            for i, (name, one) in enumerate(entities.items())
+            one.id: replace(one, attributes=mine | theirs)
+            for one, mine, theirs in zip(entities, plain, links, strict=True)
         },
-        usages=tuple(
-            replace(one, entity=entity)
-            for one, entity in zip(
-                records.usages, mixed([u.entity for u in records.usages]), strict=True
-            )
-        ),
-        generations=tuple(
-            replace(one, entity=entity)
-            for one, entity in zip(
-                records.generations, mixed([g.entity for g in records.generations]), strict=True
-            )
-        ),
-        associations=tuple(
-            replace(one, activity=activity)
-            for one, activity in zip(
-                records.associations, mixed([a.activity for a in records.associations]), strict=True
-            )
-        ),
+        usages=dealt(records.usages, "entity"),
+        generations=dealt(records.generations, "entity"),
+        associations=dealt(records.associations, "activity"),
         derivations=(),
     )
 
 
 _LINKS = ("references", "attributed_to")
-
-
-def _links(entity: Entity) -> dict[str, Any]:
-    return {k: v for k, v in entity.attributes.items() if k in _LINKS}
 
 
 def by_activity(records: Records) -> set[tuple[str, str]]:
@@ -486,3 +438,169 @@ def questions_table(tellings: Mapping[str, Records], campaign: Truth) -> pd.Data
             bool(right[one.id]) and answer(store, one) == right[one.id] for one in QUESTIONS
         ]
     return pd.DataFrame(found, index=[one.id for one in QUESTIONS])
+
+
+# --- coarser granularity -------------------------------------------------------------------------
+
+
+def coarsen(records: Records, granularity: Granularity, *, derivations: bool = True) -> Records:
+    """Tell the same story with fewer activities.
+
+    Parameters
+    ----------
+    records : Records
+        At file granularity, as recorded: one activity a step.
+    granularity : {"campaign", "run", "file"}
+        ``"run"``: all steps of a run are one activity, which uses what enters the run and generates
+        what leaves or stays, as a job's wrapper script sees it; what is made and used inside is
+        generated and not used. ``"campaign"``: all steps of one kind are one activity, as the
+        authors' writer records post-processing. ``"file"``: unchanged.
+    derivations : bool
+        Whether the entities keep their ``wasDerivedFrom``, which a writer can record without fine
+        activities.
+
+    Returns
+    -------
+    Records
+        Entities and agents are the same; times span those of the merged activities, and a merged
+        activity has failed if one of them has.
+
+    Raises
+    ------
+    ValueError
+        If the granularity is unknown.
+    """
+    if granularity not in get_args(Granularity):
+        names = ", ".join(get_args(Granularity))
+        raise ValueError(f"granularity is {granularity!r}, expected one of {names}")
+    kept = records.derivations if derivations else ()
+    if granularity == "file":
+        return replace(records, derivations=kept)
+    into: dict[str, str] = {"": ""}
+    merged: dict[str, list[Activity]] = {}
+    for one in records.activities.values():
+        name = f"{records.base}.prov/campaign/{one.kind}"
+        if granularity == "run":
+            name = f"{one.id.rpartition('/')[0]}/TestExecution" if one.run else one.id
+        into[one.id] = name
+        merged.setdefault(name, []).append(one)
+
+    def moved(rows: Iterable[T], *fields: str) -> tuple[T, ...]:
+        """Let rows speak of the merged activities, each once."""
+        done = (
+            replace(row, **{f: into.get(getattr(row, f), getattr(row, f)) for f in fields})  # type: ignore[type-var]
+            for row in rows
+        )
+        return tuple(dict.fromkeys(done))
+
+    generations = moved(records.generations, "activity")
+    inside = {(one.activity, one.entity) for one in generations}
+    usages = moved(records.usages, "activity")
+    told: tuple[Communication, ...] = moved(records.communications, "informed", "informant")
+    quantities = records.quantities
+    if granularity == "campaign":
+        quantities = tuple(one for one in quantities if one.subject not in into)
+    return replace(
+        records,
+        activities={name: _merge(name, group, granularity) for name, group in merged.items()},
+        usages=tuple(one for one in usages if (one.activity, one.entity) not in inside),
+        generations=generations,
+        derivations=moved(kept, "activity"),
+        associations=moved(records.associations, "activity"),
+        communications=tuple(one for one in told if one.informed != one.informant),
+        quantities=moved(quantities, "subject"),
+    )
+
+
+def _merge(name: str, group: list[Activity], granularity: Granularity) -> Activity:
+    first, by_run = group[0], granularity == "run"
+    if len(group) == 1 and first.id == name:
+        return first
+    states = {one.status for one in group}
+    status = next(one for one in ("failed", "interrupted", "completed") if one in states)
+    end = max((one.end for one in group if one.end), default=None)
+    return replace(
+        first,
+        id=name,
+        kind="TestExecution" if by_run else first.kind,
+        label=f"run {first.run}" if by_run else f"{first.kind}, all",
+        run=first.run if by_run else "",
+        start=min((one.start for one in group if one.start), default=None),
+        end=None if status == "interrupted" else end,
+        status=status,
+        error="; ".join(one.error for one in group if one.error),
+        attributes={k: v for one in group for k, v in one.attributes.items()} if by_run else {},
+    )
+
+
+# --- the same files, another history -------------------------------------------------------------
+
+
+def _play(
+    folder: Path, source: int = 0, writer: int = 0, failures: int = 0, person: int = 0
+) -> None:
+    """Let two steps copy the number in a file; they ignore what stands behind it."""
+    inputs = [folder / "a.txt", folder / "b.txt"]
+    outputs = [folder / "y.txt", folder / "z.txt"]
+    with Recorder(folder, campaign="history") as recorder:
+        for letter, file in zip("ab", inputs, strict=True):
+            file.write_text(f"7 {letter}", encoding="utf-8")
+        who = recorder.agent(("Ada", "Bea")[person], kind="Person")
+        for _ in range(failures):
+            with suppress(OSError), recorder.activity("TestExecution", "first", agent=who):
+                raise OSError("no display")
+        for label, file in zip(("first", "second"), outputs[:: -1 if writer else 1], strict=True):
+            with recorder.activity("TestExecution", label, agent=who) as step:
+                step.used(inputs[source])
+                number = inputs[source].read_text(encoding="utf-8").split()[0]
+                file.write_text(number, encoding="utf-8")
+                step.generated(file)
+
+
+def _answers(folder: Path) -> dict[str, object]:
+    """Return what the records of a history say to each of four questions."""
+    records = load(folder)
+    label = {name: one.label for name, one in records.activities.items()}
+    path = {name: one.path for name, one in records.entities.items()}
+    return {
+        "which input": {path[one.entity] for one in records.usages},
+        "which writer": {(path[one.entity], label[one.activity]) for one in records.generations},
+        "failed attempts": sum(one.status == "failed" for one in records.activities.values()),
+        "which person": {records.agents[one.agent].name for one in records.associations},
+    }
+
+
+def histories(place: Path) -> pd.DataFrame:
+    """Play pairs of histories that leave the same files, and compare what is told of them.
+
+    Parameters
+    ----------
+    place : Path
+        An empty folder.
+
+    Returns
+    -------
+    DataFrame of bool, shape (4, 3)
+        A row for what differs between the two: ``which input``, ``which writer``, ``failed
+        attempts``, ``which person``. Whether the files are the ``same files``, byte by byte, and
+        whether a ``scan`` of them and the ``records`` tell the two apart.
+    """
+    rows = {}
+    changes: list[dict[str, int]] = [{"source": 1}, {"writer": 1}, {"failures": 2}, {"person": 1}]
+    names = ("which input", "which writer", "failed attempts", "which person")
+    for name, change in zip(names, changes, strict=True):
+        folders = [place / f"{name} {i}" for i in range(2)]
+        _play(folders[0])
+        _play(folders[1], **change)
+        files = [
+            {f.name: digest_file(f) for f in folder.iterdir() if f.name != LOG}
+            for folder in folders
+        ]
+        told = [_answers(folder)[name] for folder in folders]
+        rows[name] = {
+            "same files": files[0] == files[1],
+            # A scan is a function of the files alone.
+            "scan": files[0] != files[1],
+            "records": told[0] != told[1],
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -82,13 +82,14 @@ def test_labels() -> None:
     assert {float(line.get_xdata()[0]) for line in ax.get_lines()[:1]} == {0.5}
 
 
-def test_resolution() -> None:
-    report = {"map found": 5, "slip: file name": 3, "slip: case": 2, "slip: folder": 0}
-    fig = drawn(plots.resolution_figure(report))
-    (ax,) = fig.axes
-    assert [one.get_width() for one in ax.patches] == [5, 3, 2, 0]
-    with pytest.raises(KeyError, match="slip: folder"):
-        plots.resolution_figure({k: v for k, v in report.items() if k != "slip: folder"})
+def test_doors() -> None:
+    widths = {"0.5 door": 0.5, "0.51 door": 0.51, "door_size_0.5": 0.5, "0.3 door": 0.3}
+    grids = {one: "bb" if width >= 0.5 else "aa" for one, width in widths.items()}
+    (ax,) = drawn(plots.door_figure(widths, grids)).axes
+    assert [one.get_text() for one in ax.get_yticklabels()] == ["grid aa…", "grid bb…"]
+    assert [one.get_text() for one in ax.texts] == ["1", "3"]
+    marks = [x for line in ax.get_lines() if line.get_ls() == "None" for x in line.get_xdata()]
+    assert sorted(marks) == [0.3, 0.5, 0.5, 0.51]
 
 
 def test_faults() -> None:
@@ -101,21 +102,21 @@ def test_faults() -> None:
     assert marks == {(0, 0), (0, 1), (1, 1)}
 
 
-def test_ablation() -> None:
-    table = pd.DataFrame(
-        {
-            "answered": [0.1, 1.0],
-            "faults": [0.2, 1.0],
-            "precision": [math.nan, 1.0],
-            "recall": [0.0, 1.0],
-        },
-        index=["tables", "file"],
-    )
-    fig = drawn(plots.ablation_figure(table))
+def test_tellings() -> None:
+    table = pd.DataFrame({"answered": [0.1, 1.0], "precision": [math.nan, 1.0]}, ["tables", "file"])
+    fig = drawn(plots.telling_figure(table))
+    assert [one.get_text() for one in fig.axes[0].get_yticklabels()] == ["tables", "file"]
+    assert [ax.get_xlabel() for ax in fig.axes] == ["answered", "precision"]
+    # What is not defined has no mark, and says so.
+    assert [[one.get_text() for one in ax.texts] for ax in fig.axes] == [[], ["none"]]
+    assert list(fig.axes[0].get_lines()[0].get_xdata()) == [0.1, 1.0]
+
+
+def test_the_legend_has_the_colours_of_the_cells() -> None:
+    fig = drawn(plots.fault_figure(pd.DataFrame({"a": [True, False]}, ["x", "y"])))
     (ax,) = fig.axes
-    assert [one.get_text() for one in ax.get_yticklabels()] == ["tables", "file"]
-    # What is not defined has no mark.
-    marks = [line for line in ax.get_lines() if len(line.get_xdata()) == 2]
-    assert sum(math.isnan(x) for line in marks for x in line.get_xdata()) == 1
-    with pytest.raises(KeyError, match="recall"):
-        plots.ablation_figure(table.drop(columns="recall"))
+    legend = ax.get_legend()
+    assert legend is not None
+    image = ax.get_images()[0]
+    cells = [tuple(image.to_rgba([[v]])[0, 0]) for v in (1, 0)]
+    assert [tuple(one.get_facecolor()) for one in legend.get_patches()] == cells
