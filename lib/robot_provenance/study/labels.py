@@ -8,13 +8,18 @@ are alike, so intervals resample clusters, not scenarios.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Association", "associate", "cluster_of", "shuffle"]
+__all__ = ["Association", "associate", "cluster_of", "compare", "rules", "shuffle"]
+
+from lib.robot_provenance.campaign import Scenario
 
 Floats = npt.NDArray[np.float64]
 
@@ -78,6 +83,44 @@ def _mantel_haenszel(counts: Floats) -> Floats:
     return out
 
 
+def _resampled(
+    labels: Sequence[str],
+    success: Sequence[bool],
+    strata: Sequence[str],
+    clusters: Sequence[str],
+    seed: int,
+    n_bootstrap: int,
+) -> tuple[Floats, Floats, Floats]:
+    """Return counts by cluster, and log odds (all, within) of the data and of each resample."""
+    lengths = {len(labels), len(success), len(strata), len(clusters)}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"lengths are {sorted(lengths)}, expected one, above zero")
+    wrong = sorted(set(labels) - {"s", "f"})
+    if wrong or len(set(labels)) < 2:
+        raise ValueError(f"labels are {sorted(set(labels))}, expected both 's' and 'f' only")
+    column = np.where(np.array(list(labels)) == "s", 0, 2) + np.where(np.asarray(success), 0, 1)
+    names, group = np.unique(np.array(list(clusters)), return_inverse=True)
+    stratum_names, stratum = np.unique(np.array(list(strata)), return_inverse=True)
+    of_cluster = np.zeros((len(names), len(stratum_names)), bool)
+    of_cluster[group, stratum] = True
+    if (of_cluster.sum(1) > 1).any():
+        name = names[of_cluster.sum(1) > 1][0]
+        raise ValueError(f"cluster {name!r} lies in two strata, expected one")
+    counts = np.zeros((len(names), 4))
+    np.add.at(counts, (group, column), 1)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), n_bootstrap)
+    weights = np.vstack([np.ones((1, len(names)), np.int64), drawn])
+    by_stratum = np.einsum("bc,cs,ck->bsk", weights, of_cluster.astype(float), counts)
+    return counts, _log_odds(by_stratum.sum(1)), _mantel_haenszel(by_stratum)
+
+
+def _ends(draws: Floats) -> tuple[float, float]:
+    """Return the middle 95 % of resamples, widened to the point, which comes first."""
+    low, high = np.percentile(draws[1:], [2.5, 97.5])
+    return min(float(low), float(draws[0])), max(float(high), float(draws[0]))
+
+
 def associate(
     labels: Sequence[str],
     success: Sequence[bool],
@@ -116,44 +159,47 @@ def associate(
     >>> a.table.tolist()
     [[2, 0], [1, 1]]
     """
-    lengths = {len(labels), len(success), len(strata), len(clusters)}
-    if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(f"lengths are {sorted(lengths)}, expected one, above zero")
-    wrong = sorted(set(labels) - {"s", "f"})
-    if wrong or len(set(labels)) < 2:
-        raise ValueError(f"labels are {sorted(set(labels))}, expected both 's' and 'f' only")
-    column = np.where(np.array(list(labels)) == "s", 0, 2) + np.where(np.asarray(success), 0, 1)
-    names, group = np.unique(np.array(list(clusters)), return_inverse=True)
-    stratum_names, stratum = np.unique(np.array(list(strata)), return_inverse=True)
-    of_cluster = np.zeros((len(names), len(stratum_names)), bool)
-    of_cluster[group, stratum] = True
-    if (of_cluster.sum(1) > 1).any():
-        name = names[of_cluster.sum(1) > 1][0]
-        raise ValueError(f"cluster {name!r} lies in two strata, expected one")
-    counts = np.zeros((len(names), 4))
-    np.add.at(counts, (group, column), 1)
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), n_bootstrap)
-
-    def pooled(weight: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-        by_stratum = np.einsum("bc,cs,ck->bsk", weight, of_cluster.astype(float), counts)
-        return _log_odds(by_stratum.sum(1)), _mantel_haenszel(by_stratum)
-
-    (plain,), (within,) = pooled(np.ones((1, len(names)), np.int64))
-    plain_draws, within_draws = pooled(weights)
-
-    def ends(draws: Floats, point: float) -> tuple[float, float]:
-        low, high = np.percentile(draws, [2.5, 97.5])
-        return min(float(low), point), max(float(high), point)
-
+    counts, plain, within = _resampled(labels, success, strata, clusters, seed, n_bootstrap)
     return Association(
         table=counts.sum(0).astype(np.int64).reshape(2, 2),
-        log_odds=float(plain),
-        interval=ends(plain_draws, float(plain)),
-        within=float(within),
-        within_interval=ends(within_draws, float(within)),
-        n_clusters=len(names),
+        log_odds=float(plain[0]),
+        interval=_ends(plain),
+        within=float(within[0]),
+        within_interval=_ends(within),
+        n_clusters=len(counts),
     )
+
+
+def compare(
+    labels: Sequence[str],
+    first: Sequence[bool],
+    second: Sequence[bool],
+    strata: Sequence[str],
+    clusters: Sequence[str],
+    *,
+    seed: int,
+    n_bootstrap: int = 4000,
+) -> tuple[float, tuple[float, float]]:
+    """Return how far the log odds ratio within strata of `first` lies above that of `second`.
+
+    The interval is 95 % of the same resamples of clusters for both; parameters as for `associate`.
+    """
+    _, _, one = _resampled(labels, first, strata, clusters, seed, n_bootstrap)
+    _, _, other = _resampled(labels, second, strata, clusters, seed, n_bootstrap)
+    return float(one[0] - other[0]), _ends(one - other)
+
+
+def rules(scenarios: Sequence[Scenario]) -> Mapping[str, list[bool]]:
+    """Return guesses at success that need no robot: at or below the median of something."""
+    measured = {
+        "short way": [
+            sum(math.dist((a.x, a.y), (b.x, b.y)) for a, b in pairwise([one.start, *one.goals]))
+            for one in scenarios
+        ],
+        "few boxes": [float(len(one.boxes)) for one in scenarios],
+        "few goals": [float(len(one.goals)) for one in scenarios],
+    }
+    return {name: [v <= median(values) for v in values] for name, values in measured.items()}
 
 
 def shuffle(

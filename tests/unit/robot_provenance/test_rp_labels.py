@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lib.robot_provenance.study.labels import associate, cluster_of
+from lib.robot_provenance.campaign import Box, Pose, Scenario
+from lib.robot_provenance.study.labels import associate, cluster_of, compare, rules, shuffle
 
 
 def made(effect: float, seed: int):
@@ -57,3 +58,41 @@ def test_bad_input(change, message):
 def test_cluster_of():
     assert cluster_of("a-1s2-14") == "a-1s2"
     assert cluster_of("plain") == "plain"
+
+
+def test_odds_by_hand():
+    """Two of two against one of two, half a count added: log((2.5*1.5)/(0.5*1.5))."""
+    found = associate("ssff", [1, 1, 0, 1], "xxxx", "abcd", seed=0, n_bootstrap=50)
+    assert found.log_odds == pytest.approx(np.log(5))
+    # Mantel-Haenszel: (2*1/4 + 0.5) over (0*1/4 + 0.5).
+    assert found.within == pytest.approx(np.log(2))
+    assert found.n_clusters == 4
+
+
+def test_a_comparison_has_the_sign_of_the_better_guess():
+    labels, success, strata, clusters = made(0.3, 1)
+    coin = list(np.random.default_rng(5).random(len(labels)) < 0.5)
+    better, (low, high) = compare(labels, success, coin, strata, clusters, seed=0)
+    assert 0 < low < better < high
+    worse, (low2, high2) = compare(labels, coin, success, strata, clusters, seed=0)
+    assert (worse, low2, high2) == pytest.approx((-better, -high, -low))
+    assert compare(labels, coin, coin, strata, clusters, seed=0) == (0, (0, 0))
+
+
+def test_rules_need_no_robot():
+    def one(goals, boxes=0):
+        poses = tuple(Pose(*goal) for goal in goals)
+        return Scenario("a", "m.yaml", Pose(0, 0), poses, (Box(1, 1),) * boxes)
+
+    found = rules([one([(3, 4)], 2), one([(3, 0), (3, 1)]), one([(0, 9)], 1)])
+    assert found == {
+        "short way": [True, True, False],
+        "few boxes": [False, True, True],
+        "few goals": [True, False, True],
+    }
+
+
+def test_shuffled_labels_lie_around_zero():
+    dealt = shuffle(*made(0.3, 1), seed=3, n_shuffles=199)
+    assert dealt.interval[0] < 0 < dealt.interval[1]
+    assert abs(dealt.within) < 0.4

@@ -89,8 +89,14 @@ def test_an_empty_answer_counts_for_nothing(happened: Truth) -> None:
     nobody = replace(happened, runs=[], vast="", models={}, maps={}, exports=[])
     empty = replace(
         load(happened.folder),
-        activities={}, entities={}, usages=(), generations=(),
-        associations=(), derivations=(), quantities=(), communications=(),
+        activities={},
+        entities={},
+        usages=(),
+        generations=(),
+        associations=(),
+        derivations=(),
+        quantities=(),
+        communications=(),
     )
     table = ways.questions_table({"empty": empty}, nobody)
     assert not table["empty"].any()
