@@ -1,17 +1,19 @@
-"""Records against bytes, and bytes against a second run.
+"""Records against bytes, bytes against the plan, and bytes against a second run.
 
 `audit` reads what the records say and looks whether the campaign's folder still agrees: digests,
-places, identities of bags, verdicts told twice, clocks. It names the run. What it cannot see is a
-forgery whose records were all rewritten to fit; for that there is `replay`, which executes a run
-again from what was recorded and compares bytes.
+places, identities of bags, runs that were planned and runs that are there, values told twice,
+clocks. It names the run. What it cannot see is a forgery whose records were all rewritten to fit;
+for that there is `replay`, which has every file of a run made again from what was recorded, and
+compares bytes and software versions.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,9 +22,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from lib.robot_provenance import bags, crate, navsim
-from lib.robot_provenance.maps import load_grid
-from lib.robot_provenance.navsim import SimConfig
+from lib.core import check
+from lib.robot_provenance import crate
 from lib.robot_provenance.record import (
     LOG,
     Activity,
@@ -32,12 +33,9 @@ from lib.robot_provenance.record import (
     digest_folder,
     load,
 )
-from lib.robot_provenance.runner import scenario_from
 from lib.robot_provenance.vocabulary import place_iri
 
-__all__ = ["Finding", "Replay", "ReplayError", "audit", "distinct", "replay", "run_of", "with_seed"]
-
-UNRECORDED = {LOG, "Snakefile", "ro-crate-metadata.json"}
+UNRECORDED = {LOG, "ro-crate-metadata.json"}
 """Files that no record speaks of, since they hold the records or are made from them."""
 
 SLACK = timedelta(milliseconds=1)
@@ -55,8 +53,8 @@ class Finding:
     Attributes
     ----------
     code : str
-        missing, changed, swapped, stray, unrecorded, unreadable, verdict, table, duplicate,
-        generated twice, dangling, interrupted, clock, config or crate.
+        missing, changed, swapped, stray, unrecorded, unreadable, verdict, value, table, duplicate,
+        generated twice, dangling, interrupted, clock, config, suppressed, unplanned or crate.
     run : str
         Run that it is about; empty for the campaign.
     path : str
@@ -68,28 +66,6 @@ class Finding:
     run: str
     path: str
     message: str
-
-
-@dataclass(frozen=True)
-class Replay:
-    """A run executed again.
-
-    Attributes
-    ----------
-    run : str
-    identical : bool
-        Whether every file came out bit by bit.
-    recorded, replayed : str
-        Outcomes.
-    differing : tuple of str
-        Files whose digests differ.
-    """
-
-    run: str
-    identical: bool
-    recorded: str
-    replayed: str
-    differing: tuple[str, ...]
 
 
 def run_of(path: str) -> str:
@@ -117,16 +93,16 @@ def _digest(place: Path) -> str:
 
 
 def _object(file: Path) -> dict[str, Any] | None:
-    """Return what a JSON file holds; None if that is no object, as after a truncation."""
+    """Return what a JSON file holds; None if it is not there or holds no object."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
+    except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
 
 
 def audit(folder: Path, records: Records | None = None) -> list[Finding]:
-    """Compare a campaign's folder with its records.
+    """Compare a campaign's folder with its records, and both with the plan.
 
     Parameters
     ----------
@@ -149,8 +125,9 @@ def audit(folder: Path, records: Records | None = None) -> list[Finding]:
     found = [
         *_references(records),
         *_files(folder, records),
-        *_identities(folder, records),
-        *_verdicts(folder, records),
+        *_bags(folder, records),
+        *_runs(folder, records),
+        *_results(folder, records),
         *_clocks(records),
         *_crates(folder, records),
     ]
@@ -160,23 +137,27 @@ def audit(folder: Path, records: Records | None = None) -> list[Finding]:
 def _references(records: Records) -> Iterator[Finding]:
     entities, activities = records.entities, records.activities
 
-    def check(name: str, known: dict[str, Any], said: str, activity: str) -> Iterator[Finding]:
+    def known_to(
+        name: str, known: Mapping[str, object], said: str, activity: str
+    ) -> Iterator[Finding]:
         if name not in known:
             run = activities[activity].run if activity in activities else ""
             yield Finding("dangling", run, "", f"{said} {name}, which nothing declares")
 
     for usage in records.usages:
-        yield from check(usage.entity, entities, "used", usage.activity)
-        yield from check(usage.activity, activities, "usage by", usage.activity)
+        yield from known_to(usage.entity, entities, "used", usage.activity)
+        yield from known_to(usage.activity, activities, "usage by", usage.activity)
     for made in records.generations:
-        yield from check(made.entity, entities, "generated", made.activity)
-        yield from check(made.activity, activities, "generation by", made.activity)
+        yield from known_to(made.entity, entities, "generated", made.activity)
+        yield from known_to(made.activity, activities, "generation by", made.activity)
     for comes in records.derivations:
-        yield from check(comes.source, entities, "derived from", comes.activity)
+        yield from known_to(comes.entity, entities, "derivation of", comes.activity)
+        yield from known_to(comes.source, entities, "derived from", comes.activity)
     for part in records.associations:
-        yield from check(part.agent, records.agents, "associated with", part.activity)
+        yield from known_to(part.activity, activities, "association with", part.activity)
+        yield from known_to(part.agent, records.agents, "associated with", part.activity)
         if part.plan:
-            yield from check(part.plan, entities, "followed plan", part.activity)
+            yield from known_to(part.plan, entities, "followed plan", part.activity)
     makers: defaultdict[str, set[str]] = defaultdict(set)
     for made in records.generations:
         makers[made.entity].add(made.activity)
@@ -187,10 +168,6 @@ def _references(records: Records) -> Iterator[Finding]:
     for one in activities.values():
         if one.status == "interrupted":
             yield Finding("interrupted", one.run, "", f"{one.label}: no end was recorded")
-    starts = Counter(one.run for one in activities.values() if one.kind == "TestExecution")
-    for run, count in starts.items():
-        if count > 1:
-            yield Finding("duplicate", run, "", f"{count} executions of one run are recorded")
 
 
 def _files(folder: Path, records: Records) -> Iterator[Finding]:
@@ -212,9 +189,8 @@ def _files(folder: Path, records: Records) -> Iterator[Finding]:
         if others:
             yield Finding("swapped", run_of(path), path, f"holds the bytes of {others[0]}")
         else:
-            yield Finding(
-                "changed", run_of(path), path, f"is {found[:16]}, was {entity.sha256[:16]}"
-            )
+            text = f"is {found[:16]}, was {entity.sha256[:16]}"
+            yield Finding("changed", run_of(path), path, text)
     if not latest:
         return
     for file in sorted(folder.rglob("*")):
@@ -224,77 +200,156 @@ def _files(folder: Path, records: Records) -> Iterator[Finding]:
             yield Finding("unrecorded", run_of(path), path, "is there, but no record speaks of it")
 
 
-def _identities(folder: Path, records: Records) -> Iterator[Finding]:
-    """Yield bags and results that say they belong elsewhere."""
+def _bags(folder: Path, records: Records) -> Iterator[Finding]:
+    """Yield bags that say they belong elsewhere."""
     for path, entity in _latest(records).items():
-        if entity.kind != "RosBag" or not (folder / path / "metadata.yaml").is_file():
+        file = folder / path / "metadata.yaml"
+        if entity.kind != "RosBag" or not file.is_file():
             continue
         run = run_of(path)
         try:
-            text = (folder / path / "metadata.yaml").read_text(encoding="utf-8")
-            noted = yaml.safe_load(text)["rosbag2_bagfile_information"].get("custom_data") or {}
-            claimed = noted.get("run")
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            claimed = (content["rosbag2_bagfile_information"].get("custom_data") or {}).get("run")
         except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError):
             yield Finding("unreadable", run, f"{path}/metadata.yaml", "is no metadata of a bag")
             continue
         if claimed != place_iri(records.campaign, f"runs/{run}"):
             yield Finding("stray", run, path, f"says that it is of {claimed}")
-    for place in sorted((folder / "runs").glob("[!.]*/scenario.json")):
-        run, result = place.parent.name, place.with_name("result.json")
-        if not result.is_file():
-            continue
-        entry, told = _object(place), _object(result)
-        for file, content in ((place, entry), (result, told)):
-            if content is None:
-                path = file.relative_to(folder).as_posix()
-                yield Finding("unreadable", run, path, "is no JSON object")
-        if entry is None or told is None:
-            continue
-        if told.get("run") != run:
-            yield Finding("duplicate", run, "", f"its result is that of run {told.get('run')}")
-        planned, seed = entry.get("seed"), told.get("seed")
-        if seed != planned:
-            yield Finding("config", run, "", f"seed {planned} planned, {seed} run")
 
 
-def _verdicts(folder: Path, records: Records) -> Iterator[Finding]:
-    """Yield verdicts that result, record and table tell differently."""
-    told: dict[str, str] = {}
+def _runs(folder: Path, records: Records) -> Iterator[Finding]:
+    """Yield runs that are not both planned, recorded once, and there.
+
+    The plan is any recorded `CampaignMetadata` whose JSON has ``runs``: names, or a mapping of
+    names to scenario and seed.
+    """
+    executions = Counter(
+        one.run for one in records.activities.values() if one.kind == "TestExecution" and one.run
+    )
+    for run, count in executions.items():
+        if count > 1:
+            yield Finding("duplicate", run, "", f"{count} executions of one run are recorded")
+    for path, entity in _latest(records).items():
+        content = _object(folder / path) if entity.kind == "CampaignMetadata" else None
+        if content is None or "runs" not in content:
+            continue
+        # A campaign that was prepared and not yet executed has suppressed nothing.
+        started = records.of_kind("CampaignExecution") or executions
+        for run in content["runs"] if started else ():
+            if run not in executions:
+                text = "is planned, but no execution of it is recorded"
+                yield Finding("suppressed", run, path, text)
+        for run in executions:
+            if run not in content["runs"]:
+                yield Finding("unplanned", run, path, "was executed, but is not planned")
+        if isinstance(content["runs"], dict):
+            yield from _seeds(folder, content["runs"], records)
+
+
+def _seeds(folder: Path, runs: Mapping[str, Any], records: Records) -> Iterator[Finding]:
+    """Yield seeds that plan, record, parameters and result tell differently."""
+    told: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for one in records.activities.values():
-        if "outcome" in one.attributes and one.run:
-            told[one.run] = str(one.attributes["outcome"])
-    results = {}
-    for run in told:
-        file = folder / "runs" / run / "result.json"
-        result = _object(file) if file.is_file() else None
-        if result is not None:
-            results[run] = str(result.get("outcome"))
-    for run, outcome in results.items():
-        if outcome != told[run]:
-            yield Finding(
-                "verdict",
-                run,
-                f"runs/{run}/result.json",
-                f"says {outcome}, the record says {told[run]}",
-            )
-    table = folder / "metrics.csv"
-    if table.is_file() and told:
-        try:
-            rows = pd.read_csv(table)[["run", "outcome"]].astype(str)
-        except (ValueError, KeyError):
-            yield Finding("unreadable", "", "metrics.csv", "is no table of runs and outcomes")
-            return
-        for run, outcome in rows.itertuples(index=False):
-            if run in told and outcome != told[run]:
-                text = f"says {outcome}, the record says {told[run]}"
+        if one.kind == "TestExecution" and "seed" in one.attributes:
+            told[one.run]["the record"] = one.attributes["seed"]
+    for run, (_, planned) in runs.items():
+        for name in ("scenario.json", "result.json"):
+            content = _object(folder / "runs" / run / name)
+            if content is not None:
+                told[run][name] = content.get("seed")
+        for who, seed in told[run].items():
+            if seed != planned:
+                yield Finding("config", run, "", f"seed {planned} planned, {seed} in {who}")
+
+
+def _results(folder: Path, records: Records) -> Iterator[Finding]:
+    """Yield outcomes and measures that result, record and table tell differently."""
+    outcomes = {
+        one.run: str(one.attributes["outcome"])
+        for one in records.activities.values()
+        if "outcome" in one.attributes and one.run
+    }
+    measures: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for one in records.quantities:
+        entity = records.entities.get(one.subject)
+        if entity is not None and entity.kind == "TestResult":
+            measures[run_of(entity.path)][f"{one.name}_{one.unit}"] = one.value
+    results: dict[str, dict[str, Any]] = {}
+    for file in sorted((folder / "runs").glob("[!.]*/*.json")):
+        run, content = file.parent.name, _object(file)
+        path = file.relative_to(folder).as_posix()
+        if content is None:
+            yield Finding("unreadable", run, path, "is no JSON object")
+        elif file.name == "result.json":
+            told = content.get("metrics")
+            results[run] = {**content, **(told if isinstance(told, dict) else {})}
+            yield from _result(run, path, results[run], outcomes.get(run), measures[run])
+    yield from _table(folder, results, outcomes)
+
+
+def _result(
+    run: str,
+    path: str,
+    result: Mapping[str, Any],
+    outcome: str | None,
+    measures: Mapping[str, float],
+) -> Iterator[Finding]:
+    if result.get("run") != run:
+        yield Finding("duplicate", run, "", f"its result is that of run {result.get('run')}")
+    if outcome is not None and result.get("outcome") != outcome:
+        text = f"says {result.get('outcome')}, the record says {outcome}"
+        yield Finding("verdict", run, path, text)
+    for name, value in measures.items():
+        if result.get(name) != value:
+            text = f"says {name} {result.get(name)}, the record says {value}"
+            yield Finding("value", run, path, text)
+
+
+def _table(
+    folder: Path, results: Mapping[str, dict[str, Any]], outcomes: Mapping[str, str]
+) -> Iterator[Finding]:
+    file = folder / "metrics.csv"
+    if not file.is_file() or not outcomes:
+        return
+    try:
+        rows = pd.read_csv(file).to_dict("records")
+        names = [str(row["run"]) for row in rows]
+        said = {str(row["run"]): str(row["outcome"]) for row in rows}
+    except (ValueError, KeyError):
+        yield Finding("unreadable", "", "metrics.csv", "is no table of runs and outcomes")
+        return
+    for run, outcome in said.items():
+        if run in outcomes and outcome != outcomes[run]:
+            text = f"says {outcome}, the record says {outcomes[run]}"
+            yield Finding("table", run, "metrics.csv", text)
+    for run, count in Counter(names).items():
+        if count > 1:
+            yield Finding("duplicate", run, "metrics.csv", f"is in {count} rows of the table")
+    for run in sorted(set(said) ^ set(outcomes)):
+        text = "is in the table, but not recorded" if run in said else "is not in the table"
+        yield Finding("table", run, "metrics.csv", text)
+    for row in rows:
+        run = str(row["run"])
+        for name, value in row.items():
+            told = results.get(run, {}).get(str(name))
+            # An outcome was compared with the record; empty cells stand for what is not told.
+            if name != "outcome" and run in results and not _same(value, told):
+                text = f"says {name} {value}, the result says {told}"
                 yield Finding("table", run, "metrics.csv", text)
-        for run, count in Counter(rows["run"]).items():
-            if count > 1:
-                yield Finding("duplicate", run, "metrics.csv", f"is in {count} rows of the table")
+
+
+def _same(cell: Any, value: Any) -> bool:
+    if value is None or isinstance(cell, float):
+        absent = isinstance(cell, float) and math.isnan(cell)
+        return absent if value is None else bool(cell == value)
+    return str(cell) == str(value)
 
 
 def _clocks(records: Records) -> Iterator[Finding]:
-    """Yield activities that lie outside the time of the one that asked for them."""
+    """Yield activities that end before they start, or lie outside the one that asked for them."""
+    for one in records.activities.values():
+        if one.start and one.end and one.end < one.start:
+            yield Finding("clock", one.run, "", f"{one.label} ends before it starts")
     for link in records.communications:
         part = records.activities.get(link.informed)
         whole = records.activities.get(link.informant)
@@ -317,8 +372,6 @@ def _crates(folder: Path, records: Records) -> Iterator[Finding]:
     except (ValueError, KeyError, TypeError) as error:
         yield Finding("crate", "", crate.DESCRIPTOR, f"cannot be compared: {error}")
         return
-    # Through JSON and back, so that tuples and lists are one.
-    right = json.loads(json.dumps(right))
     for name in sorted(told.keys() | right.keys()):
         if told.get(name) != right.get(name):
             said = "is told otherwise" if name in told and name in right else "is in one of them"
@@ -326,6 +379,58 @@ def _crates(folder: Path, records: Records) -> Iterator[Finding]:
 
 
 # --- again ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the record says of a run, for the program that makes its files again.
+
+    Attributes
+    ----------
+    run : str
+    target : Path
+        An empty folder for the new files, named as in the run's own folder.
+    used : mapping of str to Path
+        The files that the execution used, by kind, at their recorded places.
+    attributes : mapping
+        Of the execution, such as its seed.
+    """
+
+    run: str
+    target: Path
+    used: Mapping[str, Path]
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A run whose files were made again.
+
+    Attributes
+    ----------
+    run : str
+    differing : tuple of str
+        Recorded files of the run that came out otherwise, or did not come out.
+    compared : tuple of str
+        All recorded files of the run.
+    versions : tuple of (str, str, str)
+        Software whose recorded version is not that of now: name, recorded, now.
+    """
+
+    run: str
+    differing: tuple[str, ...]
+    compared: tuple[str, ...]
+    versions: tuple[tuple[str, str, str], ...]
+
+    @property
+    def identical(self) -> bool:
+        """Whether every file came out bit by bit."""
+        return not self.differing
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every file came out, by the software that the record names."""
+        return self.identical and not self.versions
 
 
 def _execution(records: Records, run: str) -> Activity:
@@ -337,17 +442,25 @@ def _execution(records: Records, run: str) -> Activity:
     return found[0]
 
 
-def replay(folder: Path, run: str, records: Records | None = None) -> Replay:
-    """Execute a run again from its record alone, and compare every file.
+def replay(
+    folder: Path,
+    run: str,
+    again: Callable[[Recipe], Mapping[str, str]],
+    records: Records | None = None,
+) -> Replay:
+    """Have every file of a run made again from its record alone, and compare all of them.
 
-    The record says which scenario, map and plan the execution used, and its seed; their bytes are
-    taken from the recorded places. The old bag and result are not opened: only their recorded
-    digests are compared with those of the new ones.
+    The record says what the execution used, and its seed; their bytes are taken from the recorded
+    places. The old outputs are not opened: the recorded digest of each is compared with that of the
+    new one, whichever activity of the run made it.
 
     Parameters
     ----------
     folder : Path
     run : str
+    again : callable
+        Takes a `Recipe`, writes the run's files into its target, and returns the versions of the
+        software that did it now, by name.
     records : Records, optional
         Those of the folder's logs by default.
 
@@ -358,51 +471,52 @@ def replay(folder: Path, run: str, records: Records | None = None) -> Replay:
     Raises
     ------
     ReplayError
-        If the record does not say what was used, or with which seed.
+        If the record does not say what was used, with which seed, or which files were made.
     """
-    folder = Path(folder)
+    folder, run = Path(folder), check.text("run", run)
     records = load(folder) if records is None else records
     activity = _execution(records, run)
-    used: dict[str, Entity] = {}
+    used: dict[str, Path] = {}
     for usage in records.usages:
-        if usage.activity == activity.id and usage.entity in records.entities:
-            entity = records.entities[usage.entity]
-            used.setdefault(entity.kind, entity)
+        entity = records.entities.get(usage.entity)
+        if usage.activity == activity.id and entity is not None and entity.path:
+            used.setdefault(entity.kind, folder / entity.path)
+    mine = {one.id for one in records.activities.values() if one.run == run}
     made = {
-        records.entities[one.entity].path: records.entities[one.entity]
+        entity.path.removeprefix(f"runs/{run}/"): entity.sha256
         for one in records.generations
-        if one.activity == activity.id and one.entity in records.entities
+        if one.activity in mine
+        and (entity := records.entities.get(one.entity)) is not None
+        and run_of(entity.path) == run
     }
-    missing = [
-        kind
-        for kind in ("ConcreteScenario", "MapMetadata", "CampaignMetadata")
-        if kind not in used or not used[kind].path
-    ]
-    if missing or "seed" not in activity.attributes:
-        what = ", ".join(missing) or "seed"
-        raise ReplayError(f"{run}: its record does not say: {what}")
-    entry = json.loads((folder / used["ConcreteScenario"].path).read_text(encoding="utf-8"))
-    plan = json.loads((folder / used["CampaignMetadata"].path).read_text(encoding="utf-8"))
-    config = SimConfig(**plan["config"])
-    grid = load_grid(folder / used["MapMetadata"].path)
-    seed = int(activity.attributes["seed"])
-    again = navsim.simulate(grid, scenario_from(entry), seed, config)
+    lacking = [what for what, known in (("inputs", used), ("outputs", made)) if not known]
+    lacking += [] if "seed" in activity.attributes else ["seed"]
+    if lacking:
+        raise ReplayError(f"{run}: its record does not say: {', '.join(lacking)}")
     with tempfile.TemporaryDirectory() as place:
-        bag = bags.write(
-            again,
-            Path(place) / "bag",
-            run_iri=place_iri(records.campaign, f"runs/{run}"),
-            config_digest=config.digest,
-            max_range=config.max_range,
-        )
-        fresh = {f"runs/{run}/bag/{one.name}": digest_file(one) for one in sorted(bag.iterdir())}
-    differing = [
-        path for path, digest in fresh.items() if path not in made or made[path].sha256 != digest
+        target = Path(place)
+        try:
+            now = again(Recipe(run, target, used, activity.attributes))
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            raise ReplayError(f"{run}: cannot be made again from its record: {text}") from error
+        differing = [
+            name
+            for name, digest in made.items()
+            if not (target / name).exists() or _digest(target / name) != digest
+        ]
+    took_part = {one.agent for one in records.associations if one.activity in mine}
+    then = {one.name: one.version for name, one in records.agents.items() if name in took_part}
+    versions = [
+        (name, then[name], now.get(name, "")) for name in then if then[name] != now.get(name, "")
     ]
-    told = str(activity.attributes.get("outcome", ""))
-    if told != again.outcome:
-        differing.append(f"runs/{run}/result.json")
-    return Replay(run, not differing, told, again.outcome, tuple(differing))
+    paths = [f"runs/{run}/{name}" for name in made]
+    return Replay(
+        run,
+        tuple(f"runs/{run}/{name}" for name in differing),
+        tuple(paths),
+        tuple(sorted(versions)),
+    )
 
 
 def with_seed(records: Records, seed: int) -> Records:

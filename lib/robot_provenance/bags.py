@@ -1,8 +1,9 @@
-"""ROS 2 bags of simulated runs: written and read by ``rosbags``, and read again independently.
+"""ROS 2 bags: written and read by ``rosbags``; no ROS is needed.
 
-A bag is a folder with ``bag.mcap`` and ``metadata.yaml``. Stamps are *simulated* time, so that two
-writes of the same run are the same bytes and a replay can be compared by digest. No ROS is needed.
-``mcap`` with ``mcap-ros2-support``, another team's code, is the second reader.
+A bag that we write is a folder with ``bag.mcap`` and ``metadata.yaml``. Stamps are *simulated*
+time, so that two writes of the same run are the same bytes and a replay can be compared by digest.
+What is read may be any bag: its files are those that ``metadata.yaml`` names, and topics that are
+not in this table are counted and left out.
 
 | topic | message | what |
 | --- | --- | --- |
@@ -21,17 +22,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import yaml
 
+from lib.core import check
 from lib.core.paths import write_atomic
-from lib.robot_provenance.lidar import unit
-from lib.robot_provenance.navsim import Run
-
-__all__ = ["TOPICS", "Bag", "BagError", "compare", "read", "read_independent", "trace", "write"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,12 +40,35 @@ TOPICS: dict[str, str] = {
 }
 """Message type by topic."""
 
-RANGE_MIN = 0.0
 NANO = 1_000_000_000
 
 
 class BagError(ValueError):
-    """A bag that is missing, incomplete or not one of ours."""
+    """A bag that is missing, incomplete or holds what cannot be read."""
+
+
+class Drive(Protocol):
+    """What can be written: times in s, poses (x, y in m, yaw in rad), speeds, and scans in m."""
+
+    @property
+    def t(self) -> Floats:
+        """Shape (n_steps,)."""
+
+    @property
+    def pose(self) -> Floats:
+        """Shape (n_steps, 3)."""
+
+    @property
+    def command(self) -> Floats:
+        """Shape (n_steps, 2)."""
+
+    @property
+    def scan_t(self) -> Floats:
+        """Shape (n_scans,)."""
+
+    @property
+    def scans(self) -> npt.NDArray[np.float32]:
+        """Shape (n_scans, n_beams)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +90,7 @@ class Bag:
     custom : dict of str to str
         What the writer noted: ``run`` (IRI) and ``config`` (digest).
     counts : dict of str to int
-        Messages by topic.
+        Messages by topic, those that were left out too.
     """
 
     t: Floats
@@ -88,57 +109,45 @@ def _types() -> Any:
     return get_typestore(Stores.ROS2_JAZZY)
 
 
-def _messages(run: Run, max_range: float) -> Iterator[tuple[int, str, Any]]:
-    """Yield (ns, topic, message), sorted by time and topic."""
+def _messages(run: Drive, max_range: float) -> list[tuple[int, str, Any]]:
+    """Return (ns, topic, message), sorted by time and topic."""
     types = _types().types
     header, stamp = types["std_msgs/msg/Header"], types["builtin_interfaces/msg/Time"]
     point, quaternion = types["geometry_msgs/msg/Point"], types["geometry_msgs/msg/Quaternion"]
     vector, pose = types["geometry_msgs/msg/Vector3"], types["geometry_msgs/msg/Pose"]
     twist = types["geometry_msgs/msg/Twist"]
-
-    def head(ns: int, frame: str) -> Any:
-        return header(stamp(ns // NANO, ns % NANO), frame)
-
     rows: list[tuple[int, str, Any]] = []
+
+    def put(topic: str, t: float, frame: str, *content: Any) -> None:
+        ns = round(t * NANO)
+        head = header(stamp(ns // NANO, ns % NANO), frame)
+        rows.append((ns, topic, types[TOPICS[topic]](head, *content)))
+
     for t, (x, y, yaw), (v, w) in zip(
         run.t.tolist(), run.pose.tolist(), run.command.tolist(), strict=True
     ):
-        ns = round(t * NANO)
-        cos, sin = unit(yaw / 2)
-        where = pose(point(x, y, 0.0), quaternion(0.0, 0.0, sin, cos))
-        rows.append((ns, "/pose", types[TOPICS["/pose"]](head(ns, "map"), where)))
-        asked = twist(vector(v, 0.0, 0.0), vector(0.0, 0.0, w))
-        rows.append((ns, "/cmd_vel", types[TOPICS["/cmd_vel"]](head(ns, "base_link"), asked)))
+        # Rounded, so that every processor writes the same bytes.
+        turn = quaternion(0.0, 0.0, round(math.sin(yaw / 2), 9), round(math.cos(yaw / 2), 9))
+        put("/pose", t, "map", pose(point(x, y, 0.0), turn))
+        put("/cmd_vel", t, "base_link", twist(vector(v, 0.0, 0.0), vector(0.0, 0.0, w)))
     n_beams = run.scans.shape[1]
     step = 2 * math.pi / max(n_beams, 1)
+    angles = (-math.pi, -math.pi + step * (n_beams - 1), step)
     nothing = np.zeros(0, np.float32)
     for t, ranges in zip(run.scan_t.tolist(), run.scans, strict=True):
-        ns = round(t * NANO)
-        scan = types[TOPICS["/scan"]](
-            head(ns, "laser"),
-            -math.pi,
-            -math.pi + step * (n_beams - 1),
-            step,
-            0.0,
-            0.0,
-            RANGE_MIN,
-            max_range,
-            np.ascontiguousarray(ranges, np.float32),
-            nothing,
-        )
-        rows.append((ns, "/scan", scan))
-    rows.sort(key=lambda row: (row[0], row[1]))
-    yield from rows
+        seen = np.ascontiguousarray(ranges, np.float32)
+        put("/scan", t, "laser", *angles, 0.0, 0.0, 0.0, max_range, seen, nothing)
+    return sorted(rows, key=lambda row: row[:2])
 
 
 def write(
-    run: Run, folder: Path, *, run_iri: str, config_digest: str, max_range: float = 12.0
+    run: Drive, folder: Path, *, run_iri: str, config_digest: str, max_range: float = 12.0
 ) -> Path:
     """Write a bag; two writes of the same run give the same bytes.
 
     Parameters
     ----------
-    run : Run
+    run : Drive
     folder : Path
         Made; must not be there. Appears complete or not at all.
     run_iri, config_digest : str
@@ -154,20 +163,27 @@ def write(
     Raises
     ------
     BagError
-        If the folder is there, times go backwards or below zero, or the arrays do not fit.
+        If the folder is there, or times go backwards or below zero.
+    ValueError
+        If an array does not fit or holds what is not finite.
     """
     from rosbags.rosbag2 import StoragePlugin, Writer
 
     folder = Path(folder)
     if folder.exists():
         raise BagError(f"{folder}: there is something already; a bag is never overwritten")
+    check.number("max_range", max_range, above=0)
     for name, t in (("t", run.t), ("scan_t", run.scan_t)):
         if t.size and not (np.isfinite(t).all() and t[0] >= 0 and (np.diff(t) >= 0).all()):
             raise BagError(f"{name} goes backwards, below zero or is not finite; expected seconds")
-    if len(run.pose) != len(run.t) or len(run.command) != len(run.t):
-        raise BagError(f"{len(run.t)} times, {len(run.pose)} poses, {len(run.command)} commands")
-    if len(run.scans) != len(run.scan_t):
-        raise BagError(f"{len(run.scan_t)} scan times, {len(run.scans)} scans")
+    for name, array, shape in (
+        ("pose", run.pose, (len(run.t), 3)),
+        ("command", run.command, (len(run.t), 2)),
+    ):
+        if array.shape != shape or not np.isfinite(array).all():
+            raise BagError(f"{name} has shape {array.shape}, expected {shape} of finite numbers")
+    if run.scans.ndim != 2 or len(run.scans) != len(run.scan_t):
+        raise BagError(f"{len(run.scan_t)} scan times, scans of shape {run.scans.shape}")
     store = _types()
     folder.parent.mkdir(parents=True, exist_ok=True)
     # The folder's name becomes the file's, so the temporary one has the same name elsewhere.
@@ -181,85 +197,64 @@ def write(
                 for topic, kind in TOPICS.items()
             }
             for ns, topic, message in _messages(run, max_range):
-                kind = TOPICS[topic]
-                writer.write(connections[topic], ns, store.serialize_cdr(message, kind))
+                writer.write(connections[topic], ns, store.serialize_cdr(message, TOPICS[topic]))
         (part / "bag").rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
 
 
-def _check(folder: Path) -> dict[str, Any]:
-    """Return the table of contents of a bag whose two files are there."""
-    for name in ("metadata.yaml", "bag.mcap"):
-        if not (folder / name).is_file():
-            raise BagError(f"{folder / name}: missing, expected a bag with bag.mcap")
-    text = (folder / "metadata.yaml").read_text(encoding="utf-8")
-    try:
-        table: dict[str, Any] = yaml.safe_load(text)["rosbag2_bagfile_information"]
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise BagError(f"{folder / 'metadata.yaml'}: not a bag's metadata: {error}") from None
-    return table
-
-
-def _collect(rows: Iterator[tuple[str, Any]], custom: dict[str, str], expected: int) -> Bag:
-    """Turn messages, whoever decoded them, into arrays."""
-    found: defaultdict[str, list[tuple[float, Any]]] = defaultdict(list)
-    for topic, message in rows:
-        stamp = message.header.stamp
-        # As the simulator counts: seconds with six decimals.
-        seconds = round(stamp.sec + stamp.nanosec / NANO, 6)
-        if topic == "/pose":
-            at, turn = message.pose.position, message.pose.orientation
-            value: Any = (at.x, at.y, 2 * math.atan2(turn.z, turn.w))
-        elif topic == "/cmd_vel":
-            value = (message.twist.linear.x, message.twist.angular.z)
-        elif topic == "/scan":
-            value = np.asarray(message.ranges, np.float32)
-        else:
-            raise BagError(f"topic {topic!r}, expected one of {', '.join(TOPICS)}")
-        found[topic].append((seconds, value))
-    counts = {topic: len(found[topic]) for topic in TOPICS}
-    if sum(counts.values()) != expected:
-        raise BagError(f"{sum(counts.values())} messages, expected {expected}: truncated")
-    scans = [value for _, value in found["/scan"]]
-    pose = np.array([value for _, value in found["/pose"]], float).reshape(-1, 3)
-    pose[:, 2] = (pose[:, 2] + math.pi) % (2 * math.pi) - math.pi
-    return Bag(
-        t=np.array([t for t, _ in found["/pose"]], float),
-        pose=pose,
-        command=np.array([value for _, value in found["/cmd_vel"]], float).reshape(-1, 2),
-        scan_t=np.array([t for t, _ in found["/scan"]], float),
-        scans=np.array(scans, np.float32) if scans else np.zeros((0, 0), np.float32),
-        custom=custom,
-        counts=counts,
-    )
-
-
-def read(folder: Path) -> Bag:
-    """Read a bag with ``rosbags``.
+def table_of(folder: Path) -> dict[str, Any]:
+    """Return a bag's table of contents, whose files are all there.
 
     Raises
     ------
     BagError
-        If it is missing, truncated or has other topics.
+        If it is missing or damaged, or a file that it names is missing.
+    """
+    place = Path(folder) / "metadata.yaml"
+    if not place.is_file():
+        raise BagError(f"{place}: missing, expected a bag's table of contents")
+    try:
+        content = yaml.safe_load(place.read_text(encoding="utf-8"))
+        table: dict[str, Any] = content["rosbag2_bagfile_information"]
+        files, _ = [str(one) for one in table["relative_file_paths"]], int(table["message_count"])
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise BagError(f"{place}: not a bag's metadata: {type(error).__name__}: {error}") from None
+    for name in files:
+        if not (place.parent / name).is_file():
+            raise BagError(f"{place.parent / name}: missing, though {place.name} names it")
+    return table
+
+
+def read(folder: Path) -> Bag:
+    """Read a bag, ours or another's, with ``rosbags``.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``metadata.yaml`` and the files that it names, MCAP or SQLite.
+
+    Raises
+    ------
+    BagError
+        If it is missing or truncated, or one of our topics carries another type of message.
     """
     from rosbags.rosbag2 import Reader
 
-    folder = Path(folder)
-    table = _check(folder)
-    store = _types()
-
-    def rows() -> Iterator[tuple[str, Any]]:
-        with Reader(folder) as reader:
+    def messages() -> Iterator[tuple[str, str, Any]]:
+        with Reader(Path(folder)) as reader:
             for connection, _, raw in reader.messages():
-                yield connection.topic, store.deserialize_cdr(raw, connection.msgtype)
+                kind = connection.msgtype
+                ours = TOPICS.get(connection.topic) == kind
+                content = _types().deserialize_cdr(raw, kind) if ours else None
+                yield connection.topic, kind, content
 
-    return _guarded(rows(), folder, table)
+    return _collect(Path(folder), messages())
 
 
 def read_independent(folder: Path) -> Bag:
-    """Read a bag with ``mcap`` and ``mcap-ros2-support``, which share no code with the writer.
+    """Read an MCAP bag with ``mcap`` and ``mcap-ros2-support``, which share no code with `write`.
 
     Raises
     ------
@@ -269,25 +264,60 @@ def read_independent(folder: Path) -> Bag:
     from mcap.reader import make_reader
     from mcap_ros2.decoder import DecoderFactory
 
-    folder = Path(folder)
-    table = _check(folder)
+    def messages() -> Iterator[tuple[str, str, Any]]:
+        for name in table_of(folder)["relative_file_paths"]:
+            with (Path(folder) / name).open("rb") as stream:
+                reader = make_reader(stream, decoder_factories=[DecoderFactory()])
+                for schema, channel, _, content in reader.iter_decoded_messages():
+                    yield channel.topic, schema.name, content
 
-    def rows() -> Iterator[tuple[str, Any]]:
-        with (folder / "bag.mcap").open("rb") as stream:
-            reader = make_reader(stream, decoder_factories=[DecoderFactory()])
-            for _, channel, _, message in reader.iter_decoded_messages():
-                yield channel.topic, message
-
-    return _guarded(rows(), folder, table)
+    return _collect(Path(folder), messages())
 
 
-def _guarded(rows: Iterator[tuple[str, Any]], folder: Path, table: dict[str, Any]) -> Bag:
-    """Turn whatever a decoder throws at a damaged file into one error that names the bag."""
-    custom = {str(key): str(value) for key, value in (table.get("custom_data") or {}).items()}
+def _collect(folder: Path, messages: Iterator[tuple[str, str, Any]]) -> Bag:
+    """Turn messages (topic, type, content), whoever decoded them, into arrays."""
+    table = table_of(folder)
+    counts = dict.fromkeys(TOPICS, 0)
+    found: defaultdict[str, list[tuple[float, Any]]] = defaultdict(list)
     try:
-        return _collect(rows, custom, int(table["message_count"]))
+        for topic, kind, message in messages:
+            counts[topic] = counts.get(topic, 0) + 1
+            if topic not in TOPICS:
+                continue
+            if kind != TOPICS[topic]:
+                raise BagError(f"{topic} carries {kind}, expected {TOPICS[topic]}")
+            stamp = message.header.stamp
+            # As the simulator counts: seconds with six decimals.
+            seconds = round(stamp.sec + stamp.nanosec / NANO, 6)
+            found[topic].append((seconds, _content(topic, message)))
     except Exception as error:
+        # Whatever a decoder throws at a damaged file becomes one error that names the bag.
         raise BagError(f"{folder}: cannot be read: {type(error).__name__}: {error}") from error
+    have, expected = sum(counts.values()), int(table["message_count"])
+    if have != expected:
+        raise BagError(f"{folder}: {have} messages, expected {expected}: truncated")
+    times = {topic: np.array([t for t, _ in found[topic]], float) for topic in TOPICS}
+    pose = np.array([value for _, value in found["/pose"]], float).reshape(-1, 3)
+    pose[:, 2] = (pose[:, 2] + math.pi) % (2 * math.pi) - math.pi
+    scans = [value for _, value in found["/scan"]]
+    return Bag(
+        t=times["/pose"],
+        pose=pose,
+        command=np.array([value for _, value in found["/cmd_vel"]], float).reshape(-1, 2),
+        scan_t=times["/scan"],
+        scans=np.array(scans, np.float32) if scans else np.zeros((0, 0), np.float32),
+        custom={str(key): str(value) for key, value in (table.get("custom_data") or {}).items()},
+        counts=counts,
+    )
+
+
+def _content(topic: str, message: Any) -> Any:
+    if topic == "/pose":
+        at, turn = message.pose.position, message.pose.orientation
+        return at.x, at.y, 2 * math.atan2(turn.z, turn.w)
+    if topic == "/cmd_vel":
+        return message.twist.linear.x, message.twist.angular.z
+    return np.asarray(message.ranges, np.float32)
 
 
 def compare(one: Bag, other: Bag) -> list[str]:
@@ -300,23 +330,23 @@ def compare(one: Bag, other: Bag) -> list[str]:
     >>> compare(bag, bag)
     []
     """
-    found = [
-        name
-        for name in ("t", "pose", "command", "scan_t", "scans")
-        if not np.array_equal(getattr(one, name), getattr(other, name))
-    ]
-    return found + [
-        name for name in ("custom", "counts") if getattr(one, name) != getattr(other, name)
-    ]
+    a, b = vars(one), vars(other)
+    arrays = ("t", "pose", "command", "scan_t", "scans")
+    found = [name for name in arrays if not np.array_equal(a[name], b[name])]
+    return found + [name for name in ("custom", "counts") if a[name] != b[name]]
 
 
 def trace(bag: Bag, path: Path) -> Path:
-    """Write the path driven as CSV: t (s), x, y (m), yaw (rad), v (m/s), w (rad/s)."""
+    """Write the path driven as CSV: t (s), x, y (m), yaw (rad), v (m/s), w (rad/s).
+
+    Raises
+    ------
+    BagError
+        If there is not one command for each pose.
+    """
+    if len(bag.command) != len(bag.pose):
+        raise BagError(f"{len(bag.pose)} poses and {len(bag.command)} commands, expected as many")
+    rows = np.column_stack([bag.t, bag.pose, bag.command]).tolist()
     lines = ["t_s,x_m,y_m,yaw_rad,v_m_s,w_rad_s"]
-    lines += [
-        f"{t:.3f},{x:.6f},{y:.6f},{yaw:.6f},{v:.6f},{w:.6f}"
-        for t, (x, y, yaw), (v, w) in zip(
-            bag.t.tolist(), bag.pose.tolist(), bag.command.tolist(), strict=True
-        )
-    ]
-    return write_atomic(path, "\n".join(lines) + "\n")
+    lines += [f"{t:.3f},{','.join(f'{one:.6f}' for one in rest)}" for t, *rest in rows]
+    return write_atomic(Path(path), "\n".join(lines) + "\n")

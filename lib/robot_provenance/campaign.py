@@ -22,27 +22,9 @@ import yaml
 
 from lib.robot_provenance.maps import Grid, MapError, load_grid
 
-__all__ = [
-    "Box",
-    "CampaignError",
-    "Invalid",
-    "LogicalScenario",
-    "Pose",
-    "Repair",
-    "Resolution",
-    "Scenario",
-    "Unresolved",
-    "dump_vast",
-    "faults",
-    "label",
-    "load_logical",
-    "load_vast",
-    "proposed_repairs",
-    "resolve",
-    "sides",
-]
-
 Slip = Literal["file name", "case", "folder", "not found"]
+TURN = 2 * math.pi + 1e-6
+"""Largest yaw that is believed to be in radians."""
 
 
 class CampaignError(ValueError):
@@ -88,10 +70,14 @@ class Scenario:
         Standard deviation of the lidar's ranges in m.
     drop_rate : float
         Share of beams lost, in [0, 1].
+    mesh_file : str
+        Path of the mesh that a simulator in three dimensions loads, as written there; may be empty.
     raw : mapping
         The parameters as written, for the record; no part of the identity.
     map_digest : str or None
         `Grid.digest` of the map once it is resolved.
+    mesh_digest : str or None
+        Sha256 of the mesh, where it is known.
     derived_from : str or None
         `digest` of the scenario that a repair turned into this one.
 
@@ -109,13 +95,16 @@ class Scenario:
     boxes: tuple[Box, ...] = ()
     noise_std: float = 0.0
     drop_rate: float = 0.0
+    mesh_file: str = ""
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     map_digest: str | None = None
+    mesh_digest: str | None = None
     derived_from: str | None = None
 
     def content(self) -> dict[str, Any]:
-        """Return what the digest is over: plain lists and numbers, the map by content if known."""
-        return {
+        """Return what the digest is over: plain numbers, map and mesh by content if known."""
+        mesh = {"mesh": self.mesh_digest or f"path:{self.mesh_file}"} if self.mesh_file else {}
+        return mesh | {
             "map": self.map_digest or f"path:{self.map_file}",
             "start": _numbers(self.start.x, self.start.y, self.start.yaw),
             "goals": [_numbers(g.x, g.y, g.yaw) for g in self.goals],
@@ -127,8 +116,17 @@ class Scenario:
     @property
     def digest(self) -> str:
         """Sha256 of the canonical JSON of `content`: names and paths do not enter once resolved."""
-        text = json.dumps(self.content(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(self.content())
+
+    @property
+    def plane_digest(self) -> str:
+        """The same without the mesh: all that a simulator in the plane depends on."""
+        return _digest({k: v for k, v in self.content().items() if k != "mesh"})
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _numbers(*values: float) -> list[float | str]:
@@ -149,16 +147,35 @@ def faults(scenario: Scenario) -> str | None:
     for what, pose in poses.items():
         if not all(math.isfinite(v) for v in (pose.x, pose.y, pose.yaw)):
             return f"{what} is not finite: x={pose.x}, y={pose.y}, yaw={pose.yaw}"
+        if abs(pose.yaw) > TURN:
+            return f"{what} has a yaw of {pose.yaw} rad, more than a turn: is it in degrees?"
     if not scenario.goals:
         return "the list of goals is empty"
     for i, box in enumerate(scenario.boxes, 1):
-        both = (box.width, box.length)
-        if not all(math.isfinite(v) for v in (box.x, box.y, box.yaw, *both)) or min(both) <= 0:
-            return f"box {i} is not a box: {box}"
+        reason = box_fault(box)
+        if reason is not None:
+            return f"box {i} is not a box: {reason}"
     if not (math.isfinite(scenario.noise_std) and scenario.noise_std >= 0):
         return f"the lidar's noise is {scenario.noise_std} m, expected finite and >= 0"
     if not 0 <= scenario.drop_rate <= 1:
         return f"the lidar's drop rate is {scenario.drop_rate}, expected 0 to 1"
+    return None
+
+
+def box_fault(box: Box) -> str | None:
+    """Return why a box is none, or None.
+
+    Examples
+    --------
+    >>> box_fault(Box(0, 0, width=0.0))
+    'width is 0.0, length is 0.5, expected > 0 m'
+    """
+    if not all(math.isfinite(v) for v in (box.x, box.y, box.yaw, box.width, box.length)):
+        return f"not finite: {box}"
+    if min(box.width, box.length) <= 0:
+        return f"width is {box.width}, length is {box.length}, expected > 0 m"
+    if abs(box.yaw) > TURN:
+        return f"a yaw of {box.yaw} rad is more than a turn: is it in degrees?"
     return None
 
 
@@ -247,6 +264,8 @@ def _dumped(scenario: Scenario) -> dict[str, Any]:
         {"laserscan_gaussian_noise_std_deviation": scenario.noise_std},
         {"laserscan_random_drop_percentage": round(scenario.drop_rate * 100, 9)},
     ]
+    if scenario.mesh_file:
+        parameters.append({"mesh_file": scenario.mesh_file})
     return {"name": scenario.name, "parameters": parameters}
 
 
@@ -285,8 +304,9 @@ def _scenario(entry: Any, where: str) -> Scenario:
     for key in ("map_file", "start_pose", "goal_poses"):
         if key not in raw:
             raise CampaignError(f"{where}: parameter {key!r} is missing")
-    if not isinstance(raw["map_file"], str):
-        raise CampaignError(f"{where}: map_file is {raw['map_file']!r}, expected a path")
+    for key in ("map_file", "mesh_file"):
+        if not isinstance(raw.get(key, ""), str):
+            raise CampaignError(f"{where}: {key} is {raw[key]!r}, expected a path")
     try:
         return Scenario(
             name=entry["name"],
@@ -296,6 +316,7 @@ def _scenario(entry: Any, where: str) -> Scenario:
             boxes=tuple(_box(item) for item in raw.get("static_objects") or []),
             noise_std=float(raw.get("laserscan_gaussian_noise_std_deviation", 0)),
             drop_rate=float(raw.get("laserscan_random_drop_percentage", 0)) / 100,
+            mesh_file=raw.get("mesh_file", ""),
             raw=raw,
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -449,6 +470,7 @@ class Resolution:
             "map files": len(self.map_files),
             "distinct grids": len(self.grids),
             "distinct scenarios": len({s.digest for s in self.scenarios}),
+            "distinct without meshes": len({s.plane_digest for s in self.scenarios}),
         }
 
 
@@ -456,6 +478,7 @@ def resolve(
     scenarios: Iterable[Scenario],
     root: Path | Mapping[str, Path],
     repairs: Iterable[Repair] | None = None,
+    meshes: Mapping[str, str] | None = None,
 ) -> Resolution:
     """Look up every scenario's map, exactly, and report what does not resolve.
 
@@ -468,6 +491,8 @@ def resolve(
         are, by such a path. A path outside it (absolute, or with ``..``) is not followed.
     repairs : iterable of Repair, optional
         Applied to scenarios that name `Repair.from_path`; each gets `derived_from`.
+    meshes : mapping of str to str, optional
+        Sha256 of meshes by their paths; a mesh that is not in it stays named by its path.
 
     Returns
     -------
@@ -509,7 +534,8 @@ def resolve(
             current = replace(scenario, map_file=repair.to_path, derived_from=scenario.digest)
             applied[repair].append(scenario.name)
         path = current.map_file
-        current = replace(current, map_digest=map_files.get(path))
+        mesh = (meshes or {}).get(scenario.mesh_file)
+        current = replace(current, map_digest=map_files.get(path), mesh_digest=mesh)
         done.append(current)
         reason = faults(current) or broken.get(path)
         if reason is not None:

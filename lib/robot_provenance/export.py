@@ -1,81 +1,62 @@
-"""Records as graphs: PROV-O with DCAT, Dublin Core and QUDT; PROV-N, PROV-JSON, JSON-LD.
+"""Records as graphs: PROV-O with DCAT, Dublin Core and QUDT; PROV-N and PROV-JSON.
 
 `statements` is the one place that says which triples a record becomes. There are no blank nodes, so
-two graphs are the same exactly when their sorted N-Triples are. `to_prov` makes the same statements
-as a ``prov`` document, whose own serialisers then write PROV-N, PROV-JSON and PROV-XML.
+two graphs are the same exactly when their sorted N-Triples are. Oxigraph checks every name and
+writes the notations of RDF; the ``prov`` package those of PROV.
 """
 
 from __future__ import annotations
 
 import functools
 import io
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal, get_args
 
+import pyoxigraph
 import rdflib
 from prov.model import Identifier, Namespace, ProvDocument, QualifiedName
 from prov.model import Literal as ProvLiteral
 from rdflib.namespace import XSD
 
-from lib.robot_provenance.record import Activity, Entity, Records, Scalar
+from lib.core import check
+from lib.robot_provenance.record import LINKS, Activity, Entity, Records, Scalar
 from lib.robot_provenance.vocabulary import (
     ACTIVITY_KINDS,
     ENTITY_KINDS,
     PREFIXES,
+    ROLES,
     content_iri,
     iri,
+    local_name,
     slug,
+    term,
     unit_iri,
 )
 
-if TYPE_CHECKING:
-    import pyoxigraph
-
-__all__ = [
-    "CONTEXT",
-    "Statement",
-    "from_jsonld",
-    "statements",
-    "to_jsonld",
-    "to_ntriples",
-    "to_prov",
-    "to_provn",
-    "to_rdf",
-    "to_store",
-    "to_turtle",
-]
-
-CONTEXT: Path = Path(__file__).parent / "contexts" / "robot-provenance.jsonld"
-"""Our compact context; it is written into every document, so that nothing is ever fetched."""
+__all__ = ["Notation", "Statement", "serialize", "statements", "to_prov", "to_rdf", "to_store"]
 
 Statement = tuple[str, str, str, str]
 """Subject, predicate, object and what the object is: ``"iri"``, or the datatype's IRI."""
 
+Notation = Literal["nt", "turtle", "json-ld", "provn", "prov-json"]
+"""What `serialize` writes."""
+
 STRING = str(XSD.string)
 DOUBLE = str(XSD.double)
 TIME = str(XSD.dateTime)
-_SIZE = str(XSD.nonNegativeInteger)
 
 _ATTRIBUTES = {"seed": "vars:seed", "success": "robovast:TestResult#success"}
-_LINKS = {"references": "dcterms:references", "attributed_to": "prov:wasAttributedTo"}
-"""Attributes whose value is the IRI of something else."""
 _VARIATIONS = ("PathVariation", "ObstacleVariation", "ParameterVariation")
+_p = functools.cache(iri)
 _TYPE = iri("rdf:type")
 
 
 @functools.cache
-def _p(curie: str) -> str:
-    return iri(curie)
-
-
-@functools.cache
 def attribute_iri(name: str) -> str:
-    """Return the property of a plain value: the authors' where they have one, else ours."""
-    return iri(_ATTRIBUTES.get(name, f"rp:{slug(name)}"))
+    """Return the property of a plain value: the caller's IRI, the authors' term, or ours."""
+    return iri(name) if ":" in name else iri(_ATTRIBUTES.get(name, f"rp:{slug(name)}"))
 
 
 def _literal(value: Scalar) -> tuple[str, str]:
@@ -122,11 +103,11 @@ def statements(records: Records) -> Iterator[Statement]:
         yield from _activity(activity)
     yield from _relations(records)
     for one in records.quantities:
-        name = _part(one.subject, "quantity", one.name)
+        name = _part(one.subject, "quantity", slug(local_name(one.name)))
         yield one.subject, _p("qudt:quantityValue"), name, "iri"
         yield one.subject, attribute_iri(one.name), name, "iri"
         yield name, _TYPE, _p("qudt:QuantityValue"), "iri"
-        yield name, _p("rdfs:label"), one.name, STRING
+        yield name, _p("rdfs:label"), local_name(one.name), STRING
         yield name, _p("qudt:numericValue"), repr(float(one.value)), DOUBLE
         yield name, _p("qudt:hasUnit"), unit_iri(one.unit), "iri"
 
@@ -137,24 +118,21 @@ def _dataset(records: Records) -> Iterator[Statement]:
     for kind in ("prov:Entity", "prov:Collection", "robovast:Campaign", "dcat:Dataset"):
         yield base, _TYPE, _p(kind), "iri"
     yield base, _p("dcterms:identifier"), records.campaign, STRING
-    for name, kind in (("title", STRING), ("description", STRING), ("license", "iri")):
+    for name in ("title", "description", "license", "language"):
         if about.get(name):
+            kind = "iri" if name == "license" else STRING
             yield base, _p(f"dcterms:{name}"), about[name], kind
-    if about.get("language"):
-        yield base, _p("dcterms:language"), about["language"], STRING
     for creator in about.get("creators", ()):
         yield creator["iri"], _TYPE, _p("prov:Agent"), "iri"
         yield creator["iri"], _TYPE, _p(f"prov:{creator['kind']}"), "iri"
         yield creator["iri"], _p("foaf:name"), creator["name"], STRING
         yield base, _p("dcterms:creator"), creator["iri"], "iri"
         yield base, _p("prov:wasAttributedTo"), creator["iri"], "iri"
-    spans = [one for one in records.activities.values() if one.start]
+    spans = [(one.start, one.end or one.start) for one in records.activities.values() if one.start]
     if spans:
-        first = min(one.start for one in spans if one.start)
-        last = max(one.end or one.start for one in spans if one.start)
-        yield base, _p("dcterms:created"), first.isoformat(), TIME
-        yield base, _p("dcterms:issued"), last.isoformat(), TIME
-        yield base, _p("dcterms:modified"), last.isoformat(), TIME
+        first, last = min(start for start, _ in spans), max(end for _, end in spans)
+        for name, moment in (("created", first), ("issued", last), ("modified", last)):
+            yield base, _p(f"dcterms:{name}"), moment.isoformat(), TIME
     for entity in records.entities.values():
         if not entity.path:
             continue
@@ -172,9 +150,9 @@ def _dataset(records: Records) -> Iterator[Statement]:
 
 
 def _entity(entity: Entity) -> Iterator[Statement]:
-    term = ENTITY_KINDS[entity.kind]
+    kind = term(entity.kind, ENTITY_KINDS)
     yield entity.id, _TYPE, _p("prov:Entity"), "iri"
-    yield entity.id, _TYPE, _p(term.curie), "iri"
+    yield entity.id, _TYPE, _p(kind.curie), "iri"
     yield entity.id, _p("rdfs:label"), entity.label, STRING
     if entity.members:
         yield entity.id, _TYPE, _p("prov:Collection"), "iri"
@@ -186,30 +164,28 @@ def _entity(entity: Entity) -> Iterator[Statement]:
         yield entity.location, _TYPE, _p("prov:Location"), "iri"
     if entity.path:
         yield entity.id, _p("rp:path"), entity.path, STRING
-        if term.media_type:
-            yield entity.id, _p("dcterms:format"), term.media_type, STRING
+        if kind.media_type:
+            yield entity.id, _p("dcterms:format"), kind.media_type, STRING
     if entity.sha256:
         content = content_iri(entity.sha256)
-        yield entity.id, _p("rp:sha256"), entity.sha256, STRING
         yield entity.id, _p("prov:specializationOf"), content, "iri"
         yield content, _TYPE, _p("prov:Entity"), "iri"
         yield content, _TYPE, _p("rp:Content"), "iri"
-        yield content, _p("rp:sha256"), entity.sha256, STRING
-        if entity.bytes is not None:
-            yield content, _p("dcat:byteSize"), str(entity.bytes), _SIZE
-            yield entity.id, _p("dcat:byteSize"), str(entity.bytes), _SIZE
-    if entity.general:
-        yield entity.id, _p("prov:specializationOf"), entity.general, "iri"
+        for name in (entity.id, content):
+            yield name, _p("rp:sha256"), entity.sha256, STRING
+            if entity.bytes is not None:
+                size = str(XSD.nonNegativeInteger)
+                yield name, _p("dcat:byteSize"), str(entity.bytes), size
     for name, value in entity.attributes.items():
-        if name in _LINKS:
-            yield entity.id, _p(_LINKS[name]), str(value), "iri"
+        if name in LINKS:
+            yield entity.id, _p(LINKS[name]), str(value), "iri"
         else:
             yield entity.id, attribute_iri(name), *_literal(value)
 
 
 def _activity(activity: Activity) -> Iterator[Statement]:
     yield activity.id, _TYPE, _p("prov:Activity"), "iri"
-    yield activity.id, _TYPE, _p(ACTIVITY_KINDS[activity.kind].curie), "iri"
+    yield activity.id, _TYPE, _p(term(activity.kind, ACTIVITY_KINDS).curie), "iri"
     if activity.kind in _VARIATIONS:
         yield activity.id, _TYPE, _p("robovast:Variation"), "iri"
     yield activity.id, _p("rdfs:label"), activity.label, STRING
@@ -262,10 +238,14 @@ def _relations(records: Records) -> Iterator[Statement]:
         yield one.informed, _p("prov:wasInformedBy"), one.informant, "iri"
 
 
+def _role_iri(role: str) -> str:
+    return _p(f"rp:role-{role}") if role in ROLES else iri(role)
+
+
 def _role(name: str, role: str, moment: datetime | None) -> Iterator[Statement]:
     if role:
-        yield name, _p("prov:hadRole"), _p(f"rp:role-{role}"), "iri"
-        yield _p(f"rp:role-{role}"), _TYPE, _p("prov:Role"), "iri"
+        yield name, _p("prov:hadRole"), _role_iri(role), "iri"
+        yield _role_iri(role), _TYPE, _p("prov:Role"), "iri"
     if moment:
         yield name, _p("prov:atTime"), moment.isoformat(), TIME
 
@@ -281,146 +261,65 @@ def _named(items: tuple[Any, ...], owner: str, word: str) -> Iterator[tuple[str,
 
 # --- RDF -----------------------------------------------------------------------------------------
 
-_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
-
-
-def to_ntriples(records: Records) -> str:
-    """Return N-Triples, sorted, each once: equal graphs give equal texts."""
-    lines = set()
-    for subject, predicate, value, kind in statements(records):
-        if kind == "iri":
-            lines.add(f"<{subject}> <{predicate}> <{value}> .\n")
-        elif kind == STRING:
-            lines.add(f'<{subject}> <{predicate}> "{value.translate(_ESCAPES)}" .\n')
-        else:
-            lines.add(f'<{subject}> <{predicate}> "{value.translate(_ESCAPES)}"^^<{kind}> .\n')
-    return "".join(sorted(lines))
-
 
 def to_store(records: Records) -> pyoxigraph.Store:
-    """Return an in-memory oxigraph store, for SPARQL on large campaigns."""
-    import pyoxigraph
-
-    store = pyoxigraph.Store()
-    store.bulk_load(to_ntriples(records).encode(), format=pyoxigraph.RdfFormat.N_TRIPLES)
-    return store
-
-
-def _bound() -> rdflib.Graph:
-    graph = rdflib.Graph(bind_namespaces="none")
-    for prefix, namespace in PREFIXES.items():
-        graph.bind(prefix, namespace)
-    return graph
-
-
-def to_rdf(records: Records) -> rdflib.Graph:
-    """Return an rdflib graph."""
-    graph = _bound()
-    node = functools.cache(rdflib.URIRef)
-
-    @functools.cache
-    def literal(value: str, kind: str) -> rdflib.Literal:
-        # Plain strings have no datatype in rdflib; N-Triples and JSON-LD read them the same way.
-        return rdflib.Literal(value, datatype=None if kind == STRING else node(kind))
-
-    graph.addN(
-        (node(s), node(p), node(value) if kind == "iri" else literal(value, kind), graph)
-        for s, p, value, kind in statements(records)
-    )
-    return graph
-
-
-def to_turtle(records: Records) -> str:
-    """Return Turtle, for reading.
-
-    Oxigraph writes it: rdflib's own writer rounds doubles to seven digits.
-    """
-    import pyoxigraph
-
-    triples = pyoxigraph.parse(to_ntriples(records).encode(), format=pyoxigraph.RdfFormat.N_TRIPLES)
-    stream = io.BytesIO()
-    pyoxigraph.serialize(
-        (one.triple for one in triples),
-        stream,
-        format=pyoxigraph.RdfFormat.TURTLE,
-        prefixes=PREFIXES,
-    )
-    return stream.getvalue().decode()
-
-
-@functools.cache
-def _context() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(CONTEXT.read_text(encoding="utf-8"))["@context"]
-    return loaded
-
-
-def to_jsonld(records: Records) -> dict[str, Any]:
-    """Return a JSON-LD document whose context is written out in it.
-
-    Returns
-    -------
-    dict
-        ``@context`` and ``@graph``, one object a subject, sorted.
-    """
-    context = _context() | {"in": {"@id": records.base, "@prefix": True}}
-    prefixes = {"in": records.base} | {
-        name: value if isinstance(value, str) else value["@id"]
-        for name, value in context.items()
-        if not name.startswith("@") and name in PREFIXES
-    }
-    terms = {
-        iri(value["@id"]): (name, value.get("@type", ""))
-        for name, value in context.items()
-        if isinstance(value, dict) and ":" in value["@id"] and name not in (*PREFIXES, "in")
-    }
-
-    @functools.cache
-    def compact(name: str) -> str:
-        for prefix, namespace in prefixes.items():
-            local = name[len(namespace) :]
-            if name.startswith(namespace) and local and not local.startswith("//"):
-                return f"{prefix}:{local}"
-        return name
-
-    kinds = {"@id": "iri"} | {f"xsd:{one}": PREFIXES["xsd"] + one for one in _XSD}
-    nodes: dict[str, dict[str, list[Any]]] = {}
-    for subject, predicate, value, kind in sorted(set(statements(records))):
-        node = nodes.setdefault(subject, {})
-        if predicate == _TYPE:
-            node.setdefault("type", []).append(compact(value))
-            continue
-        name, coerced = terms.get(predicate, (compact(predicate), ""))
-        found: Any = compact(value) if kind == "iri" else value
-        if kinds.get(coerced, STRING) != kind:
-            found = {"id": found} if kind == "iri" else {"@value": value, "@type": compact(kind)}
-        node.setdefault(name, []).append(found)
-    graph = [
-        {"id": compact(subject)}
-        | {key: values[0] if len(values) == 1 else values for key, values in node.items()}
-        for subject, node in nodes.items()
-    ]
-    return {"@context": context, "@graph": graph}
-
-
-_XSD = ("dateTime", "double", "nonNegativeInteger", "integer", "boolean", "hexBinary")
-
-
-def from_jsonld(document: dict[str, Any] | str) -> rdflib.Graph:
-    """Read a JSON-LD document that carries its context, without a network.
+    """Return an in-memory oxigraph store, for SPARQL.
 
     Raises
     ------
     ValueError
-        If the context is an address, which would have to be fetched.
+        If a name is no IRI.
     """
-    loaded = json.loads(document) if isinstance(document, str) else document
-    if not isinstance(loaded.get("@context"), dict):
-        raise ValueError(
-            f"@context is {loaded.get('@context')!r:.80}, expected one that is written out"
+    node = functools.cache(pyoxigraph.NamedNode)
+    store = pyoxigraph.Store()
+    store.bulk_extend(
+        pyoxigraph.Quad(
+            node(subject),
+            node(predicate),
+            node(value) if kind == "iri" else pyoxigraph.Literal(value, datatype=node(kind)),
         )
-    graph = _bound()
-    graph.parse(data=json.dumps(loaded), format="json-ld")
-    return graph
+        for subject, predicate, value, kind in statements(records)
+    )
+    return store
+
+
+def to_rdf(records: Records) -> rdflib.Graph:
+    """Return an rdflib graph, with the book's prefixes bound."""
+    graph = rdflib.Graph(bind_namespaces="none")
+    for prefix, namespace in PREFIXES.items():
+        graph.bind(prefix, namespace)
+    return graph.parse(data=serialize(records, "nt"), format="nt")
+
+
+def serialize(records: Records, notation: Notation) -> str:
+    """Return the records in a notation, written by oxigraph or ``prov``.
+
+    Parameters
+    ----------
+    records : Records
+    notation : {"nt", "turtle", "json-ld", "provn", "prov-json"}
+        N-Triples are sorted, each once, so that equal graphs give equal texts. JSON-LD carries its
+        context, so nothing is ever fetched. PROV-N is the W3C's notation for people.
+
+    Raises
+    ------
+    ValueError
+        If the notation is unknown, or a name is no IRI.
+    """
+    check.known("notation", notation, get_args(Notation))
+    if notation == "provn":
+        return str(to_prov(records).get_provn())
+    if notation == "prov-json":
+        return str(to_prov(records).serialize(format="json"))
+    form = pyoxigraph.RdfFormat.from_extension(
+        {"turtle": "ttl", "json-ld": "jsonld"}.get(notation, "nt")
+    )
+    prefixes = None if notation == "nt" else PREFIXES
+    quads = to_store(records).quads_for_pattern(None, None, None, None)
+    stream = io.BytesIO()
+    pyoxigraph.serialize((one.triple for one in quads), stream, format=form, prefixes=prefixes)
+    text = stream.getvalue().decode()
+    return "".join(sorted(text.splitlines(keepends=True))) if notation == "nt" else text
 
 
 # --- PROV ----------------------------------------------------------------------------------------
@@ -429,34 +328,28 @@ def from_jsonld(document: dict[str, Any] | str) -> rdflib.Graph:
 class _Names:
     """Turns IRIs into the qualified names that ``prov`` wants."""
 
-    def __init__(self, document: ProvDocument, records: Records) -> None:
+    def __init__(self, document: ProvDocument, base: str) -> None:
         self._document = document
-        spaces = {
-            "did": f"{records.base}.prov/",
-            "at": records.base,
-            **{k: v for k, v in PREFIXES.items() if k not in ("prov", "xsd")},
-        }
+        spaces = {"did": f"{base}.prov/", "at": base, **PREFIXES}
         self._spaces = [Namespace(prefix, uri) for prefix, uri in spaces.items()]
+        # The narrowest namespace first.
+        self._spaces.sort(key=lambda space: -len(space.uri))
         for space in self._spaces:
-            document.add_namespace(space)
-        self._cache: dict[str, QualifiedName] = {}
+            if space.prefix not in ("prov", "xsd"):
+                document.add_namespace(space)
+        self._made = functools.cache(self._make)
 
     def __call__(self, name: str) -> QualifiedName:
-        found = self._cache.get(name)
-        if found is None:
-            found = self._cache[name] = self._make(name)
-        return found
+        return self._made(name)
 
     def _make(self, name: str) -> QualifiedName:
         for space in self._spaces:
             if name.startswith(space.uri) and len(name) > len(space.uri):
                 return QualifiedName(space, name[len(space.uri) :])
-        if name.startswith(PREFIXES["prov"]):
-            return QualifiedName(Namespace("prov", PREFIXES["prov"]), name[len(PREFIXES["prov"]) :])
-        stem, slash, local = name.rstrip("/").rpartition("/")
-        if not slash or not local:
-            raise ValueError(f"{name!r}: expected an IRI with a path")
-        space = Namespace(f"ns{len(self._spaces)}", stem + slash)
+        stem, local = name.removesuffix(local_name(name)), local_name(name)
+        if not stem or not local:
+            raise ValueError(f"{name!r}: expected an IRI with a path or a fragment")
+        space = Namespace(f"ns{len(self._spaces)}", stem)
         self._spaces.append(space)
         self._document.add_namespace(space)
         return self._make(name)
@@ -468,46 +361,35 @@ def to_prov(records: Records) -> ProvDocument:
     DCAT's and QUDT's nodes become attributes: a quantity is ``rp:name`` with ``rp:nameUnit``.
     """
     document = ProvDocument()
-    name = _Names(document, records)
-    extra: defaultdict[str, list[tuple[Any, Any]]] = defaultdict(list)
-    for one in records.quantities:
-        key = attribute_iri(one.name)
-        number = ProvLiteral(repr(float(one.value)), _xsd("double"))
-        extra[one.subject] += [(name(key), number), (name(key + "Unit"), name(unit_iri(one.unit)))]
-    plans = {one.plan for one in records.associations if one.plan}
+    name = _Names(document, records.base)
+    told = _attributes(records, name)
     for agent in records.agents.values():
-        kinds = [("prov:type", name(iri(f"prov:{agent.kind}"))), ("foaf:name", agent.name)]
-        if agent.version:
-            kinds.append(("dcterms:hasVersion", agent.version))
-        if agent.url:
-            kinds.append(("foaf:homepage", Identifier(agent.url)))
-        document.agent(name(agent.id), kinds)
+        document.agent(name(agent.id), told[agent.id])
+    contents = {content_iri(one.sha256) for one in records.entities.values() if one.sha256}
+    for thing in [*records.entities, *sorted(contents)]:
+        document.entity(name(thing), told[thing])
+    for activity in records.activities.values():
+        document.activity(name(activity.id), activity.start, activity.end, told[activity.id])
     for agent in records.agents.values():
         if agent.acts_for:
             document.delegation(name(agent.id), name(agent.acts_for))
-    _prov_entities(document, records, name, extra, plans)
-    for activity in records.activities.values():
-        row: list[tuple[Any, Any]] = [
-            ("prov:type", name(iri(ACTIVITY_KINDS[activity.kind].curie))),
-            ("prov:label", activity.label),
-            ("rp:status", activity.status),
-        ]
-        row += [("rp:run", activity.run)] if activity.run else []
-        row += [("rp:error", activity.error)] if activity.error else []
-        row += [(name(attribute_iri(k)), _prov_value(v)) for k, v in activity.attributes.items()]
-        document.activity(name(activity.id), activity.start, activity.end, row + extra[activity.id])
-    for label, usage in _named(records.usages, "activity", "usage"):
-        document.usage(
-            name(usage.activity),
-            name(usage.entity),
-            usage.time,
-            name(label),
-            _prov_role(usage, name),
-        )
+    for entity in records.entities.values():
+        if "attributed_to" in entity.attributes:
+            document.attribution(name(entity.id), name(str(entity.attributes["attributed_to"])))
+        if entity.sha256:
+            document.specialization(name(entity.id), name(content_iri(entity.sha256)))
+        for member in entity.members:
+            document.membership(name(entity.id), name(member))
+
+    def role(one: Any) -> list[tuple[str, Any]]:
+        return [("prov:role", name(_role_iri(one.role)))] if one.role else []
+
+    for label, use in _named(records.usages, "activity", "usage"):
+        ends = name(use.activity), name(use.entity)
+        document.usage(*ends, use.time, name(label), role(use))
     for label, made in _named(records.generations, "activity", "generation"):
-        document.generation(
-            name(made.entity), name(made.activity), made.time, name(label), _prov_role(made, name)
-        )
+        ends = name(made.entity), name(made.activity)
+        document.generation(*ends, made.time, name(label), role(made))
     for label, comes in _named(records.derivations, "entity", "derivation"):
         document.derivation(
             name(comes.entity),
@@ -524,59 +406,31 @@ def to_prov(records: Records) -> ProvDocument:
     return document
 
 
-def _prov_entities(
-    document: ProvDocument,
-    records: Records,
-    name: _Names,
-    extra: defaultdict[str, list[tuple[Any, Any]]],
-    plans: set[str],
-) -> None:
-    contents: dict[str, int | None] = {}
-    for entity in records.entities.values():
-        row: list[tuple[Any, Any]] = [
-            ("prov:type", name(iri(ENTITY_KINDS[entity.kind].curie))),
-            ("prov:label", entity.label),
-        ]
-        row += [("prov:type", name(iri("prov:Collection")))] if entity.members else []
-        row += [("prov:type", name(iri("prov:Plan")))] if entity.id in plans else []
-        row += [("prov:location", Identifier(entity.location))] if entity.location else []
-        row += [("rp:path", entity.path)] if entity.path else []
-        row += [("rp:sha256", entity.sha256)] if entity.sha256 else []
-        for key, value in entity.attributes.items():
-            if key == "references":
-                row.append(("dcterms:references", Identifier(str(value))))
-            elif key not in _LINKS:
-                row.append((name(attribute_iri(key)), _prov_value(value)))
-        document.entity(name(entity.id), row + extra[entity.id])
-        if "attributed_to" in entity.attributes:
-            document.attribution(name(entity.id), name(str(entity.attributes["attributed_to"])))
-        if entity.sha256:
-            contents[entity.sha256] = entity.bytes
-    for digest, size in contents.items():
-        row = [("prov:type", name(iri("rp:Content"))), ("rp:sha256", digest)]
-        row += [] if size is None else [("dcat:byteSize", size)]
-        document.entity(name(content_iri(digest)), row)
-    for entity in records.entities.values():
-        if entity.sha256:
-            document.specialization(name(entity.id), name(content_iri(entity.sha256)))
-        if entity.general:
-            document.specialization(name(entity.id), name(entity.general))
-        for member in entity.members:
-            document.membership(name(entity.id), name(member))
-
-
-def _xsd(local: str) -> QualifiedName:
-    return QualifiedName(Namespace("xsd", PREFIXES["xsd"]), local)
-
-
-def _prov_value(value: Scalar) -> Any:
-    return ProvLiteral(repr(value), _xsd("double")) if isinstance(value, float) else value
-
-
-def _prov_role(one: Any, name: _Names) -> list[tuple[str, Any]]:
-    return [("prov:role", name(iri(f"rp:role-{one.role}")))] if one.role else []
-
-
-def to_provn(records: Records) -> str:
-    """Return PROV-N, the W3C's notation for people."""
-    return str(to_prov(records).get_provn())
+def _attributes(records: Records, name: _Names) -> defaultdict[str, list[tuple[Any, Any]]]:
+    """Return what is told of each thing beside PROV's own relations, as ``prov`` wants it."""
+    told: defaultdict[str, list[tuple[Any, Any]]] = defaultdict(list)
+    quantities = {(one.subject, attribute_iri(one.name)) for one in records.quantities}
+    skipped = {_p("qudt:quantityValue"), _p("spdx:checksum"), _p("dcat:distribution")}
+    renamed: dict[str, Any] = {
+        _TYPE: "prov:type",
+        _p("rdfs:label"): "prov:label",
+        _p("prov:atLocation"): "prov:location",
+    }
+    basic = {_p(f"prov:{kind}") for kind in ("Entity", "Activity", "Agent")}
+    for subject, predicate, value, kind in dict.fromkeys(statements(records)):
+        relation = predicate.startswith(PREFIXES["prov"]) and predicate not in renamed
+        if relation or predicate in skipped or value in basic:
+            continue
+        if (subject, predicate) in quantities:
+            continue
+        found: Any = value
+        if kind == "iri":
+            found = name(value) if predicate == _TYPE else Identifier(value)
+        elif kind != STRING:
+            found = ProvLiteral(value, name(kind))
+        told[subject].append((renamed.get(predicate) or name(predicate), found))
+    for one in records.quantities:
+        key = attribute_iri(one.name)
+        number = ProvLiteral(repr(float(one.value)), name(DOUBLE))
+        told[one.subject] += [(name(key), number), (name(key + "Unit"), name(unit_iri(one.unit)))]
+    return told

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import yaml
 from scipy import ndimage
 
+from lib.core import check
 from lib.core.paths import write_atomic
 
 __all__ = ["FREE", "OCCUPIED", "UNKNOWN", "Grid", "MapError", "load_grid", "pgm_bytes", "read_pgm"]
@@ -190,8 +191,7 @@ class Grid:
         ValueError
             If the radius is negative or not finite.
         """
-        if not (math.isfinite(radius) and radius >= 0):
-            raise ValueError(f"radius is {radius!r}, expected finite and >= 0 m")
+        check.number("radius", radius, at_least=0)
         near = self.distance() - self.resolution / 2 < radius
         return near | (self.cells != FREE)  # type: ignore[no-any-return]
 
@@ -351,6 +351,12 @@ def load_grid(yaml_path: Path) -> Grid:
     pixels, maximum = read_pgm(stored, str(image_path))
     shade = pixels / maximum
     occupancy = shade if content.get("negate", 0) else (maximum - pixels.astype(float)) / maximum
+    unknown = PIXELS[UNKNOWN] if not content.get("negate", 0) else 255 - PIXELS[UNKNOWN]
+    if maximum == 255 and bool(np.any((pixels == unknown) & (occupancy < free))):
+        raise MapError(
+            f"{yaml_path}: free_thresh is {free}, so that pixels of grey {unknown}, which mean "
+            f"unknown, would be free; expected at most {THRESHOLDS['free_thresh']}"
+        )
     cells = np.full(pixels.shape, UNKNOWN, np.int8)
     cells[occupancy > occupied] = OCCUPIED
     cells[occupancy < free] = FREE

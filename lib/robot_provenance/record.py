@@ -3,10 +3,10 @@
 A `Recorder` writes one JSON object a line and flushes each, so that a process killed at any moment
 leaves a log that can be read up to there. An activity is a context manager: its start is written
 when the block is entered, its outputs are hashed and its end is written when the block is left, and
-an exception is written down before it goes on its way.
+an exception is written down before it goes on its way. Each execution of a campaign has a UUID,
+which is part of every identifier, so that records of two executions can be put together.
 
-`load` joins the logs of a campaign and of its runs; `coarsen` tells the same story as a writer with
-coarser activities would have recorded it, which is what the chapter's ablation needs.
+`load` joins the logs of a campaign and of its runs.
 """
 
 from __future__ import annotations
@@ -15,54 +15,38 @@ import hashlib
 import json
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal, TypeVar, get_args
+from typing import IO, Any, Literal, get_args
 
+import numpy as np
+
+from lib.core import check
 from lib.robot_provenance.vocabulary import (
     ACTIVITY_KINDS,
     ENTITY_KINDS,
     ROLES,
+    UNITS,
     base_iri,
+    check_iri,
+    content_iri,
     file_iri,
+    iri,
+    local_name,
+    named,
     place_iri,
     slug,
-    unit_iri,
 )
-
-__all__ = [
-    "LOG",
-    "Activity",
-    "Agent",
-    "Association",
-    "Communication",
-    "Derivation",
-    "Entity",
-    "Generation",
-    "Granularity",
-    "Handle",
-    "Quantity",
-    "RecordError",
-    "Recorder",
-    "Records",
-    "Running",
-    "Usage",
-    "coarsen",
-    "digest_file",
-    "digest_folder",
-    "load",
-]
 
 LOG = "records.jsonl"
 """Name of a log; one in the campaign's folder and one in each run's."""
 
-FORMAT = "robot-provenance/1"
-Granularity = Literal["campaign", "run", "file"]
+FORMAT = "robot-provenance/2"
 AgentKind = Literal["SoftwareAgent", "Person", "Organization"]
-T = TypeVar("T")
 Scalar = str | int | float | bool
 
 
@@ -72,7 +56,7 @@ class RecordError(ValueError):
 
 def digest_file(path: Path) -> str:
     """Return the sha256 of a file's bytes, 64 hexadecimal digits."""
-    with path.open("rb") as stream:
+    with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -134,7 +118,7 @@ class Entity:
     id : str
         IRI; see `lib.robot_provenance.vocabulary`.
     kind : str
-        A key of ``ENTITY_KINDS``.
+        A key of ``ENTITY_KINDS``, or an IRI.
     label : str
     path : str
         Place below the campaign's folder, with ``/``; empty where there is none.
@@ -148,8 +132,6 @@ class Entity:
         Plain values by name.
     members : tuple of str
         IRIs, where it is a collection.
-    general : str
-        IRI of the entity that this one is a specialization of, besides its content.
     """
 
     id: str
@@ -161,7 +143,6 @@ class Entity:
     bytes: int | None = None
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
     members: tuple[str, ...] = ()
-    general: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,12 +154,13 @@ class Activity:
     id : str
         IRI.
     kind : str
-        A key of ``ACTIVITY_KINDS``.
+        A key of ``ACTIVITY_KINDS``, or an IRI.
     label : str
     run : str
         Run to which it belongs; empty for the campaign.
     start, end : datetime or None
-        With time zone. No end: it was interrupted.
+        With time zone. No end: it was interrupted. An end before the start is what a clock said
+        that was set back.
     status : {"completed", "failed", "interrupted"}
     error : str
         Type and message, where it failed.
@@ -247,7 +229,7 @@ class Communication:
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number with a unit, of an entity or an activity."""
+    """A number with a unit (a key of ``UNITS``, or an IRI), of an entity or an activity."""
 
     subject: str
     name: str
@@ -268,7 +250,9 @@ class Records:
         By IRI, in the order of the logs.
     usages, generations, derivations, associations, communications, quantities : tuple
     problems : tuple of str
-        What was tolerated: a truncated last line, an activity without end.
+        What was tolerated: a truncated last line, an activity without end, a clock set back.
+    execution : str
+        UUID of this execution of the campaign; empty for records that were not logged.
     """
 
     campaign: str
@@ -283,29 +267,34 @@ class Records:
     communications: tuple[Communication, ...]
     quantities: tuple[Quantity, ...]
     problems: tuple[str, ...] = ()
+    execution: str = ""
 
     @property
     def base(self) -> str:
-        """The IRI below which the campaign's things are named."""
-        return base_iri(self.campaign)
+        """The IRI below which the things of this execution of the campaign are named."""
+        return _base(self.execution) if self.execution else base_iri(self.campaign)
 
     def of_kind(self, kind: str) -> list[Entity] | list[Activity]:
-        """Return the entities or activities of a kind.
+        """Return the entities or activities of a kind, ours or a caller's IRI.
 
         Raises
         ------
         KeyError
             If there is no such kind.
         """
-        if kind in ENTITY_KINDS:
-            return [one for one in self.entities.values() if one.kind == kind]
-        if kind in ACTIVITY_KINDS:
-            return [one for one in self.activities.values() if one.kind == kind]
-        raise KeyError(kind)
+        entities = [one for one in self.entities.values() if one.kind == kind]
+        activities = [one for one in self.activities.values() if one.kind == kind]
+        if not entities and not activities and kind not in {**ENTITY_KINDS, **ACTIVITY_KINDS}:
+            raise KeyError(kind)
+        return entities or activities
 
     def runs(self) -> list[str]:
         """Return the run identifiers, sorted."""
         return sorted({one.run for one in self.activities.values() if one.run})
+
+
+def _base(execution: str) -> str:
+    return f"arcp://uuid,{execution}/"
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -323,11 +312,10 @@ class Handle:
 class Running:
     """An activity that is going on; made by `Recorder.activity`."""
 
-    def __init__(self, recorder: Recorder, key: str, kind: str, start: datetime) -> None:
+    def __init__(self, recorder: Recorder, key: str, kind: str) -> None:
         self._recorder = recorder
         self.key = key
         self.kind = kind
-        self.start = start
         self._outputs: list[tuple[Path, str, str, dict[str, Scalar], Handle]] = []
         self._later: list[dict[str, Any]] = []
 
@@ -343,17 +331,16 @@ class Running:
         kind : str
             Of the file, where a path is given.
         role : str
-            A key of ``ROLES``.
+            A key of ``ROLES``, or a word of the caller's; see `Recorder`.
 
         Raises
         ------
         RecordError
             If there is no such file, or the kind or role is unknown.
         """
-        handle = self._recorder.file(thing, kind=kind) if not isinstance(thing, Handle) else thing
-        self._recorder.write(
-            {"r": "used", "a": self.key, "e": handle.key, "role": _role(role), "t": True}
-        )
+        role = self._recorder.word("role", role, ROLES)
+        handle = self._recorder.file(thing, kind=kind)
+        self._recorder.write({"r": "used", "a": self.key, "e": handle.key, "role": role, "t": True})
         return handle
 
     def generated(
@@ -364,7 +351,7 @@ class Running:
         role: str = "output",
         derived_from: Sequence[Handle] = (),
         reason: str = "",
-        attributes: Mapping[str, Scalar] | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> Handle:
         """Announce an output, a file or a folder (a collection); it is hashed when the block ends.
 
@@ -374,11 +361,12 @@ class Running:
             If the path was announced before, or the kind or role is unknown. When the block ends
             without error and the output is missing.
         """
-        place = Path(path)
-        self._recorder.claim(place)
-        handle = Handle(self._recorder.next_key("e"))
-        row = (place, _kind(kind), _role(role), dict(attributes or {}), handle)
-        self._outputs.append(row)
+        place, recorder = Path(path), self._recorder
+        known = recorder.word("kind", kind, ENTITY_KINDS), recorder.word("role", role, ROLES)
+        values = recorder.values(attributes or {})
+        recorder.claim(place)
+        handle = Handle(recorder.next_key("e"))
+        self._outputs.append((place, *known, values, handle))
         self._derive(handle, derived_from, reason)
         return handle
 
@@ -392,9 +380,10 @@ class Running:
         derived_from: Sequence[Handle] = (),
     ) -> Handle:
         """Record a value that was made and is in no file; its digest is of canonical JSON."""
+        role = self._recorder.word("role", role, ROLES)
         handle = self._recorder.value(value, kind=kind, label=label, scope=self.key)
         self._recorder.write(
-            {"r": "generated", "e": handle.key, "a": self.key, "role": _role(role), "t": True}
+            {"r": "generated", "e": handle.key, "a": self.key, "role": role, "t": True}
         )
         self._derive(handle, derived_from, "")
         return handle
@@ -403,28 +392,46 @@ class Running:
         """Record that one entity comes from another; a repair gives its reason."""
         self._derive(entity, [source], reason)
 
-    def attribute(self, **values: Scalar) -> None:
-        """Record plain values of the activity, such as ``seed=3`` and ``outcome="success"``."""
-        self._recorder.write({"r": "set", "of": self.key, "values": _scalars(values)})
+    def attribute(self, **values: Any) -> None:
+        """Record plain values of the activity, such as ``seed=3`` and ``outcome="success"``.
+
+        Names may also be IRIs: ``attribute(**{"https://ex.org/robot#grip": "firm"})``.
+        """
+        self._recorder.write({"r": "set", "of": self.key, "values": self._recorder.values(values)})
 
     def quantity(self, name: str, value: float, unit: str, *, of: Handle | None = None) -> None:
         """Record a number with a unit, of the activity or of an entity.
 
+        Parameters
+        ----------
+        name : str
+        value : float
+        unit : str
+            A symbol in ``UNITS``, ``unit:NAME`` with QUDT's name, or an IRI.
+        of : Handle, optional
+
         Raises
         ------
-        RecordError
-            If the value is not finite or the unit is unknown.
+        ValueError
+            If the value is not a finite number or the unit is unknown.
         """
-        self._write(self._recorder.quantity(name, value, unit, of=of.key if of else self.key))
+        number = check.number(name, value)
+        known = self._recorder.word("unit", unit, UNITS)
+        row = {"r": "quantity", "of": of.key if of else self.key, "value": number, "unit": known}
+        self._write(row | {"name": self._recorder.attribute_name(name)})
 
-    def informed_by(self, iri: str) -> None:
-        """Record that an activity, perhaps of another log, informed this one."""
-        self._recorder.write({"r": "informed", "a": self.key, "by": iri})
+    def informed_by(self, other: Running | str) -> None:
+        """Record that another activity, of this log or with this IRI, informed this one."""
+        if isinstance(other, Running) and other._recorder is self._recorder:
+            self._recorder.write({"r": "informed", "a": self.key, "of": other.key})
+            return
+        by = other.iri if isinstance(other, Running) else check_iri("other", other)
+        self._recorder.write({"r": "informed", "a": self.key, "by": by})
 
     @property
     def iri(self) -> str:
         """The activity's IRI, if it is in the campaign's log."""
-        return _activity_iri(self._recorder.campaign, "campaign", self.key, self.kind)
+        return _activity_iri(self._recorder.base, "campaign", self.key, self.kind)
 
     def _write(self, row: dict[str, Any]) -> None:
         """Write a line, or keep it until the output that it is about has been hashed."""
@@ -459,33 +466,30 @@ class Running:
         self._later.clear()
 
 
-def _activity_iri(campaign: str, scope: str, key: str, kind: str) -> str:
-    return f"{base_iri(campaign)}.prov/{scope}/{key}-{kind}"
+def _activity_iri(base: str, scope: str, key: str, kind: str) -> str:
+    return f"{base}.prov/{scope}/{key}-{slug(local_name(kind))}"
 
 
-def _kind(kind: str) -> str:
-    if kind not in ENTITY_KINDS:
-        raise RecordError(f"kind is {kind!r}, expected one of {', '.join(ENTITY_KINDS)}")
-    return kind
-
-
-def _role(role: str) -> str:
-    if role not in ROLES:
-        raise RecordError(f"role is {role!r}, expected one of {', '.join(ROLES)}")
-    return role
-
-
-def _scalars(values: Mapping[str, Any]) -> dict[str, Scalar]:
-    for name, value in values.items():
-        if not isinstance(value, str | int | float | bool):
-            raise RecordError(f"{name} is {value!r}, expected a text, a number or a truth value")
-        if isinstance(value, float) and value - value != 0:
-            raise RecordError(f"{name} is {value!r}, expected a finite number")
-    return dict(values)
+def _checked_about(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is told about a campaign, if its addresses are IRIs."""
+    told = dict(about)
+    for name in ("license", "issued", "title", "description", "language"):
+        if name in told:
+            check.text(name, told[name])
+    if "license" in told:
+        check_iri("license", told["license"])
+    for creator in told.get("creators", ()):
+        check.known("kind of a creator", creator.get("kind"), get_args(AgentKind))
+        check.text("name of a creator", creator.get("name"))
+        check_iri("iri of a creator", creator.get("iri"))
+    return told
 
 
 class Recorder:
     """Writes one log; use it as a context manager.
+
+    Kinds, roles, names of attributes and units may be the book's words, words in `terms`, IRIs, or
+    ``prefix:name`` with a prefix of `lib.robot_provenance.vocabulary.PREFIXES`.
 
     Parameters
     ----------
@@ -499,11 +503,16 @@ class Recorder:
     run : str
         Run identifier; empty for the campaign's own log.
     about : mapping, optional
-        Title, description, licence (IRI), creators; for the campaign's log.
+        Title, description, ``license`` (IRI), ``creators`` (kind, name, iri); for the campaign's
+        log.
+    terms : mapping of str to str, optional
+        The caller's own words and their IRIs.
     clock : callable
         Returns the time, with a time zone.
     resume : bool
         Whether a log may be there already; then it is continued.
+    execution : str, optional
+        UUID of this execution of the campaign. By default that of the log in `root`, or a new one.
 
     Attributes
     ----------
@@ -512,21 +521,27 @@ class Recorder:
 
     Raises
     ------
+    ValueError
+        If a name, an IRI or a UUID is none.
     RecordError
         If a log is there and `resume` is not set, or belongs to something else.
 
     Examples
     --------
     >>> import tempfile
+    >>> mine = {"GraspExecution": "https://ex.org/robot#GraspExecution"}
     >>> with tempfile.TemporaryDirectory() as place:
     ...     folder = Path(place)
-    ...     with Recorder(folder, campaign="demo") as recorder:
-    ...         with recorder.activity("Postprocessing", "copy") as step:
-    ...             _ = (folder / "trace.csv").write_text("t,x")
-    ...             _ = step.generated(folder / "trace.csv", kind="Traces", role="trace")
+    ...     with Recorder(folder, campaign="demo", terms=mine) as recorder:
+    ...         with recorder.activity("GraspExecution", "grasp the cup") as step:
+    ...             _ = (folder / "force.csv").write_text("t,x")
+    ...             force = step.generated(folder / "force.csv")
+    ...             step.quantity("peak", 12.5, "N", of=force)
     ...     records = load(folder)
-    >>> [one.id for one in records.entities.values()]
-    ['arcp://name,demo/trace.csv#6b7dd2ec48667a67']
+    >>> [one.kind for one in records.activities.values()]
+    ['https://ex.org/robot#GraspExecution']
+    >>> [one.sha256[:16] for one in records.entities.values()]
+    ['6b7dd2ec48667a67']
     """
 
     def __init__(
@@ -537,19 +552,23 @@ class Recorder:
         root: Path | None = None,
         run: str = "",
         about: Mapping[str, Any] | None = None,
+        terms: Mapping[str, str] | None = None,
         clock: Callable[[], datetime] = _now,
         resume: bool = False,
+        execution: str = "",
     ) -> None:
         self.folder = Path(folder)
         self.root = Path(root) if root is not None else self.folder
-        self.campaign, self.run = campaign, run
-        self._about = dict(about or {})
+        self.campaign, self.run = check.text("campaign", campaign), run
+        self.execution = str(uuid.UUID(execution)) if execution else ""
+        self.terms = {word: iri(address) for word, address in (terms or {}).items()}
+        self._about = _checked_about(about or {})
         self._clock = clock
         self._resume = resume
-        self._stream: IO[str] | None = None
+        self._stream: IO[bytes] | None = None
         self._count = 0
         self._files: dict[tuple[str, str], Handle] = {}
-        self._agents: dict[str, Handle] = {}
+        self._agents: dict[tuple[str, ...], Handle] = {}
         self._claimed: set[str] = set()
         self.seconds = 0.0
         slug(campaign)
@@ -557,22 +576,19 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         file = self.folder / LOG
-        header: dict[str, Any] = {
-            "r": "log",
-            "format": FORMAT,
-            "campaign": self.campaign,
-            "run": self.run,
-            "about": self._about,
-            "t": True,
-        }
-        if file.exists():
-            if not self._resume:
-                raise RecordError(f"{file}: there is a log already; resume it or choose a folder")
-            header |= self._reopen(file)
-        else:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        self._stream = file.open("a", encoding="utf-8", newline="\n")
-        self.write(header)
+        if file.exists() and not self._resume:
+            raise RecordError(f"{file}: there is a log already; resume it or choose a folder")
+        dropped = self._reopen(file) if file.exists() else {}
+        whole = self.root / LOG
+        if not self.execution and whole.is_file():
+            with whole.open("rb") as stream:
+                self.execution = _header(stream.readline(), whole)["execution"]
+        self.execution = self.execution or str(uuid.uuid4())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._stream = file.open("ab")
+        header: dict[str, Any] = {"r": "log", "format": FORMAT, "campaign": self.campaign}
+        header |= {"run": self.run, "execution": self.execution, "about": self._about}
+        self.write(header | {"t": True} | dropped)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -585,12 +601,15 @@ class Recorder:
         content = file.read_bytes()
         end = content.rfind(b"\n") + 1
         lines = content[:end].splitlines()
-        found = _parse(lines[0], file, 1) if lines else {}
-        for name, value in (("campaign", self.campaign), ("run", self.run)):
-            if lines and found.get(name) != value:
-                raise RecordError(
-                    f"{file}: the log's {name} is {found.get(name)!r}, expected {value!r}"
-                )
+        if lines:
+            found = _header(lines[0], file)
+            self.execution = self.execution or found["execution"]
+            for name in ("campaign", "run", "execution"):
+                if found[name] != getattr(self, name):
+                    raise RecordError(
+                        f"{file}: the log's {name} is {found[name]!r}, expected "
+                        f"{getattr(self, name)!r}"
+                    )
         self._count = len(lines)
         if end == len(content):
             return {}
@@ -598,7 +617,12 @@ class Recorder:
             stream.truncate(end)
         return {"dropped": content[end:].decode("utf-8", "replace")}
 
-    # --- lines
+    @property
+    def base(self) -> str:
+        """The IRI below which everything of this execution is named; known once it is open."""
+        return _base(self.execution)
+
+    # --- lines and words
 
     def next_key(self, prefix: str) -> str:
         """Return a name that is new in this log."""
@@ -612,9 +636,38 @@ class Recorder:
             raise RecordError(f"{self.folder / LOG}: the recorder is not open")
         if row.get("t") is True:
             row = row | {"t": _aware(self._clock(), "the clock's time").isoformat()}
-        self._stream.write(json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n")
+        text = json.dumps(row, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        try:
+            line = text.encode()
+        except UnicodeEncodeError as error:
+            raise RecordError(f"{text[:80]!r}: holds what is no text: {error.reason}") from None
+        self._stream.write(line + b"\n")
         self._stream.flush()
         self.seconds += time.perf_counter() - began
+
+    def word(self, what: str, word: str, table: Mapping[str, Any]) -> str:
+        """Return a kind, role or unit in the form in which it is recorded; see `Recorder`."""
+        return named(what, word, table, self.terms)
+
+    def attribute_name(self, name: str) -> str:
+        """Return an attribute's name: the caller's IRI, or a plain word."""
+        if name in self.terms or (":" in name and not name.endswith(":")):
+            return named("attribute", name, {}, self.terms)
+        return slug(name)
+
+    def values(self, values: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Return plain values by name; numpy's scalars become Python's."""
+        found: dict[str, Scalar] = {}
+        for name, given in values.items():
+            value = given.item() if isinstance(given, np.generic) else given
+            if not isinstance(value, str | int | float | bool):
+                raise RecordError(
+                    f"{name} is {given!r}, expected a text, a number or a truth value"
+                )
+            if isinstance(value, float):
+                check.number(name, value)
+            found[self.attribute_name(name)] = value
+        return found
 
     # --- things
 
@@ -628,26 +681,24 @@ class Recorder:
         url: str = "",
         acts_for: Handle | None = None,
     ) -> Handle:
-        """Record who or what acts; the same name and version give the same agent.
+        """Record who or what acts; the same name, version and IRI give the same agent.
 
         Raises
         ------
-        RecordError
-            If the kind is unknown or the name is empty.
+        ValueError
+            If the kind is unknown, the name is empty, or `iri` or `url` is no IRI.
         """
-        if kind not in get_args(AgentKind):
-            raise RecordError(f"kind is {kind!r}, expected one of {', '.join(get_args(AgentKind))}")
-        if not name.strip():
-            raise RecordError("an agent's name is empty")
-        known = f"{name}\0{version}"
+        check.known("kind", kind, get_args(AgentKind))
+        slug(check.text("name", name))
+        row: dict[str, Any] = {"r": "agent", "kind": kind, "name": name}
+        row |= {"version": check.text("version", version)} if version else {}
+        row |= {"iri": check_iri("iri", iri)} if iri else {}
+        row |= {"url": check_iri("url", url)} if url else {}
+        row |= {"for": acts_for.key} if acts_for else {}
+        known = (name, version, iri)
         if known not in self._agents:
-            row = {"r": "agent", "id": self.next_key("g"), "kind": kind, "name": name}
-            row |= {"version": version} if version else {}
-            row |= {"iri": iri} if iri else {}
-            row |= {"url": url} if url else {}
-            row |= {"for": acts_for.key} if acts_for else {}
-            self.write(row)
-            self._agents[known] = Handle(row["id"])
+            self._agents[known] = Handle(self.next_key("g"))
+            self.write(row | {"id": self._agents[known].key})
         return self._agents[known]
 
     def file(
@@ -658,16 +709,16 @@ class Recorder:
         label: str = "",
         source: str = "",
         name: str = "",
-        general: Handle | None = None,
-        attributes: Mapping[str, Scalar] | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> Handle:
         """Record a file that is there already, or a folder as a collection.
 
         Parameters
         ----------
-        path : Path or str
+        path : Path, str or Handle
+            A handle is returned as it is.
         kind : str
-            A key of ``ENTITY_KINDS``.
+            A key of ``ENTITY_KINDS``, or a word of the caller's; see `Recorder`.
         label : str
             Defaults to the file's name.
         source : str
@@ -675,29 +726,33 @@ class Recorder:
             campaign's folder.
         name : str
             Its path inside that collection; the file's name by default.
-        general : Handle, optional
-            What it is a specialization of.
         attributes : mapping, optional
+            Plain values; ``references`` and ``attributed_to`` hold IRIs.
 
         Raises
         ------
+        ValueError
+            If the kind or an IRI is none.
         RecordError
-            If it is not there, its path is not text, or the kind is unknown.
+            If it is not there, or its path is not text.
         """
         if isinstance(path, Handle):
             return path
+        known = self.word("kind", kind, ENTITY_KINDS)
         place = Path(path)
         if not place.exists():
             raise RecordError(f"{place}: no such file, expected one that can be hashed")
         handle = Handle("")
-        self.enter(place, _kind(kind), handle, dict(attributes or {}), label, source, name, general)
+        self.enter(place, known, handle, self.values(attributes or {}), label, source, name)
         return handle
 
     def value(self, value: Any, *, kind: str, label: str, scope: str = "") -> Handle:
         """Record a value that lies in no file; its digest is that of its canonical JSON."""
+        known = self.word("kind", kind, ENTITY_KINDS)
+        slug(check.text("label", label))
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
         digest = hashlib.sha256(text.encode()).hexdigest()
-        row: dict[str, Any] = {"r": "entity", "id": self.next_key("e"), "kind": _kind(kind)}
+        row: dict[str, Any] = {"r": "entity", "id": self.next_key("e"), "kind": known}
         row |= {"label": label, "sha256": digest, "bytes": len(text.encode()), "value": text}
         self.write(row | ({"scope": scope} if scope else {}))
         return Handle(row["id"], sha256=digest)
@@ -714,11 +769,10 @@ class Recorder:
         place: Path,
         kind: str,
         handle: Handle,
-        attributes: dict[str, Scalar],
+        attributes: Mapping[str, Scalar],
         label: str = "",
         source: str = "",
         name: str = "",
-        general: Handle | None = None,
     ) -> list[str]:
         """Hash a file or folder and write it down under the handle's name; return its members'."""
         path = self._path(place, source, name)
@@ -728,7 +782,8 @@ class Recorder:
             digests: dict[str, str] = {}
             size = 0
             for one in sorted(item for item in place.rglob("*") if item.is_file()):
-                part = self.file(one, kind=_member_kind(one))
+                inner = _BAG_MEMBERS.get(one.suffix, "File") if kind == "RosBag" else "File"
+                part = self.file(one, kind=inner)
                 digests[one.relative_to(place).as_posix()] = part.sha256
                 members.append(part.key)
                 size += one.stat().st_size
@@ -745,12 +800,8 @@ class Recorder:
         self._files[path, digest] = handle
         row: dict[str, Any] = {"r": "entity", "id": handle.key, "kind": kind, "path": path}
         row |= {"sha256": digest, "bytes": size}
-        row |= {"source": source} if source else {}
-        row |= {"label": label} if label else {}
-        row |= {"members": members} if members else {}
-        row |= {"general": general.key} if general else {}
-        row |= {"values": _scalars(attributes)} if attributes else {}
-        self.write(row)
+        extra = {"source": source, "label": label, "members": members, "values": dict(attributes)}
+        self.write(row | {key: value for key, value in extra.items() if value})
         return members
 
     def _path(self, place: Path, source: str, name: str) -> str:
@@ -762,6 +813,7 @@ class Recorder:
                 f"{os.fsencode(place)!r}: the path is not UTF-8; no graph can carry it, rename it"
             ) from None
         if source:
+            slug(source)
             return name or place.name
         absolute = place.resolve()
         for base, prefix in ((self.folder.resolve(), "./"), (self.root.resolve(), "")):
@@ -775,17 +827,6 @@ class Recorder:
             "collection it comes from"
         )
 
-    def quantity(self, name: str, value: float, unit: str, *, of: str) -> dict[str, Any]:
-        """Return the line for a number with a unit; see `Running.quantity`."""
-        try:
-            unit_iri(unit)
-        except ValueError as error:
-            raise RecordError(f"{name}: {error}") from None
-        number = float(value)
-        if number - number != 0:
-            raise RecordError(f"{name} is {value!r}, expected a finite number")
-        return {"r": "quantity", "of": of, "name": slug(name), "value": number, "unit": unit}
-
     # --- activities
 
     @contextmanager
@@ -797,14 +838,14 @@ class Recorder:
         used: Sequence[Path | str | Handle] = (),
         plan: Path | str | Handle | None = None,
         agent: Handle | Sequence[Handle] = (),
-        attributes: Mapping[str, Scalar] | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> Iterator[Running]:
         """Record an activity while the block runs.
 
         Parameters
         ----------
         kind : str
-            A key of ``ACTIVITY_KINDS``.
+            A key of ``ACTIVITY_KINDS``, or a word of the caller's; see `Recorder`.
         label : str
         used : sequence
             Inputs known at the start.
@@ -819,46 +860,36 @@ class Recorder:
 
         Raises
         ------
+        ValueError
+            If the kind is unknown.
         RecordError
-            If the kind is unknown, an input is missing, or the clock has no time zone or runs
-            backwards.
+            If an input is missing, or the clock has no time zone. A clock that is set back inside
+            the block is written down as it is; `load` reports it and `audit` names it.
         """
-        if kind not in ACTIVITY_KINDS:
-            raise RecordError(f"kind is {kind!r}, expected one of {', '.join(ACTIVITY_KINDS)}")
-        start = _aware(self._clock(), "start")
-        running = Running(self, self.next_key("a"), kind, start)
-        row: dict[str, Any] = {"r": "start", "id": running.key, "kind": kind, "label": label}
-        row["t"] = start.isoformat()
-        self.write(row | ({"values": _scalars(attributes)} if attributes else {}))
+        known = self.word("kind", kind, ACTIVITY_KINDS)
+        values = self.values(attributes or {})
+        running = Running(self, self.next_key("a"), known)
+        row = {"r": "start", "id": running.key, "kind": known, "label": check.text("label", label)}
+        self.write(row | {"t": True} | ({"values": values} if values else {}))
         for one in used:
             running.used(one)
-        followed = self.file(plan, kind="File") if plan is not None else None
+        followed = self.file(plan) if plan is not None else None
         for one in [agent] if isinstance(agent, Handle) else agent:
             line = {"r": "associated", "a": running.key, "g": one.key}
             self.write(line | ({"plan": followed.key} if followed else {}))
+        end: dict[str, Any] = {"r": "end", "id": running.key, "t": True}
         try:
             yield running
             running._finish(failed=False)
         except BaseException as error:
             running._finish(failed=True)
-            self._end(running, "failed", f"{type(error).__name__}: {error}")
+            self.write(end | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
             raise
-        self._end(running, "completed", "")
-
-    def _end(self, running: Running, status: str, error: str) -> None:
-        end = _aware(self._clock(), "end")
-        if end < running.start:
-            raise RecordError(
-                f"activity {running.key} ends at {end.isoformat()}, before its start "
-                f"{running.start.isoformat()}"
-            )
-        row = {"r": "end", "id": running.key, "t": end.isoformat(), "status": status}
-        self.write(row | ({"error": error} if error else {}))
+        self.write(end | {"status": "completed"})
 
 
-def _member_kind(path: Path) -> str:
-    """Return the kind of a file inside a folder: bags have messages and a table of contents."""
-    return {".mcap": "MCAPFile", ".yaml": "BagFileMetadata"}.get(path.suffix, "File")
+_BAG_MEMBERS = {".mcap": "MCAPFile", ".yaml": "BagFileMetadata"}
+"""Kinds of the files in a bag: messages and a table of contents."""
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -874,23 +905,22 @@ def _parse(line: bytes, file: Path, number: int) -> dict[str, Any]:
     return row
 
 
-def _rows(file: Path, problems: list[str]) -> list[tuple[int, dict[str, Any]]]:
-    """Return numbered lines; a last line that was cut off is left out and reported."""
-    content = file.read_bytes()
-    lines = content.splitlines()
-    rows: list[tuple[int, dict[str, Any]]] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            rows.append((number, _parse(line, file, number)))
-        except RecordError:
-            if number < len(lines) or content.endswith(b"\n"):
-                raise
-            problems.append(f"{file}:{number}: the last line is cut off and was left out")
-    if not rows or rows[0][1]["r"] != "log":
+def _header(line: bytes, file: Path) -> dict[str, Any]:
+    """Return a log's first line, which says whose it is."""
+    row = _parse(line, file, 1)
+    if row["r"] != "log":
         raise RecordError(f"{file}:1: expected the log's first line, which names the campaign")
-    if rows[0][1].get("format") != FORMAT:
-        raise RecordError(f"{file}:1: format is {rows[0][1].get('format')!r}, expected {FORMAT!r}")
-    return rows
+    if row.get("format") != FORMAT:
+        raise RecordError(f"{file}:1: format is {row.get('format')!r}, expected {FORMAT!r}")
+    try:
+        return row | {
+            "campaign": check.text("campaign", row.get("campaign")),
+            "run": row.get("run", ""),
+            "execution": str(uuid.UUID(row.get("execution", ""))),
+            "about": _checked_about(row.get("about") or {}),
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RecordError(f"{file}:1: {error}") from None
 
 
 def load(folder: Path) -> Records:
@@ -905,8 +935,8 @@ def load(folder: Path) -> Records:
     ------
     RecordError
         If there is no log, a line is damaged (the message names file and line; only the last line
-        of a log may be cut off), a name is unknown, a time has no zone, an end is before its start,
-        logs disagree on the campaign, or two logs tell of the same run.
+        of a log may be cut off), a name is unknown, a digest or an IRI is none, a time has no zone,
+        logs disagree on the campaign or its execution, or two logs tell of the same run.
     """
     folder = Path(folder)
     files = [folder / LOG] if (folder / LOG).is_file() else []
@@ -921,13 +951,13 @@ def load(folder: Path) -> Records:
     return reader.records()
 
 
-def _moment(text: Any, file: Path, number: int) -> datetime:
+def _moment(text: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except (TypeError, ValueError):
-        raise RecordError(f"{file}:{number}: time is {text!r}, expected ISO 8601") from None
+        raise ValueError(f"time is {text!r}, expected ISO 8601") from None
     if moment.tzinfo is None:
-        raise RecordError(f"{file}:{number}: time is {text!r}, expected one with a time zone")
+        raise ValueError(f"time is {text!r}, expected one with a time zone")
     return moment
 
 
@@ -936,302 +966,207 @@ class _Reader:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.campaign = ""
+        self.header: dict[str, Any] = {}
         self.about: dict[str, Any] = {}
         self.problems: list[str] = []
         self.agents: dict[str, Agent] = {}
         self.entities: dict[str, Entity] = {}
         self.activities: dict[str, Activity] = {}
-        self.usages: list[Usage] = []
-        self.generations: list[Generation] = []
-        self.derivations: list[Derivation] = []
-        self.associations: list[Association] = []
-        self.communications: list[Communication] = []
-        self.quantities: list[Quantity] = []
+        self.relations: dict[type, list[Any]] = {
+            kind: []
+            for kind in (Usage, Generation, Derivation, Association, Communication, Quantity)
+        }
         self.logs: dict[str, Path] = {}
+        # Of the log that is being read: things by their local names, its place, its run.
+        self.names: dict[str, str] = {}
+        self.where = self.run = ""
 
     def read(self, file: Path) -> None:
-        rows = _rows(file, self.problems)
-        header = rows[0][1]
-        self.campaign = self.campaign or header["campaign"]
-        if header["campaign"] != self.campaign:
-            raise RecordError(
-                f"{file}:1: campaign is {header['campaign']!r}, expected {self.campaign!r}"
-            )
-        self.about |= header.get("about") or {}
-        where = file.parent.relative_to(self.root).as_posix()
-        run = header.get("run", "")
-        if run and not where.startswith("failed/"):
-            if run in self.logs:
-                raise RecordError(f"run {run!r} is recorded twice: {self.logs[run]} and {file}")
-            self.logs[run] = file
-        names: dict[str, str] = {}
-        for number, row in rows:
+        content = file.read_bytes()
+        lines = content.splitlines()
+        if lines and not content.endswith(b"\n"):
+            self.problems.append(f"{file}:{len(lines)}: the last line is cut off and was left out")
+            lines.pop()
+        if not lines:
+            raise RecordError(f"{file}:1: expected the log's first line, which names the campaign")
+        header = _header(lines[0], file)
+        self.header = self.header or header
+        for name in ("campaign", "execution"):
+            if header[name] != self.header[name]:
+                raise RecordError(
+                    f"{file}:1: {name} is {header[name]!r}, expected {self.header[name]!r}"
+                )
+        self.about |= header["about"]
+        self.names, self.run = {}, header["run"]
+        self.where = file.parent.relative_to(self.root).as_posix()
+        if self.run and not self.where.startswith("failed/"):
+            if self.run in self.logs:
+                raise RecordError(
+                    f"run {self.run!r} is recorded twice: {self.logs[self.run]} and {file}"
+                )
+            self.logs[self.run] = file
+        for number, line in enumerate(lines, 1):
+            row = _parse(line, file, number)
             try:
-                self._row(row, names, where, run, file, number)
+                problem = self._row(row)
             except KeyError as error:
                 raise RecordError(
                     f"{file}:{number}: {error} is missing or was not declared before"
                 ) from None
+            except (ValueError, TypeError, AttributeError) as error:
+                raise RecordError(f"{file}:{number}: {error}") from None
+            if problem:
+                self.problems.append(f"{file}:{number}: {problem}")
         for one in self.activities.values():
-            if one.status == "interrupted" and one.id in names.values():
+            if one.status == "interrupted" and one.id in self.names.values():
                 self.problems.append(f"{file}: {one.kind} {one.label!r} has no end")
 
-    def _row(
-        self,
-        row: dict[str, Any],
-        names: dict[str, str],
-        where: str,
-        run: str,
-        file: Path,
-        number: int,
-    ) -> None:
-        kind = row["r"]
-        moment = _moment(row["t"], file, number) if "t" in row else None
+    @property
+    def base(self) -> str:
+        return _base(self.header["execution"])
+
+    @property
+    def scope(self) -> str:
+        return "campaign" if self.where == "." else self.where
+
+    def _row(self, row: dict[str, Any]) -> str:
+        """Take a line in; return what about it was tolerated."""
+        names, kind = self.names, row["r"]
+        moment = _moment(row["t"]) if "t" in row else None
         if kind == "used":
-            self.usages.append(Usage(names[row["a"]], names[row["e"]], row["role"], moment))
+            self._add(Usage(names[row["a"]], names[row["e"]], row["role"], moment))
         elif kind == "generated":
-            one = Generation(names[row["e"]], names[row["a"]], row["role"], moment)
-            self.generations.append(one)
-        elif kind == "entity":
-            self._entity(row, names, where)
+            self._add(Generation(names[row["e"]], names[row["a"]], row["role"], moment))
         elif kind == "derived":
-            reason = row.get("reason", "")
-            self.derivations.append(
-                Derivation(names[row["e"]], names[row["from"]], names[row["a"]], reason)
-            )
+            ends = names[row["e"]], names[row["from"]], names[row["a"]]
+            self._add(Derivation(*ends, row.get("reason", "")))
         elif kind == "associated":
             plan = names[row["plan"]] if "plan" in row else ""
-            self.associations.append(Association(names[row["a"]], names[row["g"]], plan))
+            self._add(Association(names[row["a"]], names[row["g"]], plan))
         elif kind == "quantity":
-            self.quantities.append(
-                Quantity(names[row["of"]], row["name"], row["value"], row["unit"])
-            )
+            number = check.number("value", row["value"])
+            unit = named("unit", row["unit"], UNITS, {})
+            self._add(Quantity(names[row["of"]], row["name"], number, unit))
         elif kind == "informed":
-            self.communications.append(Communication(names[row["a"]], row["by"]))
+            by = names[row["of"]] if "of" in row else check_iri("by", row["by"])
+            self._add(Communication(names[row["a"]], by))
+        elif kind == "entity":
+            self._entity(row)
+        elif kind == "agent":
+            self._agent(row)
         elif kind == "start":
-            scope = "campaign" if where == "." else where
-            names[row["id"]] = _activity_iri(self.campaign, scope, row["id"], row["kind"])
-            self.activities[names[row["id"]]] = Activity(
-                names[row["id"]],
-                row["kind"],
+            known = named("kind", row["kind"], ACTIVITY_KINDS, {})
+            name = names[row["id"]] = _activity_iri(self.base, self.scope, row["id"], known)
+            self.activities[name] = Activity(
+                name,
+                known,
                 row["label"],
-                run,
+                self.run,
                 moment,
                 status="interrupted",
                 attributes=row.get("values", {}),
             )
         elif kind == "end":
-            self._end(names[row["id"]], row, moment, file, number)
+            return self._end(self.activities[names[row["id"]]], row, moment)
         elif kind == "set":
-            one_activity = self.activities[names[row["of"]]]
-            self.activities[one_activity.id] = replace(
-                one_activity, attributes={**one_activity.attributes, **row["values"]}
-            )
-        elif kind == "agent":
-            self._agent(row, names)
+            one = self.activities[names[row["of"]]]
+            values = {**one.attributes, **row["values"]}
+            self.activities[one.id] = replace(one, attributes=values)
         elif kind == "log":
             if row.get("dropped"):
-                self.problems.append(
-                    f"{file}:{number}: a cut-off line was dropped: {row['dropped']!r:.80}"
-                )
+                return f"a cut-off line was dropped: {row['dropped']!r:.80}"
         else:
-            raise RecordError(f"{file}:{number}: {kind!r} is no kind of line that we know")
+            raise ValueError(f"{kind!r} is no kind of line that we know")
+        return ""
 
-    def _agent(self, row: dict[str, Any], names: dict[str, str]) -> None:
+    def _add(self, relation: Any) -> None:
+        self.relations[type(relation)].append(relation)
+
+    def _agent(self, row: dict[str, Any]) -> None:
         version = row.get("version", "")
         local = slug(row["name"]) + (f"-{slug(version)}" if version else "")
-        name = row.get("iri") or f"{base_iri(self.campaign)}.prov/agent/{local}"
-        names[row["id"]] = name
-        acts_for = names[row["for"]] if "for" in row else ""
-        found = Agent(name, row["kind"], row["name"], version, acts_for, row.get("url", ""))
+        name = check_iri("iri", row.get("iri") or f"{self.base}.prov/agent/{local}")
+        check.known("kind", row["kind"], get_args(AgentKind))
+        url = check_iri("url", row["url"]) if row.get("url") else ""
+        acts_for = self.names[row["for"]] if "for" in row else ""
+        self.names[row["id"]] = name
+        found = Agent(name, row["kind"], row["name"], version, acts_for, url)
         self.agents.setdefault(name, found)
 
-    def _entity(self, row: dict[str, Any], names: dict[str, str], where: str) -> None:
-        stored, source = row.get("path", ""), row.get("source", "")
+    def _entity(self, row: dict[str, Any]) -> None:
+        stored, source, digest = row.get("path", ""), row.get("source", ""), row["sha256"]
         path = location = ""
+        content_iri(digest)
         if stored and source:
-            location, name = place_iri(source, stored), file_iri(source, stored, row["sha256"])
+            location, name = place_iri(source, stored), file_iri(source, stored, digest)
         elif stored:
-            inner = PurePosixPath(where) / stored[2:] if stored.startswith("./") else stored
+            inner = PurePosixPath(self.where) / stored[2:] if stored.startswith("./") else stored
             path = str(inner)
-            location = place_iri(self.campaign, path)
-            name = file_iri(self.campaign, path, row["sha256"])
+            location, name = place_iri(self.base, path), file_iri(self.base, path, digest)
         else:
-            scope = ("campaign" if where == "." else where) + (
-                f"/{row['scope']}" if "scope" in row else ""
-            )
-            name = (
-                f"{base_iri(self.campaign)}.prov/{scope}/{row['kind']}-{slug(row['label'])}"
-                f"#{row['sha256'][:16]}"
-            )
-        names[row["id"]] = name
+            scope = self.scope + (f"/{row['scope']}" if "scope" in row else "")
+            local = f"{slug(local_name(row['kind']))}-{slug(row['label'])}"
+            name = f"{self.base}.prov/{scope}/{local}#{digest[:16]}"
         attributes = dict(row.get("values", {}))
+        for link in LINKS:
+            if link in attributes:
+                check_iri(link, attributes[link])
         if "value" in row:
             attributes["value"] = row["value"]
-        known = self.entities.get(name)
-        label = row.get("label") or PurePosixPath(path or stored).name
-        members = tuple(names[one] for one in row.get("members", ()))
-        general = names[row["general"]] if "general" in row else ""
-        if known is None:
-            self.entities[name] = Entity(
-                name,
-                row["kind"],
-                label,
-                path,
-                location,
-                row["sha256"],
-                row["bytes"],
-                attributes,
-                members,
-                general,
-            )
-            return
-        # The same file seen by two logs: what either knows, holds.
-        self.entities[name] = replace(
-            known,
-            kind=row["kind"] if known.kind == "File" else known.kind,
-            attributes={**known.attributes, **attributes},
-            members=known.members or members,
-            general=known.general or general,
+        found = Entity(
+            name,
+            named("kind", row["kind"], ENTITY_KINDS, {}),
+            row.get("label") or PurePosixPath(path or stored).name,
+            path,
+            location,
+            digest,
+            check.integer("bytes", row["bytes"], at_least=0),
+            attributes,
+            tuple(self.names[one] for one in row.get("members", ())),
         )
+        self.names[row["id"]] = name
+        known = self.entities.setdefault(name, found)
+        if known is not found:
+            # The same file seen by two logs: what either knows, holds.
+            self.entities[name] = replace(
+                known,
+                kind=found.kind if known.kind == "File" else known.kind,
+                attributes={**known.attributes, **attributes},
+                members=known.members or found.members,
+            )
 
-    def _end(
-        self, name: str, row: dict[str, Any], end: datetime | None, file: Path, number: int
-    ) -> None:
-        activity = self.activities[name]
+    def _end(self, one: Activity, row: dict[str, Any], end: datetime | None) -> str:
         if end is None:
             raise KeyError("t")
-        if activity.start is not None and end < activity.start:
-            raise RecordError(
-                f"{file}:{number}: {activity.kind} {activity.label!r} ends at {end.isoformat()}, "
-                f"before its start {activity.start.isoformat()}"
-            )
-        self.activities[name] = replace(
-            activity, end=end, status=row["status"], error=row.get("error", "")
+        check.known("status", row["status"], ("completed", "failed"))
+        self.activities[one.id] = replace(
+            one, end=end, status=row["status"], error=row.get("error", "")
+        )
+        if one.start is None or end >= one.start:
+            return ""
+        return (
+            f"{one.kind} {one.label!r} ends at {end.isoformat()}, before its start "
+            f"{one.start.isoformat()}: the clock was set back"
         )
 
     def records(self) -> Records:
+        told: dict[type, tuple[Any, ...]] = {k: tuple(rows) for k, rows in self.relations.items()}
         return Records(
-            campaign=self.campaign,
+            campaign=self.header["campaign"],
             about=self.about,
             agents=self.agents,
             entities=self.entities,
             activities=self.activities,
-            usages=tuple(self.usages),
-            generations=tuple(self.generations),
-            derivations=tuple(self.derivations),
-            associations=tuple(self.associations),
-            communications=tuple(self.communications),
-            quantities=tuple(self.quantities),
+            usages=told[Usage],
+            generations=told[Generation],
+            derivations=told[Derivation],
+            associations=told[Association],
+            communications=told[Communication],
+            quantities=told[Quantity],
             problems=tuple(self.problems),
+            execution=self.header["execution"],
         )
 
 
-# --- coarser granularity -------------------------------------------------------------------------
-
-
-def coarsen(records: Records, granularity: Granularity, *, derivations: bool = True) -> Records:
-    """Tell the same story with fewer activities.
-
-    Parameters
-    ----------
-    records : Records
-        At file granularity, as recorded: one activity a step.
-    granularity : {"campaign", "run", "file"}
-        ``"run"``: all steps of a run are one activity, which uses what enters the run and generates
-        what leaves or stays, as a job's wrapper script sees it; what is made and used inside is
-        generated and not used. ``"campaign"``: all steps of one kind are one activity, as the
-        authors' writer records post-processing. ``"file"``: unchanged.
-    derivations : bool
-        Whether the entities keep their ``wasDerivedFrom``, which a writer can record without fine
-        activities.
-
-    Returns
-    -------
-    Records
-        Entities and agents are the same; times span those of the merged activities, and a merged
-        activity has failed if one of them has.
-
-    Raises
-    ------
-    ValueError
-        If the granularity is unknown.
-    """
-    if granularity not in get_args(Granularity):
-        names = ", ".join(get_args(Granularity))
-        raise ValueError(f"granularity is {granularity!r}, expected one of {names}")
-    kept = records.derivations if derivations else ()
-    if granularity == "file":
-        return replace(records, derivations=kept)
-    into: dict[str, str] = {}
-    merged: dict[str, list[Activity]] = {}
-    for one in records.activities.values():
-        if granularity == "run":
-            scope, _, _ = one.id.rpartition("/")
-            name = f"{scope}/TestExecution" if one.run else one.id
-        else:
-            name = f"{records.base}.prov/campaign/{one.kind}"
-        into[one.id] = name
-        merged.setdefault(name, []).append(one)
-    activities = {name: _merge(name, group, granularity) for name, group in merged.items()}
-    generations = _unique(replace(one, activity=into[one.activity]) for one in records.generations)
-    inside = {(one.activity, one.entity) for one in generations}
-    usages = _unique(
-        one
-        for one in (replace(one, activity=into[one.activity]) for one in records.usages)
-        if (one.activity, one.entity) not in inside
-    )
-    return replace(
-        records,
-        activities=activities,
-        usages=usages,
-        generations=generations,
-        derivations=tuple(
-            replace(one, activity=into[one.activity] if one.activity else "") for one in kept
-        ),
-        associations=_unique(
-            replace(one, activity=into[one.activity]) for one in records.associations
-        ),
-        communications=tuple(
-            one
-            for one in _unique(
-                Communication(into[one.informed], into.get(one.informant, one.informant))
-                for one in records.communications
-            )
-            if one.informed != one.informant
-        ),
-        quantities=tuple(
-            replace(one, subject=into.get(one.subject, one.subject))
-            for one in records.quantities
-            if granularity == "run" or one.subject not in into
-        ),
-    )
-
-
-def _merge(name: str, group: list[Activity], granularity: Granularity) -> Activity:
-    if len(group) == 1 and group[0].id == name:
-        return group[0]
-    starts = [one.start for one in group if one.start]
-    ends = [one.end for one in group if one.end]
-    states = {one.status for one in group}
-    status = next(one for one in ("failed", "interrupted", "completed") if one in states)
-    attributes: dict[str, Scalar] = {}
-    if granularity == "run":
-        for one in group:
-            attributes |= one.attributes
-    return Activity(
-        name,
-        "TestExecution" if granularity == "run" else group[0].kind,
-        f"run {group[0].run}" if granularity == "run" else f"{group[0].kind}, all",
-        group[0].run if granularity == "run" else "",
-        min(starts, default=None),
-        None if status == "interrupted" else max(ends, default=None),
-        status,
-        "; ".join(one.error for one in group if one.error),
-        attributes,
-    )
-
-
-def _unique(items: Iterable[T]) -> tuple[T, ...]:
-    return tuple(dict.fromkeys(items))
+LINKS = {"references": "dcterms:references", "attributed_to": "prov:wasAttributedTo"}
+"""Attributes of entities whose value is the IRI of something else, and their properties."""

@@ -19,18 +19,10 @@ from typing import Any, Literal
 
 import rdflib
 
-__all__ = [
-    "CONTEXT_FILES",
-    "CrateReport",
-    "Finding",
-    "ShaclReport",
-    "ValidationError",
-    "shacl",
-    "validate_crate",
-]
-
 CONTEXT_FOLDER = Path(__file__).parent / "contexts"
 SHAPES = Path(__file__).parent / "shapes" / "robot-provenance.ttl"
+AXIOMS = SHAPES.with_name("prov-axioms.ttl")
+"""The subclasses, domains and ranges of PROV-O that RDFS inference needs here."""
 CONTEXT_FILES: dict[str, tuple[str, str]] = {
     "https://w3id.org/ro/crate/1.1/context": (
         "ro-crate-1.1.jsonld",
@@ -51,7 +43,7 @@ class ValidationError(RuntimeError):
     """A validation that could not be carried out in full, so that its answer is worth nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Finding:
     """One thing a judge objects to.
 
@@ -77,9 +69,6 @@ class CrateReport:
 
     Parameters
     ----------
-    passed : bool
-        Whether no check of the asked severity failed and none was skipped.
-    severity : str
     profile : str
     n_checks : int
         Checks that were executed.
@@ -89,13 +78,16 @@ class CrateReport:
     issues : tuple of Finding
     """
 
-    passed: bool
-    severity: str
     profile: str
     n_checks: int
     n_passed: int
     skipped: tuple[str, ...]
     issues: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check of the asked severity failed and none was skipped."""
+        return not self.issues and not self.skipped
 
 
 def _context(url: str) -> bytes:
@@ -185,30 +177,22 @@ def validate_crate(folder: Path, severity: Severity = "REQUIRED") -> CrateReport
     executed = result.executed_checks
     if not executed:
         raise ValidationError(f"{folder}: no check was executed")
-    issues = tuple(
-        sorted(
-            (
-                Finding(
-                    str(issue.check.identifier),
-                    str(issue.severity.name),
-                    str(issue.message or ""),
-                    str(issue.violatingEntity or ""),
-                )
-                for issue in result.get_issues(models.Severity[severity])
-            ),
-            key=lambda one: (one.check, one.subject, one.message),
+    issues = sorted(
+        Finding(
+            str(issue.check.identifier),
+            str(issue.severity.name),
+            str(issue.message or ""),
+            str(issue.violatingEntity or ""),
         )
+        for issue in result.get_issues(models.Severity[severity])
     )
-    skipped = tuple(sorted(str(one.identifier) for one in result.skipped_checks))
     failed = {one.check for one in issues}
     return CrateReport(
-        passed=not issues and not skipped,
-        severity=severity,
-        profile=used,
-        n_checks=len(executed),
-        n_passed=sum(str(one.identifier) not in failed for one in executed),
-        skipped=skipped,
-        issues=issues,
+        used,
+        len(executed),
+        sum(str(one.identifier) not in failed for one in executed),
+        tuple(sorted(str(one.identifier) for one in result.skipped_checks)),
+        tuple(issues),
     )
 
 
@@ -219,49 +203,17 @@ class ShaclReport:
     Parameters
     ----------
     conforms : bool
-    shapes : str
-        Name of the file.
-    inference : str
     findings : tuple of Finding
         One a violated constraint and focus node.
     """
 
     conforms: bool
-    shapes: str
-    inference: str
     findings: tuple[Finding, ...]
 
 
 @functools.cache
 def _shapes(file: Path) -> rdflib.Graph:
     return rdflib.Graph().parse(file, format="turtle")
-
-
-@functools.cache
-def _ontology() -> rdflib.Graph:
-    """Return the subclass and property axioms of PROV-O that RDFS inference needs here."""
-    prov = rdflib.PROV
-    graph = rdflib.Graph()
-    for child, parent in (
-        ("Collection", "Entity"),
-        ("Bundle", "Entity"),
-        ("Plan", "Entity"),
-        ("SoftwareAgent", "Agent"),
-        ("Person", "Agent"),
-        ("Organization", "Agent"),
-    ):
-        graph.add((prov[child], rdflib.RDFS.subClassOf, prov[parent]))
-    for name, domain, range_ in (
-        ("used", "Activity", "Entity"),
-        ("wasGeneratedBy", "Entity", "Activity"),
-        ("wasDerivedFrom", "Entity", "Entity"),
-        ("wasInformedBy", "Activity", "Activity"),
-        ("specializationOf", "Entity", "Entity"),
-        ("hadMember", "Collection", "Entity"),
-    ):
-        graph.add((prov[name], rdflib.RDFS.domain, prov[domain]))
-        graph.add((prov[name], rdflib.RDFS.range, prov[range_]))
-    return graph
 
 
 def shacl(
@@ -298,23 +250,19 @@ def shacl(
     conforms, results, _ = pyshacl.validate(
         graph,
         shacl_graph=_shapes(shapes),
-        ont_graph=_ontology() if inference == "rdfs" else None,
+        ont_graph=_shapes(AXIOMS) if inference == "rdfs" else None,
         inference=inference,
         inplace=False,
     )
-    sh = rdflib.Namespace("http://www.w3.org/ns/shacl#")
+    sh = rdflib.SH
     findings = []
     for one in results.subjects(rdflib.RDF.type, sh.ValidationResult):
-        component = results.value(one, sh.sourceConstraintComponent)
-        path = results.value(one, sh.resultPath)
-        message = results.value(one, sh.resultMessage)
-        findings.append(
-            Finding(
-                str(component).rpartition("#")[2],
-                str(results.value(one, sh.resultSeverity)).rpartition("#")[2],
-                f"{message} ({path})" if isinstance(path, rdflib.URIRef) else str(message),
-                str(results.value(one, sh.focusNode)),
-            )
+        path, message = results.value(one, sh.resultPath), results.value(one, sh.resultMessage)
+        component, severity = (
+            str(results.value(one, what)).rpartition("#")[2]
+            for what in (sh.sourceConstraintComponent, sh.resultSeverity)
         )
-    findings.sort(key=lambda one: (one.subject, one.check, one.message))
-    return ShaclReport(bool(conforms), shapes.name, inference, tuple(findings))
+        text = f"{message} ({path})" if isinstance(path, rdflib.URIRef) else str(message)
+        focus = str(results.value(one, sh.focusNode))
+        findings.append(Finding(component, severity, text, focus))
+    return ShaclReport(bool(conforms), tuple(sorted(findings)))

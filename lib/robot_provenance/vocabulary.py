@@ -1,13 +1,16 @@
 """Names of things: which IRI each kind of entity, activity and property gets, and from whom.
 
-Where the authors' released writer or context declares a term, we use theirs; `BORROWED` says which.
-Terms of ours live in the namespace `RP`, which is the address of this file.
+The book's terms stand in ``vocabulary.yml``. Where the authors' released writer or context declares
+a term, we use theirs; `BORROWED` says which. Terms of ours live in the namespace ``rp``. The
+vocabulary is open: whoever records may give any IRI of their own, or ``prefix:name`` with one of
+`PREFIXES`, wherever a kind, a role, an attribute or a unit is asked for; see `named`.
 
 Identifiers follow three rules.
 
 - *Content* is named by its bytes: ``nih:sha-256;<hex>``, the readable form of RFC 6920.
-- A *place* is named inside its campaign: ``arcp://name,<campaign>/<path>``, a scheme made for paths
-  in an archive that has no address on the web.
+- A *place* is named inside its collection: ``arcp://uuid,<execution>/<path>`` in a campaign, whose
+  every execution has a UUID, and ``arcp://name,<data set>/<path>`` in a data set. The scheme is
+  made for paths in an archive that has no address on the web.
 - A *file* is some content at some place: ``<place>#<first 16 hex digits>``. It is a specialization
   of the content. Two copies are two files and one content; an overwritten path is two files.
 
@@ -19,48 +22,18 @@ Package (arcp) URI scheme*, 2018; RoboVAST's ``fair_metadata.py`` (Apache-2.0).
 
 from __future__ import annotations
 
+import difflib
+import functools
 import re
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
-__all__ = [
-    "ACTIVITY_KINDS",
-    "BORROWED",
-    "ENTITY_KINDS",
-    "PREFIXES",
-    "ROLES",
-    "UNITS",
-    "Term",
-    "base_iri",
-    "content_iri",
-    "file_iri",
-    "iri",
-    "place_iri",
-    "slug",
-    "unit_iri",
-]
-
-PREFIXES: dict[str, str] = {
-    "prov": "http://www.w3.org/ns/prov#",
-    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
-    "rdfs": "http://www.w3.org/2000/01/rdf-schema#",
-    "xsd": "http://www.w3.org/2001/XMLSchema#",
-    "dcat": "http://www.w3.org/ns/dcat#",
-    "dcterms": "http://purl.org/dc/terms/",
-    "foaf": "http://xmlns.com/foaf/0.1/",
-    "spdx": "http://spdx.org/rdf/terms#",
-    "qudt": "http://qudt.org/schema/qudt/",
-    "unit": "http://qudt.org/vocab/unit/",
-    "robovast": "https://purl.org/robovast/metamodels/",
-    "vars": "https://purl.org/robovast/metamodels/variation/",
-    "scenarios": "https://purl.org/secorolab/metamodels/scenarios/osc/",
-    "env": "https://purl.org/secorolab/metamodels/environment#",
-    "rp": (
-        "https://github.com/ten-papers-executable/book/blob/main/lib/robot_provenance/vocabulary.py#"
-    ),
-    "content": "nih:sha-256;",
-}
-"""Namespaces by prefix."""
+import pyoxigraph
+import yaml
 
 
 @dataclass(frozen=True)
@@ -70,7 +43,7 @@ class Term:
     Parameters
     ----------
     curie : str
-        Prefix and local name, such as ``robovast:TestExecution``.
+        Prefix and local name, such as ``robovast:TestExecution``; or a whole IRI.
     meaning : str
         What it stands for, in a few words.
     media_type : str
@@ -81,145 +54,158 @@ class Term:
     meaning: str
     media_type: str = ""
 
+    @property
+    def iri(self) -> str:
+        """The whole IRI."""
+        return iri(self.curie)
 
-ENTITY_KINDS: dict[str, Term] = {
-    "Campaign": Term("robovast:Campaign", "the campaign as a collection of its runs"),
-    "VastConfiguration": Term(
-        "robovast:VastConfiguration", "the authors' variation file", "application/yaml"
-    ),
-    "AbstractScenario": Term(
-        "scenarios:AbstractScenario", "the scenario before its parameters are set", "text/plain"
-    ),
-    "ConcreteScenario": Term(
-        "scenarios:ConcreteScenario", "all parameters of one run", "application/json"
-    ),
-    "FloorPlanModel": Term("env:FloorPlanModel", "text of a floor plan", "text/plain"),
-    "FloorPlanGraph": Term(
-        "env:FloorPlanGraphModel", "which rooms lie where, and their doors", "application/json"
-    ),
-    "OccupancyGrid": Term(
-        "env:OccupancyGrid", "the cells of a map, as an image", "image/x-portable-graymap"
-    ),
-    "MapMetadata": Term("env:Metadata", "scale, origin, thresholds of a map", "application/yaml"),
-    "MapReference": Term("rp:MapReference", "the name by which a scenario asks for a map"),
-    "VariationConfig": Term("rp:VariationConfig", "the values one variation has set"),
-    "RosBag": Term("robovast:RosBag", "what the robot saw and did, as a ROS 2 bag"),
-    "MCAPFile": Term("robovast:MCAPFile", "the messages of a bag", "application/octet-stream"),
-    "BagFileMetadata": Term(
-        "robovast:BagFile#Metadata", "the table of contents of a bag", "application/yaml"
-    ),
-    "TestResult": Term(
-        "robovast:TestResult", "outcome and measures of one run", "application/json"
-    ),
-    "LogFile": Term("robovast:LogFile", "events of one run, in simulated time", "text/plain"),
-    "Traces": Term("robovast:Traces", "the path driven, one row a pose", "text/csv"),
-    "CampaignMetadata": Term(
-        "robovast:Campaign#Metadata", "the plan of a campaign", "application/json"
-    ),
-    "CampaignGraph": Term("robovast:Campaign#Graph", "a provenance graph", "application/n-triples"),
-    "Metrics": Term("rp:Metrics", "one row a run", "text/csv"),
-    "SimulatorConfig": Term("rp:SimulatorConfig", "constants of the simulator", "application/json"),
-    "Workflow": Term("rp:Workflow", "the program that orders the steps", "text/x-python"),
-    "Software": Term("rp:Software", "code, as bytes", "text/x-python"),
-    "Lock": Term("rp:Lock", "all packages with their versions", "text/plain"),
-    "Notebook": Term("rp:Notebook", "an executed notebook", "application/x-ipynb+json"),
-    "NotebookSource": Term("rp:NotebookSource", "a notebook before execution", "text/x-python"),
-    "Claims": Term("rp:Claims", "what a paper claims, as data", "application/yaml"),
-    "Ledger": Term("rp:Ledger", "claims, measurements and verdicts", "application/json"),
-    "Figure": Term("rp:Figure", "a picture stored in a notebook", "image/png"),
-    "DataFile": Term("rp:DataFile", "a registered file of a data set"),
-    "Registry": Term("rp:Registry", "the data sets with digests and licences", "application/yaml"),
-    "File": Term("rp:File", "a file of no other kind", "application/octet-stream"),
-}
 
-ACTIVITY_KINDS: dict[str, Term] = {
-    "ConfigGeneration": Term("robovast:ConfigGeneration", "concrete scenarios are made"),
-    "FloorPlanTransformation": Term(
-        "robovast:FloorPlanTransformation", "a graph from a floor-plan model"
-    ),
-    "FloorPlanGeneration": Term("robovast:FloorPlanGeneration", "a map from a floor plan"),
-    "PathVariation": Term("vars:PathVariation", "start and goals are set"),
-    "ObstacleVariation": Term("vars:ObstacleVariation", "boxes are set"),
-    "ParameterVariation": Term("vars:ParameterVariation", "noise and drop-outs are set"),
-    "CampaignExecution": Term("robovast:CampaignExecution", "all runs of a campaign"),
-    "TestExecution": Term("robovast:TestExecution", "one run"),
-    "Postprocessing": Term("robovast:Postprocessing", "a trace from one bag"),
-    "PostprocessingMetadata": Term("robovast:PostprocessingMetadata", "the table of all runs"),
-    "PostprocessingGraph": Term("robovast:PostprocessingGraph", "a graph or crate is written"),
-    "MapLoading": Term("rp:MapLoading", "a map is read, checked and copied into the campaign"),
-    "Repair": Term("rp:Repair", "a reference that leads nowhere is replaced, with a reason"),
-    "Acquisition": Term("rp:Acquisition", "a file enters the campaign unchanged"),
-    "NotebookExecution": Term("rp:NotebookExecution", "a notebook is executed"),
-    "LedgerCollection": Term("rp:LedgerCollection", "verdicts are computed from stored outputs"),
-    "FigureExtraction": Term("rp:FigureExtraction", "a picture is read out of a notebook"),
-    "BookBuild": Term("rp:BookBuild", "all notebooks of the book, one after the other"),
-}
+_TABLE: dict[str, Any] = yaml.safe_load(
+    Path(__file__).with_suffix(".yml").read_text(encoding="utf-8")
+)
+
+
+def _terms(group: str) -> dict[str, Term]:
+    return {
+        name: Term(row["iri"], row["meaning"], row.get("media", ""))
+        for name, row in _TABLE[group].items()
+    }
+
+
+PREFIXES: dict[str, str] = _TABLE["prefixes"]
+"""Namespaces by prefix."""
+ENTITY_KINDS: dict[str, Term] = _terms("entities")
+ACTIVITY_KINDS: dict[str, Term] = _terms("activities")
+ROLES: dict[str, str] = _TABLE["roles"]
+"""What each role means."""
+UNITS: dict[str, str] = _TABLE["units"]
+"""QUDT unit by symbol."""
 
 BORROWED: frozenset[str] = frozenset(
-    term.curie
-    for term in [*ENTITY_KINDS.values(), *ACTIVITY_KINDS.values()]
-    if not term.curie.startswith("rp:")
+    one.curie
+    for one in [*ENTITY_KINDS.values(), *ACTIVITY_KINDS.values()]
+    if not one.curie.startswith("rp:")
 )
 """Terms of the authors' vocabulary that we use."""
 
-ROLES: dict[str, str] = {
-    "scenario": "the parameters of a run",
-    "map": "the map the robot drives on",
-    "config": "constants of the simulator",
-    "plan": "what an agent followed",
-    "bag": "the robot's log",
-    "result": "outcome and measures",
-    "log": "events in words",
-    "trace": "the path driven",
-    "metrics": "the table of runs",
-    "source": "where something came from",
-    "variation": "values set by a variation",
-    "graph": "provenance, exported",
-    "notebook": "an executed notebook",
-    "data": "a registered file",
-    "lock": "versions of all packages",
-    "ledger": "claims and verdicts",
-    "figure": "a picture",
-    "input": "anything else read",
-    "output": "anything else written",
-}
 
-UNITS: dict[str, str] = {
-    "m": "M",
-    "rad": "RAD",
-    "s": "SEC",
-    "m/s": "M-PER-SEC",
-    "rad/s": "RAD-PER-SEC",
-    "Hz": "HZ",
-    "1": "UNITLESS",
-    "byte": "BYTE",
-}
-"""QUDT unit by symbol."""
+@functools.lru_cache(maxsize=65536)
+def check_iri(name: str, value: str) -> str:
+    """Return a text that is an absolute IRI (RFC 3987), as oxigraph's parser sees it.
 
-
-def iri(curie: str) -> str:
-    """Return the IRI of a prefixed name.
+    Parameters
+    ----------
+    name : str
+        Of the argument, for the message.
+    value : str
 
     Raises
     ------
     ValueError
-        If the prefix is unknown.
+        If it is none: no scheme, nothing after it, a space, a bracket, a broken escape.
+
+    Examples
+    --------
+    >>> check_iri("agent", "https://orcid.org/0000-0002-1825-0097")
+    'https://orcid.org/0000-0002-1825-0097'
+    >>> check_iri("agent", "https://ex.org/a b")
+    Traceback (most recent call last):
+        ...
+    ValueError: agent is 'https://ex.org/a b', expected an absolute IRI (Invalid IRI code point ' ')
+    """
+    try:
+        pyoxigraph.NamedNode(value)
+        reason = "" if value.partition(":")[2].strip("/") else "nothing after the scheme"
+    except (TypeError, ValueError) as error:
+        reason = str(error)
+    if reason:
+        raise ValueError(f"{name} is {value!r}, expected an absolute IRI ({reason})")
+    return value
+
+
+def iri(curie: str) -> str:
+    """Return the IRI of a prefixed name; a whole IRI stays what it is.
+
+    Raises
+    ------
+    ValueError
+        If the prefix is unknown and it is no IRI.
 
     Examples
     --------
     >>> iri("prov:used")
     'http://www.w3.org/ns/prov#used'
     """
-    prefix, _, local = curie.partition(":")
-    if prefix not in PREFIXES:
-        raise ValueError(f"{curie!r}: unknown prefix, expected one of {', '.join(PREFIXES)}")
-    return PREFIXES[prefix] + local
+    prefix, colon, local = curie.partition(":")
+    if colon and prefix in PREFIXES and not local.startswith("//"):
+        return check_iri("name", PREFIXES[prefix] + local)
+    if "/" not in curie and prefix not in ("urn", "nih", "tag", "doi"):
+        raise ValueError(f"{curie!r}: unknown prefix, expected an IRI or {', '.join(PREFIXES)}")
+    return check_iri("name", curie)
+
+
+def named(what: str, word: str, table: Mapping[str, object], own: Mapping[str, str]) -> str:
+    """Return a word of the vocabulary in the form in which it is recorded.
+
+    Parameters
+    ----------
+    what : str
+        What is being named, for the message.
+    word : str
+        A name in `table` (which stays), a name in `own`, an IRI, or ``prefix:name``.
+    table : mapping
+        The book's words, such as `ENTITY_KINDS`.
+    own : mapping of str to str
+        The caller's words and their IRIs.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these; names what is close.
+
+    Examples
+    --------
+    >>> named("kind", "RosBag", ENTITY_KINDS, {}), named("unit", "unit:N-M", UNITS, {})
+    ('RosBag', 'http://qudt.org/vocab/unit/N-M')
+    >>> named("kind", "PointCloud", ENTITY_KINDS, {"PointCloud": "https://ex.org/robot#PointCloud"})
+    'https://ex.org/robot#PointCloud'
+    """
+    if not isinstance(word, str) or not word:
+        raise ValueError(f"{what} is {word!r}, expected a name or an IRI")
+    if word in own:
+        return iri(own[word])
+    if word in table:
+        return word
+    if ":" in word:
+        return iri(word)
+    close = difflib.get_close_matches(word, [*table, *own], 3, 0.5)
+    hint = f"such as {', '.join(close)}" if close else f"such as {', '.join([*table][:3])}"
+    raise ValueError(
+        f"{what} is {word!r}, expected a name of the vocabulary ({hint}), a name in `terms`, an "
+        "IRI, or prefix:name"
+    )
+
+
+def term(kind: str, table: Mapping[str, Term]) -> Term:
+    """Return a kind's term; one that is not the book's means what its IRI says.
+
+    Examples
+    --------
+    >>> term("https://ex.org/robot#GraspExecution", ACTIVITY_KINDS).meaning
+    'GraspExecution'
+    """
+    return table.get(kind) or Term(kind, local_name(kind))
+
+
+def local_name(word: str) -> str:
+    """Return what stands after an IRI's last ``#`` or ``/``; a plain word stays what it is."""
+    return re.split(r"[#/]", word.rstrip("#/"))[-1] or word
 
 
 def slug(text: str) -> str:
     """Return a text as a piece of an IRI or of a path: letters, digits, ``.``, ``_`` and ``-``.
 
-    Different texts may give the same slug.
+    Letters may be of any script; different texts may give the same slug.
 
     Raises
     ------
@@ -228,24 +214,29 @@ def slug(text: str) -> str:
 
     Examples
     --------
-    >>> slug("Door width 0.5 m/ü")
-    'Door-width-0.5-m'
+    >>> slug("Door width 0.5 m/ü"), slug("走廊 1")
+    ('Door-width-0.5-m-ü', '走廊-1')
     """
-    cleaned = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
+    cleaned = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", text)).strip("-.")
     if not cleaned:
         raise ValueError(f"{text!r} has no letter or digit to make a name of")
     return cleaned
 
 
-def base_iri(campaign: str) -> str:
-    """Return the IRI below which everything of a campaign is named.
+def base_iri(collection: str) -> str:
+    """Return the IRI below which everything of a collection is named.
+
+    Parameters
+    ----------
+    collection : str
+        A name, or a base IRI already (with ``://`` in it), which stays what it is.
 
     Examples
     --------
     >>> base_iri("demo")
     'arcp://name,demo/'
     """
-    return f"arcp://name,{slug(campaign)}/"
+    return collection if "://" in collection else f"arcp://name,{slug(collection)}/"
 
 
 def content_iri(sha256: str) -> str:
@@ -261,23 +252,23 @@ def content_iri(sha256: str) -> str:
     >>> content_iri("ab" * 32)[:24]
     'nih:sha-256;abababababab'
     """
-    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+    if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ValueError(f"sha256 is {sha256!r}, expected 64 lower-case hexadecimal digits")
     return PREFIXES["content"] + sha256
 
 
-def place_iri(campaign: str, path: str) -> str:
-    """Return the name of a place in a campaign; `path` has ``/`` between its parts.
+def place_iri(collection: str, path: str) -> str:
+    """Return the name of a place in a collection; `path` has ``/`` between its parts.
 
     Examples
     --------
     >>> place_iri("demo", "runs/a b/trace.csv")
     'arcp://name,demo/runs/a%20b/trace.csv'
     """
-    return base_iri(campaign) + quote(path, safe="/~")
+    return base_iri(collection) + quote(path, safe="/~")
 
 
-def file_iri(campaign: str, path: str, sha256: str) -> str:
+def file_iri(collection: str, path: str, sha256: str) -> str:
     """Return the name of some bytes at some place.
 
     Examples
@@ -286,22 +277,21 @@ def file_iri(campaign: str, path: str, sha256: str) -> str:
     'arcp://name,demo/a.csv#abababababababab'
     """
     content_iri(sha256)
-    return f"{place_iri(campaign, path)}#{sha256[:16]}"
+    return f"{place_iri(collection, path)}#{sha256[:16]}"
 
 
-def unit_iri(symbol: str) -> str:
-    """Return QUDT's IRI of a unit.
+def unit_iri(unit: str) -> str:
+    """Return the IRI of a unit: QUDT's, for the symbols in `UNITS`.
 
     Raises
     ------
     ValueError
-        If the unit is not in `UNITS`.
+        If it is no symbol in `UNITS` and no IRI.
 
     Examples
     --------
-    >>> unit_iri("m/s")
-    'http://qudt.org/vocab/unit/M-PER-SEC'
+    >>> unit_iri("m/s"), unit_iri("unit:N-M-SEC")
+    ('http://qudt.org/vocab/unit/M-PER-SEC', 'http://qudt.org/vocab/unit/N-M-SEC')
     """
-    if symbol not in UNITS:
-        raise ValueError(f"unit is {symbol!r}, expected one of {', '.join(UNITS)}")
-    return PREFIXES["unit"] + UNITS[symbol]
+    found = named("unit", unit, UNITS, {})
+    return PREFIXES["unit"] + UNITS[found] if found in UNITS else found

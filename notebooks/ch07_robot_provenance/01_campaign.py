@@ -27,8 +27,8 @@ from lib.core import figures, ledger
 from lib.core.profile import pick
 from lib.robot_provenance import fair
 from lib.robot_provenance.campaign import label, proposed_repairs
-from lib.robot_provenance.navsim import OUTCOMES, SimConfig, simulate
-from lib.robot_provenance.runner import publish, run_campaign
+from lib.robot_provenance.study.navsim import OUTCOMES, SimConfig, simulate
+from lib.robot_provenance.study.runner import publish, run_campaign
 from lib.robot_provenance.study import figures as plots
 from lib.robot_provenance.study import floorplans, labels
 from lib.robot_provenance.study.authors import (

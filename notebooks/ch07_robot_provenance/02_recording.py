@@ -25,12 +25,8 @@ from rdflib import PROV, Literal, URIRef
 from rdflib.compare import isomorphic
 
 from lib.core import figures, ledger
-from lib.robot_provenance import (
-    bags,
-    export,
-    runner,
-    validation,
-)
+from lib.robot_provenance import bags, export, validation
+from lib.robot_provenance.study import runner
 from lib.robot_provenance.record import load
 from lib.robot_provenance.study import embedded
 from lib.robot_provenance.study.authors import authors_shapes

@@ -25,7 +25,8 @@ import pandas as pd
 from IPython.display import display
 
 from lib.core import figures, ledger
-from lib.robot_provenance import constraints, export, runner
+from lib.robot_provenance import constraints, export
+from lib.robot_provenance.study import runner
 from lib.robot_provenance.questions import AUTHORS, OURS, QUESTIONS, answer
 from lib.robot_provenance.record import Derivation, coarsen, load
 from lib.robot_provenance.study import (

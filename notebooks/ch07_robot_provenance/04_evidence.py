@@ -23,7 +23,8 @@ import pandas as pd
 
 from lib.core import figures, ledger
 from lib.core.profile import pick
-from lib.robot_provenance import audit, fair, runner
+from lib.robot_provenance import audit, fair
+from lib.robot_provenance.study import runner
 from lib.robot_provenance.record import coarsen, load
 from lib.robot_provenance.study import (
     ablation,

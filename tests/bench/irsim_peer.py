@@ -15,8 +15,8 @@ import numpy.typing as npt
 import yaml
 from PIL import Image
 
-from lib.robot_provenance import lidar
 from lib.robot_provenance.maps import OCCUPIED, Grid
+from lib.robot_provenance.study import lidar
 
 __all__ = ["IrsimLidar", "largest_gap"]
 

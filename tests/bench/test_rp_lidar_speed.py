@@ -7,8 +7,7 @@ import irsim_peer
 import numpy as np
 import pytest
 
-from lib.robot_provenance import lidar, navsim
-from lib.robot_provenance.study import floorplans
+from lib.robot_provenance.study import floorplans, lidar, navsim
 
 pytestmark = pytest.mark.bench
 

@@ -5,15 +5,10 @@ import time
 import numpy as np
 import pytest
 
-from lib.robot_provenance import (
-    audit,
-    crate,
-    export,
-    runner,
-)
+from lib.robot_provenance import audit, crate, export
 from lib.robot_provenance.questions import QUESTIONS, answer
 from lib.robot_provenance.record import load
-from lib.robot_provenance.study import ablation, embedded
+from lib.robot_provenance.study import ablation, embedded, runner
 
 pytestmark = pytest.mark.bench
 SIZES = (10, 100, 1000)

@@ -21,107 +21,35 @@ from typing import Any, Final
 from prov.constants import PROV, PROV_N_MAP
 from prov.model import ProvBundle, ProvRecord
 
-from lib.robot_provenance.constraints.report import NAMES, Violation
+from lib.robot_provenance.constraints.report import NAMES, RULES, Violation
 
 __all__ = ["SHAPES", "Instance", "Need", "Statement", "Terms", "read"]
 
 
 class Need:
-    """What a missing argument means (PROV-DM, and Definition 4 of PROV-CONSTRAINTS)."""
+    """What a missing argument means: the signs of ``rules.yml``."""
 
-    MUST: Final = "must"  # PROV-DM requires it
-    UNKNOWN: Final = "unknown"  # expands to an existential variable
-    NONE: Final = "none"  # stays the placeholder
-    BY_ACTIVITY: Final = "by activity"  # unknown if the derivation names its activity, else none
+    MUST: Final = "!"  # PROV-DM requires it
+    UNKNOWN: Final = "?"  # expands to an existential variable
+    NONE: Final = "-"  # stays the placeholder
+    BY_ACTIVITY: Final = "/"  # unknown if the derivation names its activity, else none
+
+
+def _argument(text: str) -> tuple[str, str, str]:
+    name, _, role = text[:-1].partition(":")
+    return name, role, text[-1]
 
 
 SHAPES: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
-    "entity": (),
-    "agent": (),
-    "activity": (("startTime", "time", Need.UNKNOWN), ("endTime", "time", Need.UNKNOWN)),
-    "wasGeneratedBy": (
-        ("entity", "entity", Need.MUST),
-        ("activity", "activity", Need.UNKNOWN),
-        ("time", "time", Need.UNKNOWN),
-    ),
-    "used": (
-        ("activity", "activity", Need.MUST),
-        ("entity", "entity", Need.UNKNOWN),
-        ("time", "time", Need.UNKNOWN),
-    ),
-    "wasInformedBy": (("informed", "activity", Need.MUST), ("informant", "activity", Need.MUST)),
-    "wasStartedBy": (
-        ("activity", "activity", Need.MUST),
-        ("trigger", "entity", Need.UNKNOWN),
-        ("starter", "activity", Need.UNKNOWN),
-        ("time", "time", Need.UNKNOWN),
-    ),
-    "wasEndedBy": (
-        ("activity", "activity", Need.MUST),
-        ("trigger", "entity", Need.UNKNOWN),
-        ("ender", "activity", Need.UNKNOWN),
-        ("time", "time", Need.UNKNOWN),
-    ),
-    "wasInvalidatedBy": (
-        ("entity", "entity", Need.MUST),
-        ("activity", "activity", Need.UNKNOWN),
-        ("time", "time", Need.UNKNOWN),
-    ),
-    "wasDerivedFrom": (
-        ("generatedEntity", "entity", Need.MUST),
-        ("usedEntity", "entity", Need.MUST),
-        ("activity", "activity", Need.NONE),
-        ("generation", "event", Need.BY_ACTIVITY),
-        ("usage", "event", Need.BY_ACTIVITY),
-    ),
-    "wasAttributedTo": (("entity", "entity", Need.MUST), ("agent", "agent", Need.MUST)),
-    "wasAssociatedWith": (
-        ("activity", "activity", Need.MUST),
-        ("agent", "agent", Need.UNKNOWN),
-        ("plan", "entity", Need.NONE),
-    ),
-    "actedOnBehalfOf": (
-        ("delegate", "agent", Need.MUST),
-        ("responsible", "agent", Need.MUST),
-        ("activity", "activity", Need.UNKNOWN),
-    ),
-    "wasInfluencedBy": (("influencee", "any", Need.MUST), ("influencer", "any", Need.MUST)),
-    "alternateOf": (("alternate1", "entity", Need.MUST), ("alternate2", "entity", Need.MUST)),
-    "specializationOf": (
-        ("specificEntity", "entity", Need.MUST),
-        ("generalEntity", "entity", Need.MUST),
-    ),
-    "mentionOf": (
-        ("specificEntity", "entity", Need.MUST),
-        ("generalEntity", "entity", Need.MUST),
-        ("bundle", "any", Need.MUST),
-    ),
-    "hadMember": (("collection", "entity", Need.MUST), ("entity", "entity", Need.MUST)),
+    kind: tuple(_argument(one) for one in arguments.split())
+    for kind, arguments in RULES["statements"].items()
 }
 """Kind of statement -> (argument, role, what its absence means), in the order of PROV-N."""
 
-KEYED: Final = (
-    "activity",
-    "wasGeneratedBy",
-    "used",
-    "wasInformedBy",
-    "wasStartedBy",
-    "wasEndedBy",
-    "wasInvalidatedBy",
-    "wasDerivedFrom",
-    "wasAttributedTo",
-    "wasAssociatedWith",
-    "actedOnBehalfOf",
-    "wasInfluencedBy",
-)
+KEYED: Final = tuple(RULES["keyed"])
 
 # Events whose identifier is determined by two of their arguments: (kind, positions, number).
-UNIQUE: Final = (
-    ("wasGeneratedBy", (0, 1), 24),
-    ("wasInvalidatedBy", (0, 1), 25),
-    ("wasStartedBy", (0, 2), 26),
-    ("wasEndedBy", (0, 2), 27),
-)
+UNIQUE: Final = tuple((kind, (i, j), number) for kind, (i, j, number) in RULES["unique"].items())
 
 _NAMES_OF_KINDS: Final = {uri: word for uri, word in PROV_N_MAP.items() if word in SHAPES}
 _EMPTY_COLLECTION: Final = PROV["EmptyCollection"]

@@ -4,48 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import yaml
 
-__all__ = ["NAMES", "Report", "Violation"]
+__all__ = ["NAMES", "RULES", "Report", "Violation"]
 
-NAMES: dict[int, str] = {
-    22: "key-object",
-    23: "key-properties",
-    24: "unique-generation",
-    25: "unique-invalidation",
-    26: "unique-wasStartedBy",
-    27: "unique-wasEndedBy",
-    28: "unique-startTime",
-    29: "unique-endTime",
-    30: "start-precedes-end",
-    31: "start-start-ordering",
-    32: "end-end-ordering",
-    33: "usage-within-activity",
-    34: "generation-within-activity",
-    35: "wasInformedBy-ordering",
-    36: "generation-precedes-invalidation",
-    37: "generation-precedes-usage",
-    38: "usage-precedes-invalidation",
-    39: "generation-generation-ordering",
-    40: "invalidation-invalidation-ordering",
-    41: "derivation-usage-generation-ordering",
-    42: "derivation-generation-generation-ordering",
-    43: "wasStartedBy-ordering",
-    44: "wasEndedBy-ordering",
-    45: "specialization-generation-ordering",
-    46: "specialization-invalidation-ordering",
-    47: "wasAssociatedWith-ordering",
-    48: "wasAttributedTo-ordering",
-    49: "actedOnBehalfOf-ordering",
-    50: "typing",
-    51: "impossible-unspecified-derivation-generation-use",
-    52: "impossible-specialization-reflexive",
-    53: "impossible-property-overlap",
-    54: "impossible-object-property-overlap",
-    55: "entity-activity-disjoint",
-    56: "membership-empty-collection",
-}
+RULES: dict[str, Any] = yaml.safe_load(
+    Path(__file__).with_name("rules.yml").read_text(encoding="utf-8")
+)
+"""The Recommendation's tables: shapes of statements, keys, unique events, names."""
+NAMES: dict[int, str] = RULES["names"]
 """Numbers and names of the constraints of PROV-CONSTRAINTS (W3C Recommendation, 2013)."""
 
 

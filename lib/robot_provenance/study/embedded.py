@@ -17,11 +17,11 @@ from pathlib import Path
 import pandas as pd
 
 from lib.core.paths import write_atomic
-from lib.robot_provenance import campaign, runner
+from lib.robot_provenance import campaign
 from lib.robot_provenance.campaign import Resolution, Scenario
-from lib.robot_provenance.navsim import SimConfig
 from lib.robot_provenance.record import Handle, Recorder
-from lib.robot_provenance.study import floorplans
+from lib.robot_provenance.study import floorplans, runner
+from lib.robot_provenance.study.navsim import SimConfig
 from lib.robot_provenance.vocabulary import file_iri
 
 __all__ = ["NAME", "SLIP", "TWIN", "declared", "draft", "run"]
@@ -144,7 +144,7 @@ def _campaign_file(recorder: Recorder, agent: Handle, inputs: Path) -> None:
         abstract = step.generated(
             inputs / "navigate.osc", kind="AbstractScenario", role="source", attributes=_by_us()
         )
-    named = file_iri(NAME, abstract.path.removeprefix("./"), abstract.sha256)
+    named = file_iri(recorder.base, abstract.path.removeprefix("./"), abstract.sha256)
     with recorder.activity("Acquisition", "campaign file", agent=agent) as step:
         step.used(abstract, role="source")
         text = campaign.dump_vast(declared(), "navigate.osc")

@@ -27,7 +27,13 @@ import pandas as pd
 
 from lib.core import sweeps
 from lib.core.paths import write_atomic
-from lib.robot_provenance import audit, constraints, crate, export, validation
+from lib.robot_provenance import (
+    audit,
+    constraints,
+    crate,
+    export,
+    validation,
+)
 from lib.robot_provenance.record import (
     Activity,
     Derivation,
@@ -38,6 +44,7 @@ from lib.robot_provenance.record import (
     digest_file,
     load,
 )
+from lib.robot_provenance.study import runner
 from lib.robot_provenance.study.tellings import only
 from lib.robot_provenance.vocabulary import file_iri
 
@@ -372,7 +379,7 @@ def _rewrite(s: Sample, paths: Iterable[str], told: Mapping[str, Any]) -> bool:
         if one.path in wanted:
             digest, size = digest_file(s.folder / one.path), (s.folder / one.path).stat().st_size
             kept = {k: told.get(k, v) for k, v in one.attributes.items()}
-            name = file_iri(records.campaign, one.path, digest)
+            name = file_iri(records.base, one.path, digest)
             changed[one.id] = replace(one, id=name, sha256=digest, bytes=size, attributes=kept)
     get = {old: new.id for old, new in changed.items()}
 
@@ -576,12 +583,12 @@ def _replays(sample: Sample) -> list[str]:
     found = []
     for run in (sample.victim, sample.other):
         try:
-            again = audit.replay(sample.folder, run, sample.records)
+            again = audit.replay(sample.folder, run, runner.redo, sample.records)
         except (ValueError, KeyError, OSError) as error:
             found.append(f"{run} cannot be replayed: {type(error).__name__}")
             continue
-        if not again.identical:
-            found.append(f"{run} differs: {' '.join(again.differing)}")
+        if not again.agrees:
+            found.append(f"{run} differs: {again.differing} {again.versions}")
     return found
 
 

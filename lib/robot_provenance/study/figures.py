@@ -18,9 +18,9 @@ from lib.core.figures import GROUND, MARKERS, PALETTE, colors
 from lib.robot_provenance.audit import run_of
 from lib.robot_provenance.campaign import Box, Scenario
 from lib.robot_provenance.maps import Grid
-from lib.robot_provenance.navsim import OUTCOMES, Run
 from lib.robot_provenance.record import Records
 from lib.robot_provenance.study.labels import Association
+from lib.robot_provenance.study.navsim import OUTCOMES, Run
 
 if TYPE_CHECKING:
     import altair as alt

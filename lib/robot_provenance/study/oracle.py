@@ -19,7 +19,7 @@ import yaml
 
 from lib.robot_provenance.questions import Row
 from lib.robot_provenance.record import digest_file
-from lib.robot_provenance.runner import CREATOR, software
+from lib.robot_provenance.study.runner import CREATOR, software
 
 __all__ = ["Truth", "lineage", "read", "truth"]
 

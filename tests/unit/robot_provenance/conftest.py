@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lib.robot_provenance import record, runner
+from lib.robot_provenance import record
 from lib.robot_provenance.campaign import Pose, Scenario
 from lib.robot_provenance.maps import Grid
 from lib.robot_provenance.record import Records
-from lib.robot_provenance.study import embedded, floorplans, oracle
+from lib.robot_provenance.study import embedded, floorplans, oracle, runner
 from lib.robot_provenance.study.oracle import Truth
 
 ABOUT = {

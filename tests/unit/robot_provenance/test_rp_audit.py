@@ -11,19 +11,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
-from lib.robot_provenance import (
-    audit,
-    crate,
-    record,
-    runner,
-)
+from lib.robot_provenance import audit, crate, record
 from lib.robot_provenance.audit import Finding, ReplayError, replay
 from lib.robot_provenance.campaign import Scenario
 from lib.robot_provenance.maps import Grid
-from lib.robot_provenance.record import Activity, Generation, Records, Usage
-from lib.robot_provenance.study import embedded
+from lib.robot_provenance.record import Activity, Derivation, Generation, Records, Usage
+from lib.robot_provenance.study import embedded, runner
 
 RUN, OTHER = "near-s0", "near-s1"
 OWN = f"runs/{RUN}/"
@@ -125,6 +121,75 @@ def config(folder: Path, records: Records) -> Records:
     return records
 
 
+def measure(folder: Path, records: Records) -> Records:
+    file = folder / OWN / "result.json"
+    metrics = json.loads(file.read_text(encoding="utf-8"))["metrics"]
+    edit(file, metrics=metrics | {"path_length_m": 1.23})
+    return records
+
+
+def measured_table(folder: Path, records: Records) -> Records:
+    file = folder / "metrics.csv"
+    rows = pd.read_csv(file)
+    rows.loc[rows["run"] == RUN, "path_length_m"] = 1.23
+    rows.to_csv(file, index=False)
+    return records
+
+
+def row_gone(folder: Path, records: Records) -> Records:
+    file = folder / "metrics.csv"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join(one for one in lines if RUN not in one), encoding="utf-8")
+    return records
+
+
+def row_more(folder: Path, records: Records) -> Records:
+    file = folder / "metrics.csv"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    more = lines[-1].replace(OTHER, "ghost-s0")
+    file.write_text("".join([*lines, more]), encoding="utf-8")
+    return records
+
+
+def set_back(folder: Path, records: Records) -> Records:
+    one = execution(records)
+    assert one.start is not None
+    return with_activity(records, end=one.start - timedelta(seconds=1))
+
+
+def suppressed(folder: Path, records: Records) -> Records:
+    """Folder, row and records of a run go, with every digest rewritten; the plan still lists it."""
+    shutil.rmtree(folder / OWN)
+    row_gone(folder, records)
+    gone = {name for name, one in records.activities.items() if one.run == RUN}
+    files = {name for name, one in records.entities.items() if one.path.startswith(OWN)}
+    table = next(one for one in records.of_kind("Metrics"))
+    digest = record.digest_file(folder / "metrics.csv")
+    kept = {name: one for name, one in records.entities.items() if name not in files}
+    return replace(
+        records,
+        activities={k: v for k, v in records.activities.items() if k not in gone},
+        entities=kept | {table.id: replace(table, sha256=digest)},
+        usages=tuple(u for u in records.usages if not {u.activity, u.entity} & (gone | files)),
+        generations=tuple(g for g in records.generations if g.activity not in gone),
+        derivations=tuple(d for d in records.derivations if not {d.entity, d.source} & files),
+        associations=tuple(a for a in records.associations if a.activity not in gone),
+        communications=tuple(c for c in records.communications if c.informed not in gone),
+    )
+
+
+def unplanned(folder: Path, records: Records) -> Records:
+    one = execution(records)
+    more = replace(one, id=f"{one.id}-x", run="extra-s0")
+    return replace(records, activities=records.activities | {more.id: more})
+
+
+def derived_from_nothing(folder: Path, records: Records) -> Records:
+    trace = next(e for e in records.of_kind("Traces") if e.path.startswith(OWN))
+    more = Derivation(trace.id, f"{records.base}nowhere", execution(records).id)
+    return replace(records, derivations=(*records.derivations, more))
+
+
 def half_result(folder: Path, records: Records) -> Records:
     file = folder / OWN / "result.json"
     file.write_bytes(file.read_bytes()[:40])
@@ -178,10 +243,18 @@ CASES: list[tuple[str, Callable[[Path, Records], Records], str, str]] = [
     ("unreadable", empty_table, "", "is no table of runs and outcomes"),
     ("duplicate", row_twice, RUN, "is in 2 rows of the table"),
     ("generated twice", generated_twice, RUN, "by 2 activities"),
-    ("dangling", dangling, RUN, "used arcp://name,demo/nowhere.*, which nothing declares"),
+    ("dangling", dangling, RUN, "used arcp://uuid,.*/nowhere.*, which nothing declares"),
     ("interrupted", interrupted, RUN, "no end was recorded"),
     ("clock", clock, RUN, "lies outside of 2 runs"),
-    ("config", config, RUN, "seed 0 planned, 17 run"),
+    ("config", config, RUN, "seed 0 planned, 17 in result.json"),
+    ("value", measure, RUN, "says path_length_m 1.23, the record says 0"),
+    ("table", measured_table, RUN, "says path_length_m 1.23, the result says 0"),
+    ("table", row_gone, RUN, "is not in the table"),
+    ("table", row_more, "ghost-s0", "is in the table, but not recorded"),
+    ("clock", set_back, RUN, "ends before it starts"),
+    ("suppressed", suppressed, RUN, "is planned, but no execution of it is recorded"),
+    ("unplanned", unplanned, "extra-s0", "was executed, but is not planned"),
+    ("dangling", derived_from_nothing, RUN, "derived from arcp://.*, which nothing declares"),
     ("crate", stale_crate, RUN, "is in one of them"),
 ]
 
@@ -205,7 +278,9 @@ def test_each_finding_names_code_run_and_reason(
     mine = [one for one in found if one.code == code and re.search(message, one.message)]
     assert run in {one.run for one in mine}
     # What was not touched is not accused; a swap touches both.
-    touched = {RUN, f"{RUN}-again", ""} | ({OTHER} if spoil is swapped else set())
+    touched = {RUN, f"{RUN}-again", "ghost-s0", "extra-s0", ""} | (
+        {OTHER} if spoil is swapped else set()
+    )
     assert {one.run for one in found} <= touched
 
 
@@ -264,10 +339,12 @@ def test_every_run_comes_out_bit_by_bit(bare: Path, pair: Path) -> None:
     for folder in (bare, pair):
         records = record.load(folder)
         for run in records.runs():
-            again = replay(folder, run, records)
-            assert again.identical, run
-            assert again.differing == (), run
-            assert again.recorded == again.replayed != ""
+            again = replay(folder, run, runner.redo, records)
+            assert again.agrees, run
+            assert (again.differing, again.versions) == ((), ()), run
+            made = {"bag", "bag/bag.mcap", "bag/metadata.yaml", "log.txt", "result.json"}
+            made |= {"scenario.json", "trace.csv"}
+            assert set(again.compared) == {f"runs/{run}/{name}" for name in made}
 
 
 @pytest.mark.parametrize("seed", [0, 2**31 - 1, 2**40])
@@ -276,13 +353,13 @@ def test_any_seed_comes_out_again(
 ) -> None:
     grids, scenario = near
     runner.run_campaign([scenario], grids, tmp_path, seeds=[seed], jobs=1, campaign="demo")
-    assert replay(tmp_path, f"near-s{seed}").identical
+    assert replay(tmp_path, f"near-s{seed}", runner.redo).identical
 
 
 def test_control_another_seed_gives_another_bag(pair: Path, records: Records) -> None:
     wrong = audit.with_seed(records, 5)
     assert {one.attributes["seed"] for one in wrong.of_kind("TestExecution")} == {5}
-    again = replay(pair, RUN, wrong)
+    again = replay(pair, RUN, runner.redo, wrong)
     assert not again.identical
     assert f"{OWN}bag/bag.mcap" in again.differing
     # The records that were given stay as they were.
@@ -296,35 +373,109 @@ def test_a_replay_opens_neither_bag_nor_result(
     shutil.copytree(pair, folder)
     for name in ("bag/bag.mcap", "bag/metadata.yaml", "result.json", "trace.csv"):
         (folder / OWN / name).unlink()
-    assert replay(folder, RUN, records).identical
+    assert replay(folder, RUN, runner.redo, records).identical
 
 
 def test_a_false_outcome_is_seen(pair: Path, records: Records) -> None:
     told = dict(execution(records).attributes) | {"outcome": "stuck"}
-    again = replay(pair, RUN, with_activity(records, attributes=told))
-    assert (again.recorded, again.replayed) == ("stuck", "success")
-    assert again.differing == (f"{OWN}result.json",)
+    found = audit.audit(pair, with_activity(records, attributes=told))
+    assert ("verdict", RUN) in {(one.code, one.run) for one in found}
+
+
+@pytest.mark.parametrize(
+    "name", ["result.json", "log.txt", "trace.csv", "scenario.json", "bag/bag.mcap"]
+)
+def test_a_forgery_of_any_file_is_seen(
+    pair: Path, records: Records, tmp_path: Path, name: str
+) -> None:
+    """Bytes changed and the digest rewritten to fit: the audit sees nothing, the replay does."""
+    folder = tmp_path / "copy"
+    shutil.copytree(pair, folder)
+    file = folder / OWN / name
+    text = file.read_bytes()
+    file.write_bytes(text.replace(b"0", b"1", 1) if b"0" in text else text + b"x")
+    (held,) = [one for one in records.entities.values() if one.path == OWN + name]
+    forged = replace(held, sha256=record.digest_file(file))
+    again = replay(
+        folder, RUN, runner.redo, replace(records, entities=records.entities | {held.id: forged})
+    )
+    assert again.differing == (OWN + name,)
+    assert not again.identical
+    assert not again.agrees
+
+
+@pytest.mark.parametrize("metric", ["path_length_m", "min_clearance_m", "goal_error_m"])
+def test_a_forged_measure_is_seen_by_a_replay(
+    pair: Path, records: Records, tmp_path: Path, metric: str
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(pair, folder)
+    file = folder / OWN / "result.json"
+    metrics = json.loads(file.read_text(encoding="utf-8"))["metrics"]
+    content = json.loads(file.read_text(encoding="utf-8")) | {"metrics": metrics | {metric: 1.23}}
+    file.write_text(json.dumps(content, sort_keys=True, separators=(",", ":")), encoding="utf-8")
+    rows = pd.read_csv(folder / "metrics.csv")
+    rows.loc[rows["run"] == RUN, metric] = 1.23
+    rows.to_csv(folder / "metrics.csv", index=False, lineterminator="\n")
+    entities = {
+        name: replace(one, sha256=record.digest_file(folder / one.path))
+        if one.path in (f"{OWN}result.json", "metrics.csv")
+        else one
+        for name, one in records.entities.items()
+    }
+    told = {f"{OWN}result.json"}
+    quantities = tuple(
+        replace(q, value=1.23)
+        if records.entities[q.subject].path in told and f"{q.name}_m" == metric
+        else q
+        for q in records.quantities
+        if q.subject in records.entities
+    )
+    forged = replace(records, entities=entities, quantities=quantities)
+    assert audit.audit(folder, forged) == []
+    assert replay(folder, RUN, runner.redo, forged).differing == (f"{OWN}result.json",)
+
+
+def test_a_recorded_version_is_compared(pair: Path, records: Records) -> None:
+    agents = {
+        name: replace(one, version="9.9") if one.name == "numpy" else one
+        for name, one in records.agents.items()
+    }
+    # Numpy took part in the campaign, not in a run of its own.
+    assert replay(pair, RUN, runner.redo, replace(records, agents=agents)).agrees
+    agents = {
+        name: replace(one, version="0" * 16) if one.name == "lib.robot_provenance" else one
+        for name, one in records.agents.items()
+    }
+    again = replay(pair, RUN, runner.redo, replace(records, agents=agents))
+    now = runner.software()["lib.robot_provenance"]
+    assert again.versions == (("lib.robot_provenance", "0" * 16, now),)
+    assert again.identical
+    assert not again.agrees
 
 
 def test_what_is_not_recorded_cannot_be_replayed(pair: Path, records: Records) -> None:
     with pytest.raises(ReplayError, match="nobody: 0 executions are recorded, expected one"):
-        replay(pair, "nobody", records)
+        replay(pair, "nobody", runner.redo, records)
     with pytest.raises(ReplayError, match=f"{RUN}: 2 executions"):
-        replay(pair, RUN, executed_twice(pair, records))
+        replay(pair, RUN, runner.redo, executed_twice(pair, records))
     with pytest.raises(ReplayError, match="does not say: seed"):
-        replay(pair, RUN, with_activity(records, attributes={"outcome": "success"}))
-    with pytest.raises(ReplayError, match="ConcreteScenario, MapMetadata, CampaignMetadata"):
-        replay(pair, RUN, replace(records, usages=()))
+        replay(pair, RUN, runner.redo, with_activity(records, attributes={"outcome": "success"}))
+    with pytest.raises(ReplayError, match="does not say: inputs"):
+        replay(pair, RUN, runner.redo, replace(records, usages=()))
 
 
-def test_an_altered_scenario_is_refused(pair: Path, records: Records, tmp_path: Path) -> None:
+def test_an_altered_plan_is_refused(pair: Path, records: Records, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(pair, folder)
-    file = folder / OWN / "scenario.json"
-    content = json.loads(file.read_text(encoding="utf-8"))["content"]
-    edit(file, content=content | {"noise_std": 0.5})
-    with pytest.raises(runner.RunnerError, match="its content has digest"):
-        replay(folder, RUN, records)
+    plan = json.loads((folder / "campaign.json").read_text(encoding="utf-8"))
+    plan["scenarios"]["near"]["content"]["noise_std"] = 0.5
+    edit(folder / "campaign.json", scenarios=plan["scenarios"])
+    with pytest.raises(ReplayError, match="its content has digest"):
+        replay(folder, RUN, runner.redo, records)
+    edit(folder / "campaign.json", runs={})
+    with pytest.raises(ReplayError, match="'near-s0' is not in"):
+        replay(folder, RUN, runner.redo, records)
 
 
 # --- one by content ------------------------------------------------------------------------------

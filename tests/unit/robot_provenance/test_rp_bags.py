@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.robot_provenance import bags, navsim
+from lib.robot_provenance import bags
 from lib.robot_provenance.bags import BagError
-from lib.robot_provenance.study import floorplans
+from lib.robot_provenance.study import floorplans, navsim
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,8 @@ def test_trace_has_units_in_its_names(run: navsim.Run, bag: Path, tmp_path: Path
     [
         ({"t": np.array([0.0, -1.0])}, "goes backwards"),
         ({"t": np.array([0.0, np.nan])}, "not finite"),
-        ({"pose": np.zeros((3, 3))}, "3 poses"),
+        ({"pose": np.zeros((3, 3))}, r"pose has shape \(3, 3\)"),
+        ({"command": np.full((1, 2), np.nan)}, "command has shape"),
         ({"scan_t": np.zeros(0)}, "0 scan times"),
     ],
 )
@@ -124,8 +125,57 @@ def test_damaged_bags(run: navsim.Run, tmp_path: Path, read: object) -> None:
     (folder / "bag.mcap").write_bytes(content)
     table = (folder / "metadata.yaml").read_text()
     (folder / "metadata.yaml").write_text(table.replace("message_count", "message_number"))
-    with pytest.raises(BagError, match="cannot be read"):
+    with pytest.raises(BagError, match="not a bag's metadata: KeyError: 'message_count'"):
         read(folder)
     (folder / "metadata.yaml").write_text("nothing")
     with pytest.raises(BagError, match="not a bag's metadata"):
         read(folder)
+
+
+def test_a_bag_as_ros2_writes_it(run: navsim.Run, tmp_path: Path) -> None:
+    """Files have the bag's name, and there are topics that we know nothing of."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    types = get_typestore(Stores.ROS2_JAZZY)
+    text = "std_msgs/msg/String"
+    ours = bags._messages(run, 12.0)
+    for plugin in (StoragePlugin.MCAP, StoragePlugin.SQLITE3):
+        folder = tmp_path / f"rosbag2_{plugin.name}"
+        with Writer(folder, version=9, storage_plugin=plugin) as writer:
+            odom = writer.add_connection("/odom", text, typestore=types)
+            known = {
+                topic: writer.add_connection(topic, kind, typestore=types)
+                for topic, kind in bags.TOPICS.items()
+            }
+            for ns, topic, message in ours:
+                kind = bags.TOPICS[topic]
+                writer.write(known[topic], ns, types.serialize_cdr(message, kind))
+            word = types.types[text]("here")
+            for ns in (1, 2):
+                writer.write(odom, ns, types.serialize_cdr(word, text))
+        assert not (folder / "bag.mcap").exists()
+        found = bags.read(folder)
+        assert found.counts["/odom"] == 2
+        assert found.counts["/pose"] == len(run.t)
+        assert np.array_equal(found.scans, run.scans)
+        assert np.array_equal(found.command, run.command)
+    assert bags.compare(bags.read_independent(tmp_path / "rosbag2_MCAP"), found) == []
+    (tmp_path / "rosbag2_MCAP" / "rosbag2_MCAP.mcap").unlink()
+    with pytest.raises(
+        BagError, match=r"rosbag2_MCAP\.mcap: missing, though metadata.yaml names it"
+    ):
+        bags.read(tmp_path / "rosbag2_MCAP")
+
+
+def test_a_topic_of_ours_with_another_message_is_refused(tmp_path: Path) -> None:
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    types, text = get_typestore(Stores.ROS2_JAZZY), "std_msgs/msg/String"
+    with Writer(tmp_path / "b", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        pose = writer.add_connection("/pose", text, typestore=types)
+        writer.write(pose, 1, types.serialize_cdr(types.types[text]("here"), text))
+    for read in (bags.read, bags.read_independent):
+        with pytest.raises(BagError, match="/pose carries std_msgs/msg/String, expected geometry"):
+            read(tmp_path / "b")

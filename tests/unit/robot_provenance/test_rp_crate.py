@@ -1,24 +1,18 @@
-"""Crates come from records and from nothing else; the book's crate is the same for one commit."""
+"""Crates come from records and from nothing else."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import zipfile
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lib.core.paths import ROOT
-from lib.robot_provenance import crate, record, runner
+from lib.robot_provenance import crate, record
 from lib.robot_provenance.crate import CrateError
 from lib.robot_provenance.record import Records
-from lib.robot_provenance.study import floorplans
-from lib.robot_provenance.validation import validate_crate
+from lib.robot_provenance.study import floorplans, runner
 
 
 @pytest.fixture(scope="module")
@@ -117,42 +111,3 @@ def test_size_grows_with_the_runs(records: Records) -> None:
         associations=tuple(one for one in records.associations if one.activity not in gone),
     )
     assert count(records) - count(less) == 2 * len(gone)
-
-
-def test_the_books_crate_is_valid_and_the_same_twice(tmp_path: Path) -> None:
-    try:
-        subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no git history: the book's crate takes its date from the commit")
-    one = crate.write_book(ROOT, tmp_path / "one.zip")
-    two = crate.write_book(ROOT, tmp_path / "two.zip")
-    assert one.read_bytes() == two.read_bytes()
-    with zipfile.ZipFile(one) as archive:
-        document = json.loads(archive.read(crate.DESCRIPTOR))
-        names = set(archive.namelist())
-        ledger = json.loads(archive.read("ledger.json"))
-        found = nodes(document)
-        for name in names - {crate.DESCRIPTOR}:
-            assert found[name]["contentSize"] == str(archive.getinfo(name).file_size)
-    assert {"requirements.lock", "data/registry.yml", "ledger.json"} <= names
-    assert any(name.startswith("figures/") for name in names)
-    assert any(name.endswith(".ipynb") for name in names)
-    counts = {"paper": Counter(), "ours": Counter()}
-    for row in ledger["rows"]:
-        counts[row["by"]][row["verdict"] or "not reported"] += 1
-    assert ledger["counts"] == counts
-    assert all(sum(part.values()) for part in counts.values())
-    # No time was noted when a stored notebook was executed, so none is claimed.
-    actions = [node for node in document["@graph"] if node["@type"] == "CreateAction"]
-    assert actions
-    assert not any("startTime" in node or "endTime" in node for node in actions)
-    report = validate_crate(one)
-    assert (report.issues, report.skipped) == ((), ())
-    assert report.n_checks == report.n_passed > 80
-
-
-def test_no_git_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    shutil.copyfile(ROOT / "CITATION.cff", tmp_path / "CITATION.cff")
-    with pytest.raises(CrateError, match="git rev-parse HEAD failed"):
-        crate.write_book(tmp_path, tmp_path / "book.zip")
-    assert not (tmp_path / "book.zip").exists()

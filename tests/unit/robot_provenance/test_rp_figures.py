@@ -14,10 +14,10 @@ import pytest
 from matplotlib.figure import Figure
 
 from lib.core import figures
-from lib.robot_provenance import navsim
 from lib.robot_provenance.campaign import Box, Scenario
 from lib.robot_provenance.maps import Grid
 from lib.robot_provenance.study import figures as plots
+from lib.robot_provenance.study import navsim
 from lib.robot_provenance.study.labels import Association
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.robot_provenance import campaign, lidar, navsim
+from lib.robot_provenance import campaign
 from lib.robot_provenance.campaign import Box, Pose, Scenario
 from lib.robot_provenance.maps import FREE, Grid
-from lib.robot_provenance.navsim import SimConfig
-from lib.robot_provenance.study import floorplans
+from lib.robot_provenance.study import floorplans, lidar, navsim
+from lib.robot_provenance.study.navsim import SimConfig
 
 GRIDS, SCENARIOS = floorplans.default_campaign()
 BY_NAME = {s.name: s for s in SCENARIOS}

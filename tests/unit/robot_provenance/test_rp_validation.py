@@ -17,10 +17,9 @@ from lib.robot_provenance import (
     crate,
     export,
     record,
-    runner,
     validation,
 )
-from lib.robot_provenance.study import floorplans
+from lib.robot_provenance.study import floorplans, runner
 from lib.robot_provenance.study.authors import authors_shapes
 from lib.robot_provenance.validation import ValidationError, shacl, validate_crate
 from lib.robot_provenance.vocabulary import iri

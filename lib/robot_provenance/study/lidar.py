@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from lib.core import check
+from lib.robot_provenance.campaign import Box, box_fault
 from lib.robot_provenance.maps import Grid
-
-if TYPE_CHECKING:
-    from lib.robot_provenance.campaign import Box
 
 __all__ = ["beam_angles", "box_distance", "box_ranges", "cast", "cast_rays", "unit"]
 
@@ -51,8 +49,7 @@ def beam_angles(n_beams: int) -> Floats:
     ndarray, shape (n_beams,)
         rad, in [-pi, pi).
     """
-    if n_beams < 1:
-        raise ValueError(f"n_beams is {n_beams}, expected at least 1")
+    n_beams = check.integer("n_beams", n_beams, at_least=1)
     angles: Floats = -math.pi + 2 * math.pi / n_beams * np.arange(n_beams, dtype=float)
     return angles
 
@@ -229,14 +226,11 @@ def cast(
     >>> cast(room, [[0.5, 1.0, 0.0]], n_beams=4, max_range=3.0).tolist()
     [[3.0, 3.0, 1.0, 3.0]]
     """
-    where = np.asarray(poses, float)
-    if where.ndim != 2 or where.shape[1] != 3:
-        raise ValueError(f"poses have shape {where.shape}, expected (n, 3): x, y, yaw")
-    if not np.isfinite(where).all():
-        bad = int(np.flatnonzero(~np.isfinite(where).all(axis=1))[0])
-        raise ValueError(f"pose {bad} is {where[bad].tolist()}, expected finite numbers")
-    if not (math.isfinite(max_range) and max_range > 0):
-        raise ValueError(f"max_range is {max_range!r}, expected finite and > 0 m")
+    where = check.array("poses", poses, shape=("n", 3))
+    max_range = check.number("max_range", max_range, above=0)
+    for i, box in enumerate(boxes, 1):
+        if box_fault(box) is not None:
+            raise ValueError(f"box {i}: {box_fault(box)}")
     body = np.round([np.cos(beam_angles(n_beams)), np.sin(beam_angles(n_beams))], DECIMALS)
     cos, sin = np.round([np.cos(where[:, 2]), np.sin(where[:, 2])], DECIMALS)[:, :, None]
     directions = np.stack([cos * body[0] - sin * body[1], sin * body[0] + cos * body[1]], axis=-1)

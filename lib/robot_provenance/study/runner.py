@@ -2,22 +2,11 @@
 
 A run is built in a folder with a hidden name and renamed when it is complete, so after a kill there
 are whole runs and rubbish, and the rubbish has a name that says so. What remains is done when the
-same call is made again.
-
-`snakefile` writes the same work as a Snakemake 9 workflow: one job runs a scenario, one makes its
-trace, one the table. On a cluster the executor plug-ins ``snakemake-executor-plugin-slurm``
-(``--executor slurm --jobs 200``) and ``snakemake-executor-plugin-kubernetes``
-(``--executor kubernetes``) run it unchanged; `full` profiles use the one that fits the place.
-Snakemake keeps its own record of every job (inputs, outputs, sha256 of inputs) below
-``.snakemake/metadata``; `witness` reads it, as a second opinion on our lineage.
-
-Shell: ``python -m lib.robot_provenance.runner one|post|table FOLDER [RUN]``.
+same call is made again. `redo` makes a run's files again from what was recorded, for a replay.
 """
 
 from __future__ import annotations
 
-import argparse
-import base64
 import fcntl
 import functools
 import hashlib
@@ -37,41 +26,22 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from lib.core import sweeps
-from lib.core.paths import ROOT, write_atomic
+from lib.core import check, sweeps
+from lib.core.paths import write_atomic
 from lib.core.sources import code_digest, import_closure
 from lib.robot_provenance import (
     bags,
     crate,
     export,
-    navsim,
     record,
 )
+from lib.robot_provenance.audit import Recipe
 from lib.robot_provenance.campaign import Box, Pose, Repair, Scenario
 from lib.robot_provenance.maps import Grid, load_grid
-from lib.robot_provenance.navsim import SimConfig
 from lib.robot_provenance.record import Handle, Recorder, Running
+from lib.robot_provenance.study import navsim
+from lib.robot_provenance.study.navsim import Run, SimConfig
 from lib.robot_provenance.vocabulary import place_iri, slug
-
-__all__ = [
-    "CREATOR",
-    "LICENCE",
-    "Job",
-    "RunnerError",
-    "execute",
-    "load_plan",
-    "main",
-    "postprocess",
-    "prepare",
-    "publish",
-    "run_campaign",
-    "run_id",
-    "scenario_from",
-    "snakefile",
-    "software",
-    "tabulate",
-    "witness",
-]
 
 CREATOR: dict[str, str] = {
     "kind": "Organization",
@@ -116,7 +86,7 @@ def run_id(scenario: str, seed: int) -> str:
     >>> run_id("0.5 door width", 3)
     '0.5-door-width-s3'
     """
-    return f"{slug(scenario)}-s{seed}"
+    return f"{slug(scenario)}-s{check.integer('seed', seed, at_least=0)}"
 
 
 def _canonical(value: Any) -> str:
@@ -130,7 +100,7 @@ def software() -> dict[str, str]:
     The library's version is a digest of the code of the modules that a run imports, without
     comments and docstrings: a revision says nothing about a working copy that was changed.
     """
-    codes = ["import lib.robot_provenance.navsim, lib.robot_provenance.bags"]
+    codes = ["import lib.robot_provenance.study.navsim, lib.robot_provenance.bags"]
     found = sorted(import_closure(codes).items())
     state = hashlib.sha256(
         "".join(f"{name} {code_digest(file)}\n" for name, file in found).encode()
@@ -146,14 +116,16 @@ def software() -> dict[str, str]:
 # --- the plan ------------------------------------------------------------------------------------
 
 
-def _entry(scenario: Scenario, grid: Grid) -> dict[str, Any]:
+def _entry(scenario: Scenario) -> dict[str, Any]:
+    kept = {"mesh_file": scenario.mesh_file, "mesh": scenario.mesh_digest}
+    kept["derived_from"] = scenario.derived_from or ""
     return {
         "name": scenario.name,
         "map_file": scenario.map_file,
-        "map": grid.digest,
+        "map": scenario.map_digest,
         "digest": scenario.digest,
         "content": scenario.content(),
-        **({"derived_from": scenario.derived_from} if scenario.derived_from else {}),
+        **{key: value for key, value in kept.items() if value},
     }
 
 
@@ -178,7 +150,9 @@ def scenario_from(entry: Mapping[str, Any]) -> Scenario:
         tuple(Box(*numbers(box)) for box in content["boxes"]),
         float(content["noise_std"]),
         float(content["drop_rate"]),
+        mesh_file=entry.get("mesh_file", ""),
         map_digest=entry["map"],
+        mesh_digest=entry.get("mesh"),
         derived_from=entry.get("derived_from"),
     )
     if scenario.digest != entry["digest"]:
@@ -198,24 +172,10 @@ def load_plan(folder: Path) -> dict[str, Any]:
         If there is none.
     """
     try:
-        plan: dict[str, Any] = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        plan: dict[str, Any] = json.loads((Path(folder) / PLAN).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunnerError(f"{folder / PLAN}: missing; prepare the campaign first") from None
+        raise RunnerError(f"{folder}/{PLAN}: missing; prepare the campaign first") from None
     return plan
-
-
-@functools.lru_cache(maxsize=4)
-def _plan(folder: Path, stamp: int) -> tuple[dict[str, Any], dict[str, tuple[str, int]]]:
-    plan = load_plan(folder)
-    jobs = {
-        run_id(name, seed): (name, seed) for name in plan["scenarios"] for seed in plan["seeds"]
-    }
-    return plan, jobs
-
-
-def _planned(folder: Path) -> tuple[dict[str, Any], dict[str, tuple[str, int]]]:
-    load = folder / PLAN
-    return _plan(folder, load.stat().st_mtime_ns if load.exists() else 0)
 
 
 @functools.lru_cache(maxsize=64)
@@ -284,36 +244,37 @@ def prepare(
         If the folder is read-only, in use or holds another plan, a map is missing, or two runs
         would have one identifier.
     """
-    folder = Path(folder)
-    config = config or SimConfig()
+    folder, config = Path(folder), config or SimConfig()
     if not scenarios or not seeds:
         raise RunnerError(f"{len(scenarios)} scenarios and {len(seeds)} seeds, expected some")
-    for seed in seeds:
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise RunnerError(f"seed is {seed!r}, expected a whole number from 0")
-    _no_duplicates([run_id(one.name, seed) for one in scenarios for seed in seeds])
-    needed: dict[str, Grid] = {}
+    runs: dict[str, tuple[str, int]] = {}
     files: dict[str, list[str]] = {}
-    entries: dict[str, Any] = {}
+    needed: dict[str, Grid] = {}
     for one in scenarios:
         grid = grids.get(one.map_digest or "") or grids.get(one.map_file)
         if grid is None:
             raise RunnerError(f"{one.name}: no grid for its map {one.map_file!r}")
-        if one.map_digest is None:
-            raise RunnerError(f"{one.name}: its map is not resolved (map_digest is None)")
+        if one.map_digest != grid.digest:
+            raise RunnerError(f"{one.name}: its map is {one.map_digest}, the grid {grid.digest}")
         needed[grid.digest] = grid
-        files.setdefault(grid.digest, [])
-        if one.map_file not in files[grid.digest]:
+        if one.map_file not in files.setdefault(grid.digest, []):
             files[grid.digest].append(one.map_file)
-        entries[one.name] = _entry(one, grid)
-    name = campaign or Path(folder).resolve().name
-    maps = {digest: _map_path(digest, files[digest][0]) for digest in needed}
+        for seed in seeds:
+            name = run_id(one.name, seed)
+            if name in runs:
+                raise RunnerError(f"two runs would be called {name!r}; names and seeds must differ")
+            runs[name] = one.name, int(seed)
+    name = campaign or folder.resolve().name
+    maps = {
+        digest: f"inputs/{digest[:16]}/{PurePosixPath(group[0]).name}"
+        for digest, group in files.items()
+    }
     plan = {
         "format": record.FORMAT,
         "name": name,
         "created_by": (about or {}).get("creators", [CREATOR]),
-        "seeds": list(seeds),
-        "scenarios": entries,
+        "runs": runs,
+        "scenarios": {one.name: _entry(one) for one in scenarios},
         "maps": maps,
         "config": asdict(config),
         "config_digest": config.digest,
@@ -333,54 +294,30 @@ def prepare(
         "creators": [CREATOR],
     } | dict(about or {})
     with _alone(folder), Recorder(folder, campaign=name, about=told, resume=True) as recorder:
-        known = _generated(folder)
+        known = _made(folder)
         agent = _agents(recorder, told)["lib.robot_provenance"]
         if WORKFLOW not in known:
             with recorder.activity("Acquisition", "the workflow's code", agent=agent) as step:
-                step.used(_source(recorder, Path(__file__), "lib"), role="source")
+                step.used(_source(recorder, Path(__file__), "lib/"), role="source")
                 shutil.copyfile(__file__, folder / WORKFLOW)
                 step.generated(folder / WORKFLOW, kind="Workflow", role="plan")
         if PLAN not in known:
-            _make_plan(recorder, agent, folder, text, sources or {}, len(scenarios))
+            _make_plan(recorder, agent, text, sources or {}, len(scenarios))
         for digest, grid in needed.items():
             if maps[digest] not in known:
-                _copy_map(
-                    recorder, agent, folder / maps[digest], grid, files[digest], sources or {}
-                )
+                target = folder / maps[digest]
+                _copy_map(recorder, agent, target, grid, files[digest], sources or {})
         if "repair" not in known:
             for repair, names in (repairs or {}).items():
                 _repair(recorder, agent, repair, names)
-    return [run_id(one.name, seed) for one in scenarios for seed in seeds]
+    return [*runs]
 
 
-def _no_duplicates(names: Sequence[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise RunnerError(f"two runs would be called {name!r}; names and seeds must differ")
-        seen.add(name)
-
-
-def _map_path(digest: str, map_file: str) -> str:
-    return f"inputs/{digest[:16]}/{PurePosixPath(map_file).name}"
-
-
-def _generated(folder: Path) -> set[str]:
-    """Return the paths that the campaign's log already says were generated."""
-    log = folder / record.LOG
-    if not log.is_file():
-        return set()
-    names: dict[str, str] = {}
-    found: set[str] = set()
-    for line in log.read_bytes().splitlines():
-        row = json.loads(line)
-        if row["r"] == "entity":
-            names[row["id"]] = row.get("path", "").removeprefix("./")
-        elif row["r"] == "generated":
-            found.add(names[row["e"]])
-        elif row["r"] == "start" and row["kind"] == "Repair":
-            found.add("repair")
-    return found
+def _made(folder: Path) -> set[str]:
+    """Return the paths that were generated already, by the logs, and whether repairs were noted."""
+    records = record.load(folder)
+    made = {records.entities[one.entity].path for one in records.generations}
+    return made | ({"repair"} if records.of_kind("Repair") else set())
 
 
 def _agents(recorder: Recorder, about: Mapping[str, Any]) -> dict[str, Handle]:
@@ -408,33 +345,42 @@ def _agents(recorder: Recorder, about: Mapping[str, Any]) -> dict[str, Handle]:
     return found
 
 
-def _source(recorder: Recorder, file: Path, source: str, name: str = "", kind: str = "") -> Handle:
-    guessed = {".py": "Software", ".vast": "VastConfiguration", ".osc": "AbstractScenario"}
-    guessed |= {".yaml": "MapMetadata", ".pgm": "OccupancyGrid", ".fpm": "FloorPlanModel"}
-    chosen = kind or guessed.get(file.suffix, "File")
+_KINDS = {
+    ".py": "Software",
+    ".vast": "VastConfiguration",
+    ".osc": "AbstractScenario",
+    ".yaml": "MapMetadata",
+    ".pgm": "OccupancyGrid",
+}
+
+
+def _source(recorder: Recorder, file: Path, registered: str) -> Handle:
+    """Record an original: inside the campaign by its path, else by its registered name."""
+    kind = _KINDS.get(file.suffix, "File")
     if file.resolve().is_relative_to(recorder.root.resolve()):
-        return recorder.file(file, kind=chosen)
-    return recorder.file(file, kind=chosen, source=source, name=name or file.name)
+        return recorder.file(file, kind=kind)
+    source, _, rest = registered.partition("/")
+    return recorder.file(file, kind=kind, source=source, name=rest or file.name)
 
 
 def _make_plan(
-    recorder: Recorder,
-    agent: Handle,
-    folder: Path,
-    text: str,
-    sources: Mapping[str, Path],
-    scenarios: int,
+    recorder: Recorder, agent: Handle, text: str, sources: Mapping[str, Path], scenarios: int
 ) -> None:
+    target = recorder.folder / PLAN
     with recorder.activity("ConfigGeneration", "the campaign's plan", agent=agent) as step:
         origins = []
         for name, file in sources.items():
             if file.suffix in (".vast", ".osc"):
-                source, _, rest = name.partition("/")
-                origins.append(_source(recorder, file, source, rest))
-                step.used(origins[-1], role="source")
-        write_atomic(folder / PLAN, text)
-        step.generated(folder / PLAN, kind="CampaignMetadata", role="plan", derived_from=origins)
+                origins.append(step.used(_source(recorder, file, name), role="source"))
+        write_atomic(target, text)
+        step.generated(target, kind="CampaignMetadata", role="plan", derived_from=origins)
         step.attribute(scenarios=scenarios)
+
+
+def _image(file: Path) -> Path:
+    """Return the image that a map's YAML file names."""
+    named: str = yaml.safe_load(file.read_text(encoding="utf-8"))["image"]
+    return file.parent / named
 
 
 def _copy_map(
@@ -446,44 +392,32 @@ def _copy_map(
     sources: Mapping[str, Path],
 ) -> None:
     """Bring a map into the campaign: a copy of the original where there is one, else written."""
+    originals = [
+        (name, file)
+        for map_file in map_files
+        for name, file in sources.items()
+        if name == map_file or name.endswith("/" + map_file)
+    ]
     with recorder.activity("MapLoading", f"map {target.stem}", agent=agent) as step:
-        origins: list[tuple[Path, Handle, Handle]] = []
-        for map_file in map_files:
-            for name, file in sources.items():
-                if name == map_file or name.endswith("/" + map_file):
-                    source, _, rest = name.partition("/")
-                    image = file.parent / yaml.safe_load(file.read_text(encoding="utf-8"))["image"]
-                    pair = (
-                        _source(recorder, file, source, rest),
-                        _source(
-                            recorder,
-                            image,
-                            source,
-                            str(PurePosixPath(rest).with_name(image.name)),
-                            "OccupancyGrid",
-                        ),
-                    )
-                    for one in pair:
-                        step.used(one, role="source")
-                    origins.append((image, *pair))
-        if origins:
-            image = target.with_name(origins[0][0].name)
-            original = next(file for name, file in sources.items() if name.endswith(map_files[0]))
-            write_atomic(image, origins[0][0].read_bytes())
-            write_atomic(target, original.read_bytes())
+        tables, images = [], []
+        for name, file in originals:
+            image = _image(file)
+            tables.append(step.used(_source(recorder, file, name), role="source"))
+            beside = str(PurePosixPath(name).with_name(image.name))
+            images.append(step.used(_source(recorder, image, beside), role="source"))
+        if originals:
+            write_atomic(target, originals[0][1].read_bytes())
+            write_atomic(_image(target), _image(originals[0][1]).read_bytes())
         else:
             grid.write(target.parent, target.stem)
-            image = target.with_suffix(".pgm")
         cells = step.generated(
-            image,
+            _image(target),
             kind="OccupancyGrid",
             role="map",
-            derived_from=[one[2] for one in origins],
+            derived_from=images,
             attributes={"map_file": map_files[0], "grid": grid.digest},
         )
-        step.generated(
-            target, kind="MapMetadata", role="map", derived_from=[one[1] for one in origins]
-        )
+        step.generated(target, kind="MapMetadata", role="map", derived_from=tables)
         step.quantity("resolution", grid.resolution, "m", of=cells)
         step.quantity("width", grid.size_m[0], "m", of=cells)
         step.quantity("height", grid.size_m[1], "m", of=cells)
@@ -492,32 +426,89 @@ def _copy_map(
 def _repair(recorder: Recorder, agent: Handle, repair: Repair, names: Sequence[str]) -> None:
     label = f"{repair.from_path} means {repair.to_path}"
     with recorder.activity("Repair", label, agent=agent) as step:
-        said = recorder.value(
-            {"map_file": repair.from_path},
-            kind="MapReference",
-            label=f"said {repair.from_path}",
-        )
-        step.used(said, role="source")
-        meant = step.made(
-            {"map_file": repair.to_path},
-            kind="MapReference",
-            label=f"meant {repair.to_path}",
-        )
-        step.derived(meant, said, reason=repair.reason)
+        said, kind = {"map_file": repair.from_path}, "MapReference"
+        declared = recorder.value(said, kind=kind, label=f"said {repair.from_path}")
+        step.used(declared, role="source")
+        meant = step.made({"map_file": repair.to_path}, kind=kind, label=f"meant {repair.to_path}")
+        step.derived(meant, declared, reason=repair.reason)
         step.attribute(kind=str(repair.kind), reason=repair.reason, scenarios=len(names))
 
 
 # --- one run -------------------------------------------------------------------------------------
 
 
-def execute(job: Job, *, post: bool = True) -> dict[str, Any]:
+def _write_scenario(place: Path, entry: Mapping[str, Any], seed: int) -> Path:
+    return write_atomic(place / "scenario.json", _canonical({**entry, "seed": seed}))
+
+
+def _write_run(place: Path, plan: Mapping[str, Any], name: str, seed: int, grid: Grid) -> Run:
+    """Simulate a run of the plan, and write its bag, result and log."""
+    entry = plan["scenarios"][plan["runs"][name][0]]
+    run = navsim.simulate(grid, scenario_from(entry), seed, SimConfig(**plan["config"]))
+    bags.write(
+        run,
+        place / "bag",
+        run_iri=place_iri(plan["name"], f"runs/{name}"),
+        config_digest=plan["config_digest"],
+        max_range=plan["config"]["max_range"],
+    )
+    result = {
+        "run": name,
+        "scenario": entry["name"],
+        "scenario_digest": entry["digest"],
+        "map_file": entry["map_file"],
+        "seed": seed,
+        "config": plan["config_digest"],
+        "outcome": run.outcome,
+        "reason": run.reason,
+        "metrics": dict(run.metrics),
+        "digest": navsim.digest(run),
+    }
+    write_atomic(place / "result.json", _canonical(result))
+    events = [f"{t:9.3f} s  {kind}  {text}" for t, kind, text in run.events]
+    write_atomic(place / "log.txt", "\n".join(events) + "\n")
+    return run
+
+
+def _write_trace(place: Path) -> Path:
+    return bags.trace(bags.read(place / "bag"), place / "trace.csv")
+
+
+def redo(recipe: Recipe) -> dict[str, str]:
+    """Make all files of a run again, from what its record says was used.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        From `audit.replay`: the recorded plan and map, the seed, and where the new files go.
+
+    Returns
+    -------
+    dict of str to str
+        Version of each piece of software that made them now.
+
+    Raises
+    ------
+    RunnerError
+        If the plan does not hold the run.
+    """
+    plan = json.loads(recipe.used["CampaignMetadata"].read_text(encoding="utf-8"))
+    if recipe.run not in plan["runs"]:
+        raise RunnerError(f"{recipe.run!r} is not in {recipe.used['CampaignMetadata']}")
+    seed = int(recipe.attributes["seed"])
+    _write_scenario(recipe.target, plan["scenarios"][plan["runs"][recipe.run][0]], seed)
+    grid = load_grid(recipe.used["MapMetadata"])
+    _write_run(recipe.target, plan, recipe.run, seed, grid)
+    _write_trace(recipe.target)
+    return software() | {"simulated robot": software()["lib.robot_provenance"]}
+
+
+def execute(job: Job) -> dict[str, Any]:
     """Do one run of a prepared campaign; its folder appears when all is done.
 
     Parameters
     ----------
     job : Job
-    post : bool
-        Whether to make the trace too, or leave that to `postprocess`.
 
     Returns
     -------
@@ -531,111 +522,80 @@ def execute(job: Job, *, post: bool = True) -> dict[str, Any]:
         If the run is not in the plan or is there already.
     """
     folder = Path(job.folder)
-    plan, jobs = _planned(folder)
-    if job.run not in jobs:
+    plan = load_plan(folder)
+    if job.run not in plan["runs"]:
         raise RunnerError(f"{job.run!r} is not in {folder / PLAN}")
     target = folder / "runs" / job.run
-    if any(one.is_file() for one in target.rglob("*")):
+    if target.exists():
         raise RunnerError(f"{target}: the run is there already; a run is done once")
-    name, seed = jobs[job.run]
     part = target.with_name(f".{job.run}.{uuid.uuid4().hex}")
-    began = time.perf_counter()
+    began, error = time.perf_counter(), ""
     recorder = Recorder(part, campaign=plan["name"], root=folder, run=job.run)
     try:
         with recorder:
-            bag = _run(recorder, plan, plan["scenarios"][name], seed, job.part_of)
-            if post:
-                _trace(recorder, bag)
-    except Exception as error:
+            _run(recorder, plan, job.part_of)
+    except Exception as raised:
+        error = f"{type(raised).__name__}: {raised}"
         attempt = len(list((folder / "failed").glob(f"{job.run}~*"))) + 1
-        (folder / "failed").mkdir(exist_ok=True)
-        part.rename(folder / "failed" / f"{job.run}~{attempt}")
-        text = f"{type(error).__name__}: {error}"
-        return _told(job.run, began, recorder.seconds, text)
-    if target.exists():
-        # Snakemake makes the folders of its outputs; they are empty.
-        shutil.rmtree(target)
+        target = folder / "failed" / f"{job.run}~{attempt}"
+        target.parent.mkdir(exist_ok=True)
     part.rename(target)
-    return _told(job.run, began, recorder.seconds, "")
-
-
-def _told(run: str, began: float, recording: float, error: str) -> dict[str, Any]:
     wall = time.perf_counter() - began
-    return {"run": run, "wall_s": wall, "recording_s": recording, "error": error}
+    return {"run": job.run, "wall_s": wall, "recording_s": recorder.seconds, "error": error}
 
 
-def _run(
-    recorder: Recorder, plan: dict[str, Any], entry: dict[str, Any], seed: int, part_of: str
-) -> Handle:
-    """Record and do: set the parameters, simulate, write the bag and the result."""
+def _run(recorder: Recorder, plan: dict[str, Any], part_of: str) -> None:
+    """Record and do: set the parameters, simulate, write the bag and the result, make the trace."""
     own, folder = recorder.folder, recorder.root
+    name, seed = plan["runs"][recorder.run]
+    entry = plan["scenarios"][name]
     agents = _agents(recorder, {"creators": plan["created_by"]})
-    simulator, robot = agents["lib.robot_provenance"], agents["robot"]
+    library = agents["lib.robot_provenance"]
     planned = recorder.file(folder / PLAN, kind="CampaignMetadata")
-    scenario = scenario_from(entry)
-    chosen = _configure(recorder, simulator, planned, plan, entry, seed)
+    chosen = _configure(recorder, library, planned, plan, entry, seed)
     map_yaml = folder / plan["maps"][entry["map"]]
     grid = _grid(map_yaml, entry["map"])
-    image = map_yaml.parent / yaml.safe_load(map_yaml.read_text(encoding="utf-8"))["image"]
     with recorder.activity(
         "TestExecution",
-        f"{entry['name']}, seed {seed}",
+        f"{name}, seed {seed}",
         plan=chosen,
-        agent=[simulator, robot],
+        agent=[library, agents["robot"]],
         attributes={"seed": seed, "config": plan["config_digest"]},
     ) as step:
         step.used(chosen, role="scenario")
-        step.used(image, kind="OccupancyGrid", role="map")
+        step.used(_image(map_yaml), kind="OccupancyGrid", role="map")
         step.used(map_yaml, kind="MapMetadata", role="map")
         step.used(planned, role="config")
         if part_of:
             step.informed_by(part_of)
-        run = navsim.simulate(grid, scenario, seed, SimConfig(**plan["config"]))
-        bags.write(
-            run,
-            own / "bag",
-            run_iri=place_iri(plan["name"], f"runs/{recorder.run}"),
-            config_digest=plan["config_digest"],
-            max_range=plan["config"]["max_range"],
-        )
-        result = {
-            "run": recorder.run,
-            "scenario": entry["name"],
-            "scenario_digest": entry["digest"],
-            "map_file": entry["map_file"],
-            "seed": seed,
-            "config": plan["config_digest"],
-            "outcome": run.outcome,
-            "reason": run.reason,
-            "metrics": dict(run.metrics),
-            "digest": navsim.digest(run),
-        }
-        write_atomic(own / "result.json", _canonical(result))
-        events = [f"{t:9.3f} s  {kind}  {text}" for t, kind, text in run.events]
-        write_atomic(own / "log.txt", "\n".join(events) + "\n")
+        run = _write_run(own, plan, recorder.run, seed, grid)
+        told: dict[str, Any] = {"outcome": run.outcome, "success": run.outcome == "success"}
         bag = step.generated(own / "bag", kind="RosBag", role="bag", derived_from=[chosen])
-        told = step.generated(
+        result = step.generated(
             own / "result.json",
             kind="TestResult",
             role="result",
             derived_from=[chosen],
-            attributes={"outcome": run.outcome, "success": run.outcome == "success"},
+            attributes=told,
         )
         step.generated(own / "log.txt", kind="LogFile", role="log")
-        step.attribute(outcome=run.outcome, success=run.outcome == "success")
-        for name, value in run.metrics.items():
-            if value is not None and name in UNITS:
-                short = name.rsplit("_", 1)[0]
-                step.quantity(short, value, UNITS[name], of=told)
-    return bag
+        step.attribute(**told)
+        for metric, value in run.metrics.items():
+            if value is not None and metric in UNITS:
+                step.quantity(metric.rsplit("_", 1)[0], value, UNITS[metric], of=result)
+    both = [library, agents["rosbags"]]
+    with recorder.activity("Postprocessing", f"trace of {recorder.run}", agent=both) as step:
+        step.used(bag, role="bag")
+        trace = _write_trace(own)
+        step.generated(trace, kind="Traces", role="trace", derived_from=[bag])
 
 
 def _configure(
     recorder: Recorder,
     agent: Handle,
     planned: Handle,
-    plan: dict[str, Any],
-    entry: dict[str, Any],
+    plan: Mapping[str, Any],
+    entry: Mapping[str, Any],
     seed: int,
 ) -> Handle:
     """Record each variation as an activity of its own, then the parameters they make together."""
@@ -660,10 +620,8 @@ def _configure(
         step.used(planned, role="plan")
         for part in parts:
             step.used(part, role="variation")
-        file = recorder.folder / "scenario.json"
-        write_atomic(file, _canonical(entry | {"seed": seed}))
         chosen = step.generated(
-            file,
+            _write_scenario(recorder.folder, entry, seed),
             kind="ConcreteScenario",
             role="scenario",
             derived_from=[planned, *parts],
@@ -691,21 +649,16 @@ def _configure(
 def _declared(
     recorder: Recorder,
     step: Running,
-    plan: dict[str, Any],
-    entry: dict[str, Any],
+    plan: Mapping[str, Any],
+    entry: Mapping[str, Any],
     chosen: Handle,
 ) -> None:
     """Where a repair changed a scenario: say what was declared, and why it was changed."""
-    if "derived_from" not in entry:
-        return
     for repair in plan["repairs"]:
         if entry["name"] in repair["scenarios"]:
+            said = {"map_file": repair["from_path"], "digest": entry["derived_from"]}
             declared = recorder.value(
-                {
-                    "name": entry["name"],
-                    "map_file": repair["from_path"],
-                    "digest": entry["derived_from"],
-                },
+                said | {"name": entry["name"]},
                 kind="ConcreteScenario",
                 label=f"{entry['name']} as declared",
             )
@@ -713,37 +666,7 @@ def _declared(
             step.derived(chosen, declared, reason=repair["reason"])
 
 
-def _trace(recorder: Recorder, bag: Handle) -> None:
-    agents = _agents(recorder, {"creators": load_plan(recorder.root)["created_by"]})
-    own = recorder.folder
-    with recorder.activity(
-        "Postprocessing",
-        f"trace of {recorder.run}",
-        agent=[agents["lib.robot_provenance"], agents["rosbags"]],
-    ) as step:
-        step.used(bag, role="bag")
-        bags.trace(bags.read(own / "bag"), own / "trace.csv")
-        step.generated(own / "trace.csv", kind="Traces", role="trace", derived_from=[bag])
-
-
-def postprocess(job: Job) -> None:
-    """Make the trace of a run that has none, continuing its log.
-
-    Raises
-    ------
-    RunnerError
-        If the run is not there, or has a trace.
-    """
-    own = job.folder / "runs" / job.run
-    if not (own / "result.json").is_file():
-        raise RunnerError(f"{own}: no such run")
-    if (own / "trace.csv").exists():
-        raise RunnerError(f"{own / 'trace.csv'}: there already")
-    plan = load_plan(job.folder)
-    with Recorder(
-        own, campaign=plan["name"], root=job.folder, run=job.run, resume=True
-    ) as recorder:
-        _trace(recorder, recorder.file(own / "bag", kind="RosBag"))
+# --- all runs ------------------------------------------------------------------------------------
 
 
 def tabulate(folder: Path) -> pd.DataFrame:
@@ -757,19 +680,19 @@ def tabulate(folder: Path) -> pd.DataFrame:
         If a run of the plan is missing.
     """
     folder = Path(folder)
-    plan, jobs = _planned(folder)
-    files = {run: folder / "runs" / run / "result.json" for run in jobs}
+    plan = load_plan(folder)
+    files = {run: folder / "runs" / run / "result.json" for run in plan["runs"]}
     missing = [run for run, file in files.items() if not file.is_file()]
     if missing:
         raise RunnerError(f"{len(missing)} runs are missing, the first is {missing[0]!r}")
-    if (folder / TABLE).is_file() and TABLE in _generated(folder):
-        return pd.read_csv(folder / TABLE)
+    target = folder / TABLE
+    if target.is_file() and TABLE in _made(folder):
+        return pd.read_csv(target)
     rows = []
-    with Recorder(folder, campaign=plan["name"], resume=True) as recorder:
-        agents = _agents(recorder, {"creators": plan["created_by"]})
-        target = folder / TABLE
+    with _resumed(folder, plan) as (recorder, agents):
+        library = agents["lib.robot_provenance"]
         with recorder.activity(
-            "PostprocessingMetadata", "table of all runs", agent=agents["lib.robot_provenance"]
+            "PostprocessingMetadata", "table of all runs", agent=library
         ) as step:
             results = []
             for file in files.values():
@@ -782,7 +705,18 @@ def tabulate(folder: Path) -> pd.DataFrame:
     return table
 
 
-GRAPHS = ("provenance.nt", "provenance.jsonld", "provenance.provn")
+@contextmanager
+def _resumed(folder: Path, plan: Mapping[str, Any]) -> Iterator[tuple[Recorder, dict[str, Handle]]]:
+    """Continue a campaign's log; its agents come with it."""
+    with Recorder(folder, campaign=plan["name"], resume=True) as recorder:
+        yield recorder, _agents(recorder, {"creators": plan["created_by"]})
+
+
+GRAPHS: dict[str, export.Notation] = {
+    "provenance.nt": "nt",
+    "provenance.jsonld": "json-ld",
+    "provenance.provn": "provn",
+}
 
 
 def publish(folder: Path) -> dict[str, Path]:
@@ -798,22 +732,14 @@ def publish(folder: Path) -> dict[str, Path]:
     """
     folder = Path(folder)
     records = record.load(folder)
-    plan = load_plan(folder)
     written: dict[str, Path] = {}
-    with Recorder(folder, campaign=plan["name"], resume=True) as recorder:
-        agents = _agents(recorder, {"creators": plan["created_by"]})
-        with recorder.activity(
-            "PostprocessingGraph", "graphs and crate", agent=agents["lib.robot_provenance"]
-        ) as step:
+    with _resumed(folder, load_plan(folder)) as (recorder, agents):
+        library = agents["lib.robot_provenance"]
+        with recorder.activity("PostprocessingGraph", "graphs and crate", agent=library) as step:
             if (folder / TABLE).is_file():
                 step.used(folder / TABLE, kind="Metrics", role="metrics")
-            texts = (
-                export.to_ntriples(records),
-                json.dumps(export.to_jsonld(records), ensure_ascii=False, indent=1),
-                export.to_provn(records),
-            )
-            for name, text in zip(GRAPHS, texts, strict=True):
-                written[name] = write_atomic(folder / name, text)
+            for name, notation in GRAPHS.items():
+                written[name] = write_atomic(folder / name, export.serialize(records, notation))
             written[crate.DESCRIPTOR] = crate.write(folder, records)
             for name, file in written.items():
                 kind = "CampaignGraph" if name in GRAPHS else "File"
@@ -826,22 +752,19 @@ def run_campaign(
     grids: Mapping[str, Grid],
     folder: Path,
     *,
-    seeds: Sequence[int] = (0,),
-    config: SimConfig | None = None,
     jobs: int = 2,
-    campaign: str = "",
-    about: Mapping[str, Any] | None = None,
-    sources: Mapping[str, Path] | None = None,
-    repairs: Mapping[Repair, Sequence[str]] | None = None,
+    **told: Any,
 ) -> pd.DataFrame:
     """Run a campaign, or what remains of it, and return the table of its runs.
 
     Parameters
     ----------
-    scenarios, grids, folder, seeds, config, campaign, about, sources, repairs
+    scenarios, grids, folder
         See `prepare`.
     jobs : int
         Processes. ``BOOK_SWEEP_BACKEND=dask`` sends the runs to a cluster that shares `folder`.
+    **told
+        ``seeds``, ``config``, ``campaign``, ``about``, ``sources`` and ``repairs`` of `prepare`.
 
     Returns
     -------
@@ -854,51 +777,41 @@ def run_campaign(
     RunnerError
         As `prepare`; or when a run failed, after all others were done. Call again to try it again.
     """
-    folder = Path(folder)
-    names = prepare(
-        scenarios,
-        grids,
-        folder,
-        seeds=seeds,
-        config=config,
-        campaign=campaign,
-        about=about,
-        sources=sources,
-        repairs=repairs,
-    )
+    folder, jobs = Path(folder), check.integer("jobs", jobs, at_least=1)
+    names = prepare(scenarios, grids, folder, **told)
     with _alone(folder):
         # What a killed process left behind; complete runs have no dot.
         for rubbish in (folder / "runs").glob(".*"):
             shutil.rmtree(rubbish)
         todo = [Job(folder, name) for name in names if not (folder / "runs" / name).is_dir()]
-        plan = load_plan(folder)
-        told: list[dict[str, Any]] = []
-        if todo:
-            with Recorder(folder, campaign=plan["name"], resume=True) as recorder:
-                agents = _agents(recorder, {"creators": plan["created_by"]})
-                with recorder.activity(
-                    "CampaignExecution",
-                    f"{len(todo)} runs",
-                    plan=recorder.file(folder / WORKFLOW, kind="Workflow"),
-                    agent=[agents[name] for name in software()],
-                    attributes={"runs": len(todo)},
-                ) as step:
-                    step.used(folder / PLAN, kind="CampaignMetadata", role="plan")
-                    step.used(folder / WORKFLOW, kind="Workflow", role="plan")
-                    todo = [replace(job, part_of=step.iri) for job in todo]
-                    told = sweeps.run(
-                        execute, todo, name="robot_provenance", n_jobs=max(jobs, 1), cache=False
-                    )
-                    step.attribute(failed=sum(bool(one["error"]) for one in told))
-        failed = [one for one in told if one["error"]]
+        done = _execute_all(folder, todo, jobs) if todo else []
+        failed = [one for one in done if one["error"]]
         if failed:
             raise RunnerError(
-                f"{len(failed)} of {len(told)} runs failed, the first is {failed[0]['run']!r}: "
+                f"{len(failed)} of {len(done)} runs failed, the first is {failed[0]['run']!r}: "
                 f"{failed[0]['error']}"
             )
         table = tabulate(folder)
-    times = pd.DataFrame(told, columns=["run", "wall_s", "recording_s"])
+    times = pd.DataFrame(done, columns=["run", "wall_s", "recording_s"])
     return table.merge(times, on="run", how="left")
+
+
+def _execute_all(folder: Path, todo: Sequence[Job], jobs: int) -> list[dict[str, Any]]:
+    with _resumed(folder, load_plan(folder)) as (recorder, agents):
+        workflow = recorder.file(folder / WORKFLOW, kind="Workflow")
+        with recorder.activity(
+            "CampaignExecution",
+            f"{len(todo)} runs",
+            plan=workflow,
+            agent=[agents[name] for name in software()],
+            attributes={"runs": len(todo)},
+        ) as step:
+            step.used(folder / PLAN, kind="CampaignMetadata", role="plan")
+            step.used(workflow, role="plan")
+            work = [replace(job, part_of=step.iri) for job in todo]
+            done = sweeps.run(execute, work, name="robot_provenance", n_jobs=jobs, cache=False)
+            step.attribute(failed=sum(bool(one["error"]) for one in done))
+    return list(done)
 
 
 @contextmanager
@@ -910,136 +823,3 @@ def _alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise RunnerError(f"{folder}: another process is running this campaign") from None
         yield
-
-
-# --- Snakemake -----------------------------------------------------------------------------------
-
-_SNAKEFILE = """\
-# Written by lib.robot_provenance.runner.snakefile. Run it in this folder:
-#   python -m snakemake --cores 2            on this machine
-#   ... --executor slurm --jobs 200          with snakemake-executor-plugin-slurm
-#   ... --executor kubernetes                with snakemake-executor-plugin-kubernetes
-MAPS = {maps}
-
-wildcard_constraints:
-    run="[^/]+"
-
-rule all:
-    input: "metrics.csv"
-
-rule test:
-    input:
-        "campaign.json",
-        lambda wildcards: MAPS[wildcards.run],
-    output:
-        "runs/{{run}}/scenario.json",
-        "runs/{{run}}/bag/bag.mcap",
-        "runs/{{run}}/bag/metadata.yaml",
-        "runs/{{run}}/result.json",
-        "runs/{{run}}/log.txt",
-    shell: "{python} -m lib.robot_provenance.runner one . {{wildcards.run}}"
-
-rule post:
-    input:
-        "runs/{{run}}/bag/bag.mcap",
-        "runs/{{run}}/bag/metadata.yaml",
-    output: "runs/{{run}}/trace.csv"
-    shell: "{python} -m lib.robot_provenance.runner post . {{wildcards.run}}"
-
-rule table:
-    input:
-        expand("runs/{{run}}/result.json", run=MAPS),
-        expand("runs/{{run}}/trace.csv", run=MAPS),
-    output: "metrics.csv"
-    shell: "{python} -m lib.robot_provenance.runner table ."
-"""
-
-
-def snakefile(folder: Path) -> Path:
-    """Write a Snakemake 9 workflow that does the runs of a prepared campaign.
-
-    Each scenario is a job, each trace is one, and the table is one.
-
-    Returns
-    -------
-    Path
-        ``Snakefile`` in the campaign's folder.
-
-    Raises
-    ------
-    RunnerError
-        If the campaign was not prepared.
-    """
-    folder = Path(folder)
-    plan, jobs = _planned(folder)
-    maps = {}
-    for run, (name, _) in jobs.items():
-        file = plan["maps"][plan["scenarios"][name]["map"]]
-        image = yaml.safe_load((folder / file).read_text(encoding="utf-8"))["image"]
-        maps[run] = [file, str(PurePosixPath(file).with_name(image))]
-    python = f"PYTHONPATH={ROOT} {sys.executable}"
-    return write_atomic(
-        folder / "Snakefile", _SNAKEFILE.format(maps=json.dumps(maps, indent=1), python=python)
-    )
-
-
-def witness(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what Snakemake itself recorded of each output.
-
-    Returns
-    -------
-    dict
-        By output path: ``rule``, ``input`` (list of paths), ``sha256`` (of inputs that were small
-        enough, by path), ``start`` and ``end`` (Unix seconds).
-
-    Raises
-    ------
-    RunnerError
-        If Snakemake has recorded nothing here.
-    """
-    place = Path(folder) / ".snakemake" / "metadata"
-    if not place.is_dir():
-        raise RunnerError(f"{place}: missing; Snakemake has not run here")
-    found = {}
-    for file in sorted(place.rglob("*")):
-        if not file.is_file():
-            continue
-        # Long names are split into folders that begin with @.
-        encoded = file.relative_to(place).as_posix().replace("/@", "").replace("@", "")
-        name = base64.b64decode(encoded).decode()
-        row = json.loads(file.read_text(encoding="utf-8"))
-        found[name] = {
-            "rule": row["rule"],
-            "input": row["input"],
-            "sha256": row.get("input_checksums") or {},
-            "start": row["starttime"],
-            "end": row["endtime"],
-        }
-    return found
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Do one step of a prepared campaign; this is what a workflow's jobs call."""
-    parser = argparse.ArgumentParser(
-        prog="python -m lib.robot_provenance.runner", description=main.__doc__
-    )
-    parser.add_argument("step", choices=("one", "post", "table"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("run", nargs="?", default="")
-    options = parser.parse_args(arguments)
-    folder = options.folder.resolve()
-    if options.step == "table":
-        tabulate(folder)
-        return 0
-    job = Job(folder, options.run)
-    if options.step == "post":
-        postprocess(job)
-        return 0
-    told = execute(job, post=False)
-    if told["error"]:
-        print(f"{told['run']}: {told['error']}", file=sys.stderr)
-    return 1 if told["error"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -32,9 +32,9 @@ import scipy.sparse as sp
 from scipy import ndimage
 from scipy.sparse import csgraph
 
-from lib.robot_provenance import lidar
 from lib.robot_provenance.campaign import Scenario, faults
 from lib.robot_provenance.maps import FREE, Grid
+from lib.robot_provenance.study import lidar
 
 __all__ = ["OUTCOMES", "Planner", "Run", "SimConfig", "digest", "planner", "simulate"]
 
@@ -600,7 +600,7 @@ def _toward(value: float, aim: float, most: float) -> float:
 
 
 def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
-    rng = np.random.default_rng([seed, int(scenario.digest[:16], 16)])
+    rng = np.random.default_rng([seed, int(scenario.plane_digest[:16], 16)])
     planning = planner(grid, config.radius + config.margin, config.comfort)
     controller, evidence, log = _controller(config), _Evidence(grid, config), _Log(config)
     x, y = round(scenario.start.x, STATE_DECIMALS), round(scenario.start.y, STATE_DECIMALS)
