@@ -473,7 +473,7 @@ def replay(
     ReplayError
         If the record does not say what was used, with which seed, or which files were made.
     """
-    folder, run = Path(folder), check.text("run", run)
+    run, folder = check.text("run", run), Path(folder)
     records = load(folder) if records is None else records
     activity = _execution(records, run)
     used: dict[str, Path] = {}
