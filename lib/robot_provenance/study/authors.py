@@ -18,12 +18,9 @@ from lib.robot_provenance.campaign import (
     load_vast,
     resolve,
 )
-from lib.robot_provenance.maps import Grid, load_grid
 
 __all__ = [
     "authors_campaign",
-    "authors_environments",
-    "authors_folder",
     "authors_logical",
     "authors_shapes",
     "authors_sources",
@@ -64,32 +61,10 @@ def authors_logical() -> list[LogicalScenario]:
     return load_logical(data.path("robovast", "robovast/dataset/navigation_combined.vast"))
 
 
-def authors_environments() -> dict[str, Grid]:
-    """Load the grids of the environments that the combined data set names, as far as registered.
-
-    Returns
-    -------
-    dict of str to Grid
-        By `LogicalScenario.environment`: hallways, rooms, hospital and office. The university's
-        grid is not registered.
-    """
-    grids = {}
-    for name in ("robovast_small_environments", "robovast_large_environments"):
-        for file in data.fetch(name).values():
-            if file.suffix == ".yaml":
-                grids[file.stem] = load_grid(file)
-    return grids
-
-
 def authors_sources() -> dict[str, Path]:
     """Return the files that the small data set is made from, by registered name: maps and plan."""
     files = data.fetch("robovast")
     return {name: file for name, file in files.items() if name.startswith(NAVIGATION)}
-
-
-def authors_folder() -> Path:
-    """Return the folder of the released files, licence included."""
-    return data.path("robovast", "robovast/LICENSE").parent
 
 
 def authors_shapes() -> Path:

@@ -16,9 +16,11 @@ import re
 import warnings
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import pandas as pd
+import yaml
 from prov.model import ProvDocument, ProvException
 
 from lib.robot_provenance.constraints import Report, check
@@ -34,18 +36,10 @@ __all__ = [
     "without_uniqueness",
 ]
 
-DISPUTED: Final[dict[str, str]] = {
-    "usage-fail1": "PROV-CONSTRAINTS has no unique-usage: an activity may use an entity twice",
-    "usage-fail5": "no unique-usage; the W3C suite lists this case as usage-f5-PASS",
-    "usage-fail6": "no unique-usage; the W3C suite lists this case as usage-f6-PASS",
-    "usage-fail7": "no unique-usage; the W3C suite lists this case as usage-f7-PASS",
-    "delegation-fail4": "a delegation's activity expands to an unknown, which merges "
-    "(ProvToolbox's own test marks this case SUCCESS)",
-    "delegation-success3": "lacks its responsible agent, which PROV-DM requires "
-    "(ProvToolbox's test of this case is switched off)",
-    "delegation-success4": "lacks its responsible agent, which PROV-DM requires "
-    "(ProvToolbox's test of this case is switched off)",
-}
+_DATA: Final[dict[str, Any]] = yaml.safe_load(
+    Path(__file__).with_name("cases.yml").read_text(encoding="utf-8")
+)
+DISPUTED: Final[dict[str, str]] = _DATA["disputed"]
 """Cases whose file name contradicts the Recommendation, and why; the files predate it."""
 
 
@@ -216,46 +210,6 @@ class OrderCase:
     bad: ProvDocument
 
 
-_CYCLES: Final[dict[int, tuple[str, str]]] = {
-    34: (
-        "entity(ex:q) entity(ex:p) activity(ex:a,-,-) wasStartedBy(ex:a,ex:q,-,-) "
-        "wasGeneratedBy(ex:p,ex:a,-)",
-        "wasDerivedFrom(ex:q,ex:p)",
-    ),
-    42: ("entity(ex:q) entity(ex:p) wasDerivedFrom(ex:p,ex:q)", "wasDerivedFrom(ex:q,ex:p)"),
-    43: (
-        "entity(ex:q) activity(ex:a,-,-) wasStartedBy(ex:a,ex:q,-,-) wasAttributedTo(ex:p,ex:a)",
-        "wasDerivedFrom(ex:q,ex:p)",
-    ),
-    45: ("entity(ex:q) entity(ex:p) specializationOf(ex:p,ex:q)", "wasDerivedFrom(ex:q,ex:p)"),
-    48: ("entity(ex:q) agent(ex:q) wasAttributedTo(ex:p,ex:q)", "wasDerivedFrom(ex:q,ex:p)"),
-}
-# The earlier event's time is {0}, the later one's {1}.
-_CLOCKS: Final[dict[int, str]] = {
-    30: "activity(ex:a,{0},{1})",
-    31: "wasStartedBy(ex:s;ex:a,-,ex:b,{0}) wasStartedBy(ex:t;ex:a,-,ex:c,{1})",
-    32: "wasEndedBy(ex:s;ex:a,-,ex:b,{0}) wasEndedBy(ex:t;ex:a,-,ex:c,{1})",
-    33: "activity(ex:a,{0},-) used(ex:a,ex:e,{1})",
-    34: "activity(ex:a,{0},-) wasGeneratedBy(ex:e,ex:a,{1})",
-    35: "activity(ex:a,{0},-) activity(ex:b,-,{1}) wasInformedBy(ex:b,ex:a)",
-    36: "wasGeneratedBy(ex:e,-,{0}) wasInvalidatedBy(ex:e,-,{1})",
-    37: "wasGeneratedBy(ex:e,-,{0}) used(ex:a,ex:e,{1})",
-    38: "used(ex:a,ex:e,{0}) wasInvalidatedBy(ex:e,-,{1})",
-    39: "wasGeneratedBy(ex:e,ex:a,{0}) wasGeneratedBy(ex:e,ex:b,{1})",
-    40: "wasInvalidatedBy(ex:e,ex:a,{0}) wasInvalidatedBy(ex:e,ex:b,{1})",
-    41: "used(ex:u;ex:a,ex:e,{0}) wasGeneratedBy(ex:g;ex:p,ex:a,{1}) "
-    "wasDerivedFrom(ex:p,ex:e,ex:a,ex:g,ex:u)",
-    42: "wasGeneratedBy(ex:q,-,{0}) wasGeneratedBy(ex:p,-,{1}) wasDerivedFrom(ex:p,ex:q)",
-    43: "wasGeneratedBy(ex:e,-,{0}) wasStartedBy(ex:a,ex:e,-,{1})",
-    44: "wasGeneratedBy(ex:e,-,{0}) wasEndedBy(ex:a,ex:e,-,{1})",
-    45: "wasGeneratedBy(ex:q,-,{0}) wasGeneratedBy(ex:p,-,{1}) specializationOf(ex:p,ex:q)",
-    46: "wasInvalidatedBy(ex:p,-,{0}) wasInvalidatedBy(ex:q,-,{1}) specializationOf(ex:p,ex:q)",
-    47: "activity(ex:a,{0},-) wasInvalidatedBy(ex:g,-,{1}) wasAssociatedWith(ex:a,ex:g,-)",
-    48: "wasGeneratedBy(ex:g,-,{0}) wasGeneratedBy(ex:e,-,{1}) wasAttributedTo(ex:e,ex:g)",
-    49: "wasGeneratedBy(ex:g,-,{0}) wasInvalidatedBy(ex:h,-,{1}) actedOnBehalfOf(ex:h,ex:g,-)",
-}
-
-
 def _provn(body: str) -> ProvDocument:
     text = f"document prefix ex <http://example.org/> {body} endDocument"
     document: ProvDocument = ProvDocument.deserialize(content=text, format="provn")
@@ -280,9 +234,9 @@ def ordering_cases() -> list[OrderCase]:
     early, late = "2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z"
     cases = [
         OrderCase(number, "order", _provn(body), _provn(f"{body} {reverse}"))
-        for number, (body, reverse) in _CYCLES.items()
+        for number, (body, reverse) in _DATA["cycles"].items()
     ]
-    for number, body in _CLOCKS.items():
+    for number, body in _DATA["clocks"].items():
         simultaneous = number in (31, 32, 39, 40)
         good = body.format(early, early if simultaneous else late)
         cases.append(OrderCase(number, "clock", _provn(good), _provn(body.format(late, early))))

@@ -17,9 +17,12 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Association", "associate", "cluster_of", "compare", "rules", "shuffle"]
+__all__ = ["Association", "associate", "cluster_of", "compare", "rules", "shuffle", "successes"]
 
+from lib.core import sweeps
 from lib.robot_provenance.campaign import Scenario
+from lib.robot_provenance.maps import Grid
+from lib.robot_provenance.navsim import SimConfig, simulate
 
 Floats = npt.NDArray[np.float64]
 
@@ -200,6 +203,46 @@ def rules(scenarios: Sequence[Scenario]) -> Mapping[str, list[bool]]:
         "few goals": [float(len(one.goals)) for one in scenarios],
     }
     return {name: [v <= median(values) for v in values] for name, values in measured.items()}
+
+
+BATCH = 20
+"""Scenarios of one map that a process drives in one go, for what is planned on a map is kept."""
+
+
+def _drive(task: tuple[Grid, tuple[Scenario, ...], int, SimConfig]) -> list[bool]:
+    grid, scenarios, seed, config = task
+    return [simulate(grid, one, seed, config).outcome == "success" for one in scenarios]
+
+
+def successes(
+    scenarios: Sequence[Scenario],
+    grids: Mapping[str, Grid],
+    seeds: Sequence[int],
+    config: SimConfig,
+) -> dict[tuple[str, int], bool]:
+    """Return by name and seed whether our robot succeeds, without recording anything.
+
+    Parameters
+    ----------
+    scenarios : sequence of Scenario
+        Resolved.
+    grids : mapping of str to Grid
+        By digest.
+    seeds : sequence of int
+    config : SimConfig
+    """
+    tasks = []
+    for digest in sorted({one.map_digest or "" for one in scenarios}):
+        mine = [one for one in scenarios if one.map_digest == digest]
+        for start in range(0, len(mine), BATCH):
+            part = tuple(mine[start : start + BATCH])
+            tasks += [(grids[digest], part, seed, config) for seed in seeds]
+    told = sweeps.run(_drive, tasks, name="labels", n_jobs=2, cache=False)
+    return {
+        (one.name, seed): good
+        for (_, part, seed, _), goods in zip(tasks, told, strict=True)
+        for one, good in zip(part, goods, strict=True)
+    }
 
 
 def shuffle(

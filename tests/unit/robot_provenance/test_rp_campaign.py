@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.robot_provenance import campaign
+from lib.core import data
+from lib.robot_provenance import campaign, maps
 from lib.robot_provenance.campaign import Box, CampaignError, Pose, Repair, Scenario
 from lib.robot_provenance.maps import Grid
 from lib.robot_provenance.study import authors as authors_files
@@ -292,7 +293,9 @@ def test_the_authors_logical_scenarios():
     assert all(s.absolute_path for s in found)
     assert sum(s.n_concrete or 0 for s in found) == 45 * 25 * 3
     assert sum(s.n_concrete is None for s in found) == 24
-    grids = authors_files.authors_environments()
+    sets = ("robovast_small_environments", "robovast_large_environments")
+    files = [file for name in sets for file in data.fetch(name).values()]
+    grids = {one.stem: maps.load_grid(one) for one in files if one.suffix == ".yaml"}
     assert {name: grid.shape for name, grid in sorted(grids.items())} == {
         "hallways": (251, 356),
         "hospital": (546, 509),

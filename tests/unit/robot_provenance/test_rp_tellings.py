@@ -105,25 +105,21 @@ def test_an_empty_answer_counts_for_nothing(happened: Truth) -> None:
 def test_lineage_by_file_is_exact_and_by_campaign_is_not(
     tellings: dict[str, Records], happened: Truth
 ) -> None:
-    scores = {name: ways.score(one, happened) for name, one in tellings.items()}
-    best = scores["integrated, by file"]
-    assert (best.precision, best.recall, best.answered) == (1, 1, best.asked)
-    coarse = scores["integrated, by campaign"]
-    assert coarse.recall == 1
-    assert coarse.precision < 0.5
-    table = scores["tables only"]
-    assert math.isnan(table.precision)
-    assert table.recall == 0
-    assert 0 < scores["scan afterwards"].recall < 1
-    assert sorted(one.rows for one in scores.values()) == [one.rows for one in scores.values()]
+    scores = {name: ways.lineage_score(one, happened) for name, one in tellings.items()}
+    assert scores["integrated, by file"] == (1, 1)
+    coarse, recall = scores["integrated, by campaign"]
+    assert recall == 1
+    assert coarse < 0.5
+    none, nothing = scores["tables only"]
+    assert math.isnan(none)
+    assert nothing == 0
+    assert 0 < scores["scan afterwards"][1] < 1
 
 
 def test_control_links_at_random(recorded: Records, happened: Truth) -> None:
     broken = ways.shuffled(recorded, 1)
-    score = ways.score(broken, happened)
-    assert score.answered < 5
-    assert score.precision < 0.6
-    assert score.recall < 0.6
+    assert ways.questions_table({"": broken}, happened)[""].sum() < 5
+    assert max(ways.lineage_score(broken, happened)) < 0.6
     assert ways.shuffled(recorded, 1) == broken != ways.shuffled(recorded, 2)
     # Only links moved: the same entities at the same places, the same things used as often.
     assert broken.entities.keys() == recorded.entities.keys()
