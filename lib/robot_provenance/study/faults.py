@@ -56,7 +56,6 @@ __all__ = [
     "Fault",
     "Found",
     "Sample",
-    "clean",
     "find",
     "inspect",
     "plant",
@@ -156,11 +155,14 @@ class Found:
         Whether something new names the victim; False for faults that are in no one run.
     held : Series of bool, shape (n_faults,)
         Whether these records can hold the fault at all; where not, nothing is seen.
+    quiet : dict of str to frozenset of str
+        What each tool says of the campaign without a fault.
     """
 
     seen: pd.DataFrame
     named: pd.DataFrame
     held: pd.Series
+    quiet: dict[str, frozenset[str]]
 
 
 # --- planting ------------------------------------------------------------------------------------
@@ -645,17 +647,6 @@ def _look(task: _Task) -> dict[str, Any]:
         return {"fault": task.fault, "said": inspect(sample, original, task.tools, task.shapes)}
 
 
-def clean(
-    folder: Path, *, victim: str, other: str, tools: tuple[str, ...] = OURS
-) -> dict[str, frozenset[str]]:
-    """Return what tools say of a campaign without a fault: false alarms, if anything."""
-    original = tuple(_checksums(Path(folder)).items())
-    said: dict[str, frozenset[str]] = _look(
-        _Task(Path(folder), "", victim, other, tools, original)
-    )["said"]
-    return said
-
-
 def find(
     folder: Path,
     *,
@@ -715,4 +706,4 @@ def find(
         }
     held = pd.Series({one.id: told[one.id] is not None for one in wanted})
     seen, named = (pd.DataFrame.from_dict(x, orient="index")[list(tools)] for x in (rows, names))
-    return Found(seen, named, held)
+    return Found(seen, named, held, quiet)

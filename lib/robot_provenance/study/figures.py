@@ -32,7 +32,6 @@ __all__ = [
     "lineage_explorer",
     "lineage_table",
     "map_figure",
-    "outcome_figure",
     "telling_figure",
 ]
 
@@ -42,7 +41,6 @@ _SHADES = ("blue", "vermillion", "orange", "purple", "sky", "grey")
 _OUTCOME_COLORS: dict[str, str] = {
     o: PALETTE[shade] for o, shade in zip(OUTCOMES, _SHADES, strict=True)
 }
-_HATCHES: dict[str, str] = dict(zip(OUTCOMES, ["", "//", "\\\\", "..", "xx", "--"], strict=True))
 _UNSEEN = "#e4e4e4"
 SPREAD = 1.6
 """Half the width of a row of nodes, in units of the picture."""
@@ -127,36 +125,6 @@ def door_figure(widths: Mapping[str, float], grids: Mapping[str, str]) -> Figure
     ax.set_yticks(range(len(order)), [f"grid {one[:6]}…" for one in order], fontsize="small")
     ax.invert_yaxis()
     ax.set_xlabel("width of the door by the folder's name (m)")
-    return fig
-
-
-def outcome_figure(table: pd.DataFrame, by: str) -> Figure:
-    """Draw the share of each outcome, a bar for each group of runs.
-
-    Raises
-    ------
-    ValueError
-        If there is no run, or an outcome is unknown.
-    """
-    unknown = sorted(set(table["outcome"]) - set(OUTCOMES))
-    if table.empty or unknown:
-        raise ValueError(f"outcomes are {unknown or 'none'}, expected some of {OUTCOMES}")
-    counts = pd.crosstab(table[by], table["outcome"])
-    counts = counts.reindex(columns=[o for o in OUTCOMES if o in counts])
-    shares = counts.div(counts.sum(axis=1), axis=0)
-    fig: Figure
-    fig, ax = plt.subplots(figsize=(7, 0.55 * len(shares) + 1.3), layout="constrained")
-    names, left = [f"{name} ({n})" for name, n in counts.sum(axis=1).items()], np.zeros(len(shares))
-    for outcome in shares.columns:
-        width = shares[outcome].to_numpy()
-        look = {"color": _OUTCOME_COLORS[outcome], "hatch": _HATCHES[outcome], "edgecolor": "white"}
-        ax.barh(names, width, left=left, label=outcome.replace("_", " "), **look)
-        left += width
-    ax.set(xlabel="share of runs", xlim=(0, 1))
-    ax.grid(False, axis="y")
-    ax.invert_yaxis()
-    below = -0.35 if len(shares) < 4 else -0.2
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, below), ncols=6, fontsize="small")
     return fig
 
 

@@ -274,30 +274,18 @@ def shuffle(
         As for `associate`.
     """
     of_cluster = dict(zip(clusters, labels, strict=True))
-    names = sorted(of_cluster)
-    dealt = [of_cluster[name] for name in names]
-    rng = np.random.default_rng(seed)
-    found = []
+    rng, rows = np.random.default_rng(seed), []
     for _ in range(n_shuffles):
-        order = rng.permutation(len(names))
-        mixed = {name: dealt[i] for name, i in zip(names, order, strict=True)}
-        found.append(
-            associate(
-                [mixed[name] for name in clusters],
-                success,
-                strata,
-                clusters,
-                seed=seed,
-                n_bootstrap=1,
-            )
-        )
-    low, middle, high = np.percentile([one.log_odds for one in found], [2.5, 50, 97.5])
-    low_in, middle_in, high_in = np.percentile([one.within for one in found], [2.5, 50, 97.5])
+        dealt = dict(zip(of_cluster, rng.permutation(list(of_cluster.values())), strict=True))
+        mixed = [str(dealt[name]) for name in clusters]
+        counts, plain, within = _resampled(mixed, success, strata, clusters, seed, 1)
+        rows.append((plain[0], within[0]))
+    low, middle, high = np.percentile(rows, [2.5, 50, 97.5], axis=0).tolist()
     return Association(
-        table=found[-1].table,
-        log_odds=float(middle),
-        interval=(float(low), float(high)),
-        within=float(middle_in),
-        within_interval=(float(low_in), float(high_in)),
-        n_clusters=len(names),
+        table=counts.sum(0).astype(np.int64).reshape(2, 2),
+        log_odds=middle[0],
+        interval=(low[0], high[0]),
+        within=middle[1],
+        within_interval=(low[1], high[1]),
+        n_clusters=len(of_cluster),
     )

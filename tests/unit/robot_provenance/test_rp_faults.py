@@ -109,10 +109,9 @@ def test_a_list_of_checksums_sees_files_and_no_records(
     assert all(listed[name] == (by_level[name] == "files") for name in listed.index)
 
 
-def test_control_a_clean_campaign_is_quiet(pair: Path) -> None:
-    said = faults.clean(pair, victim=VICTIM, other=OTHER, tools=QUICK)
-    assert set(said) == set(QUICK)
-    assert not any(said.values())
+def test_control_a_clean_campaign_is_quiet(found: Found) -> None:
+    assert set(found.quiet) == set(QUICK)
+    assert not any(found.quiet.values())
 
 
 def test_what_a_tool_always_says_is_no_finding(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:

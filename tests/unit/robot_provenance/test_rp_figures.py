@@ -58,22 +58,6 @@ def test_maps(near: tuple[dict[str, Grid], Scenario]) -> None:
         plots.map_figure([])
 
 
-def test_outcomes() -> None:
-    table = pd.DataFrame(
-        {"map": ["a", "a", "a", "b"], "outcome": ["success", "stuck", "success", "no_plan"]}
-    )
-    fig = drawn(plots.outcome_figure(table, "map"))
-    (ax,) = fig.axes
-    assert [one.get_text() for one in ax.get_yticklabels()] == ["a (3)", "b (1)"]
-    widths = sorted(round(one.get_width(), 9) for one in ax.patches if one.get_width())
-    assert widths == [round(1 / 3, 9), round(2 / 3, 9), 1.0]
-    legend = ax.get_legend()
-    assert legend is not None
-    assert [one.get_text() for one in legend.get_texts()] == ["success", "stuck", "no plan"]
-    with pytest.raises(KeyError, match="world"):
-        plots.outcome_figure(table, "world")
-
-
 def test_labels() -> None:
     one = Association(np.ones((2, 2), int), 0.5, (-0.1, 1.0), 0.4, (-0.2, 0.9), 7)
     fig = drawn(plots.label_figure({"labels": one, "shuffled": one}))
