@@ -116,10 +116,7 @@ def _floor_plan(
     with recorder.activity("Acquisition", f"floor plan {name}", agent=agent) as step:
         write_atomic(place / f"{name}.model.json", _json(model))
         made = step.generated(
-            place / f"{name}.model.json",
-            kind="FloorPlanModel",
-            role="source",
-            attributes=_by_us(),
+            place / f"{name}.model.json", kind="FloorPlanModel", role="source", attributes=_by_us()
         )
     with recorder.activity("FloorPlanTransformation", f"rooms of {name}", agent=agent) as step:
         step.used(made, role="source")

@@ -23,10 +23,7 @@ MAX_ASSIGNMENTS = 1 << 20
 
 
 def has_order(
-    n_events: int,
-    source: npt.ArrayLike,
-    target: npt.ArrayLike,
-    strict: npt.ArrayLike,
+    n_events: int, source: npt.ArrayLike, target: npt.ArrayLike, strict: npt.ArrayLike
 ) -> bool:
     """Say whether some assignment of levels to events meets every edge, by trying them all.
 
