@@ -318,11 +318,11 @@ print(pd.DataFrame(found.table, ["s", "f"], ["success", "other"]))
 
 # %% [markdown]
 # Two questions to that. Does it depend on the seed? Only the scenarios with a noisy lidar can come out
-# otherwise, so these are driven again with four more seeds. And does it take a robot? A rule may guess
+# otherwise, so these are driven again with two more seeds. And does it take a robot? A rule may guess
 # success where the straight way is short, the boxes are few or the goals are few.
 
 # %%
-SEEDS = [SEED + i for i in range(1, 5)]
+SEEDS = [SEED + 1, SEED + 2]
 noisy = [one for one in marked if one.noise_std > 0]
 again = labels.successes(noisy, resolved.grids, SEEDS, CONFIG)
 others = [
