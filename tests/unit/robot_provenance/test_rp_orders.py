@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prov.model import ProvGeneration, ProvUsage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from lib.robot_provenance.constraints import check
 from lib.robot_provenance.study.orders import (
     MAX_ASSIGNMENTS,
     compare,
@@ -82,3 +84,20 @@ def test_the_seed_decides() -> None:
     assert compare(10, seed=4).equals(compare(10, seed=4))
     texts = [random_document(np.random.default_rng(s)).get_provn() for s in (0, 0, 1)]
     assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_communications_change_no_verdict(seed: int) -> None:
+    """What inferences 5 and 6 would add, one round of each, is redundant (theory page)."""
+    document = random_document(np.random.default_rng([seed, 5]))
+    before = check(document).valid
+    used = [r.formal_attributes for r in document.get_records(ProvUsage)]
+    made = [r.formal_attributes for r in document.get_records(ProvGeneration)]
+    pairs = {
+        (user[0][1], maker[1][1]) for user in used for maker in made if user[1][1] == maker[0][1]
+    }
+    for i, (informed, informant) in enumerate(sorted(pairs, key=str)):
+        document.wasInformedBy(informed, informant)  # inference 6
+        document.wasGeneratedBy(f"ex:fresh{i}", informant)  # inference 5
+        document.used(informed, f"ex:fresh{i}")
+    assert check(document).valid is before
