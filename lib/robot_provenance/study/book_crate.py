@@ -133,7 +133,8 @@ def _records(root: Path) -> tuple[Records, dict[str, bytes]]:
         used = [lock, book.file(source, "NotebookSource")]
         used += [book.file(one, "Software") for one in kept]
         used += [one for name in parts["data"] for one in book.data(name)]
-        used += [book.file(f"book/{notebook.chapter}/claims.yml", "Claims")] * bool(parts["claims"])
+        if parts["claims"]:
+            used.append(book.file(f"book/{notebook.chapter}/claims.yml", "Claims"))
         since = len(parts["lib"]) - len(kept)
         label = notebook.name + (f" ({since} files changed since)" if since else "")
         executed.append(book.file(notebook.name, "Notebook"))
