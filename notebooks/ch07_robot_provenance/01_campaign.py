@@ -319,7 +319,8 @@ print(pd.DataFrame(found.table, ["s", "f"], ["success", "other"]))
 # %% [markdown]
 # Two questions to that. Does it depend on the seed? Only the scenarios with a noisy lidar can come out
 # otherwise, so these are driven again with two more seeds. And does it take a robot? A rule may guess
-# success where the straight way is short, the boxes are few or the goals are few.
+# success by the length of the straight way, the number of boxes or the number of goals, few or many; the
+# best of six such rules is what the robot must beat.
 
 # %%
 SEEDS = [SEED + 1, SEED + 2]
@@ -355,12 +356,15 @@ print(f"best rule: {best}; robot ahead by {ahead[0]:.2f}, coin {blind[0]:.2f}")
 # %% tags=["figure-labels"]
 figures.show(
     plots.label_figure(
-        {"robot": found, "labels shuffled": shuffled}
-        | {f"rule: {name}": one for name, one in guesses.items()}
+        {
+            "robot": found,
+            "labels shuffled": shuffled,
+            f"rule: {best}": guesses[best],
+        }
     ),
     alt="Log odds ratios with intervals: far above zero for the robot, around "
-    "zero for shuffled labels, in between for rules that need no robot.",
-    caption="Success of our robot, and of rules that need no robot, in scenarios "
+    "zero for shuffled labels, lower for the best rule that needs no robot.",
+    caption="Success of our robot, and of the best of six rules that need none, in scenarios "
     "labelled s against f: 95 % interval over clusters, and the middle 95 % of "
     "999 shuffles. Zero is no association.",
 )
