@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import rdflib
@@ -20,21 +20,10 @@ import rdflib
 from lib.robot_provenance import crate
 from lib.robot_provenance.vocabulary import PREFIXES
 
-__all__ = ["INDICATORS", "Evidence", "Indicator", "assess", "gather"]
-
-Verdict = Literal["met", "not met", "not decidable"]
+__all__ = ["Evidence", "assess", "gather"]
 
 STANDARD_SUFFIXES = {
-    ".json",
-    ".jsonl",
-    ".jsonld",
-    ".csv",
-    ".yaml",
-    ".yml",
-    ".pgm",
-    ".mcap",
-    ".nt",
-    ".txt",
+    *(".json", ".jsonl", ".jsonld", ".csv", ".yaml", ".yml", ".pgm", ".mcap", ".nt", ".txt")
 }
 """Formats that anybody can read from a public description."""
 
@@ -76,25 +65,6 @@ class Evidence:
         return self.crate.get("./", {})
 
 
-@dataclass(frozen=True)
-class Indicator:
-    """One indicator of the RDA model.
-
-    Attributes
-    ----------
-    id : str
-        Such as ``RDA-R1.1-02M``.
-    text : str
-        In our words.
-    decide : callable or None
-        Returns verdict and evidence in words; None where files cannot decide.
-    """
-
-    id: str
-    text: str
-    decide: Callable[[Evidence], tuple[bool, str]] | None
-
-
 def gather(folder: Path) -> Evidence:
     """Collect what a folder offers: data files, ``provenance.nt`` and the run crate.
 
@@ -131,141 +101,112 @@ def gather(folder: Path) -> Evidence:
     return found
 
 
-def _share(part: int, whole: int, what: str) -> str:
-    return f"{part} of {whole} {what}"
+Decision = tuple[bool, str]
+
+PERSISTENT = ("https://doi.org/", "http://hdl.handle.net/", "https://w3id.org/", "ark:/")
+GLOBAL = (*PERSISTENT, "urn:uuid:", "arcp://uuid,")
+"""How identifiers begin that nobody else can have given to something else; a name is none."""
 
 
-def _uses(evidence: Evidence, *names: str) -> tuple[bool, str]:
-    missing = [one for one in names if not evidence.root.get(one)]
-    if not evidence.crate:
-        return False, "no metadata document about the data set"
+def _identifier(evidence: Evidence, known: tuple[str, ...]) -> Decision:
+    name = str(evidence.root.get("identifier", ""))
+    return name.startswith(known), f"identifier is {name.partition(',')[0] or 'missing'}"
+
+
+def _uses(evidence: Evidence) -> Decision:
+    wanted = ("name", "description", "creator", "datePublished", "license")
+    missing = [one for one in wanted if not evidence.root.get(one)]
     return not missing, "missing: " + ", ".join(missing) if missing else "in the crate's root"
 
 
-def _persistent(evidence: Evidence) -> tuple[bool, str]:
-    name = str(evidence.root.get("identifier", ""))
-    known = ("https://doi.org/", "http://hdl.handle.net/", "https://w3id.org/", "ark:/")
-    return name.startswith(known), f"identifier is {name or 'missing'}"
-
-
-def _global(evidence: Evidence) -> tuple[bool, str]:
-    name = str(evidence.root.get("identifier", ""))
-    return ":" in name, f"identifier is {name or 'missing'}"
-
-
-def _data_named(evidence: Evidence) -> tuple[bool, str]:
-    named = sum(path in evidence.digests for path in evidence.files)
-    text = _share(named, len(evidence.files), "files are named by a digest")
+def _data_named(evidence: Evidence) -> Decision:
     # The logs hold the records and cannot hold their own digest.
     rest = [p for p in evidence.files if p not in evidence.digests]
-    return bool(named) and all(p.endswith("records.jsonl") for p in rest), text
+    named, whole = len(evidence.files) - len(rest), len(evidence.files)
+    good = named > 0 and all(p.endswith("records.jsonl") for p in rest)
+    return good, f"{named} of {whole} files are named by a digest"
 
 
-def _data_in_metadata(evidence: Evidence) -> tuple[bool, str]:
-    parts = evidence.root.get("hasPart", [])
-    parts = parts if isinstance(parts, list) else [parts]
-    return bool(parts), f"{len(parts)} parts are listed"
+def _listed(evidence: Evidence, word: str, part: str = "") -> Decision:
+    """Count the values of a property of the crate's root, or those that hold a text."""
+    told = evidence.root.get(word, [])
+    told = told if isinstance(told, list) else [told]
+    found = sum(part in one.get("@id", "") for one in told)
+    return found > 0, f"{found} of {word}"
 
 
-def _formats(evidence: Evidence) -> tuple[bool, str]:
+def _formats(evidence: Evidence) -> Decision:
     known = sum(Path(path).suffix in STANDARD_SUFFIXES for path in evidence.files)
     share = known / len(evidence.files) if evidence.files else 0.0
     return share > 0.9, f"{share:.0%} of files in formats with a public description"
 
 
-def _rdf(evidence: Evidence) -> tuple[bool, str]:
-    n = len(evidence.graph)
-    return n > 0, "metadata in RDF" if n else "no RDF"
-
-
-def _vocabularies(evidence: Evidence) -> tuple[bool, str]:
+def _vocabularies(evidence: Evidence) -> Decision:
     predicates = {str(p) for p in evidence.graph.predicates()}
     shared = sum(p.startswith(SHARED) for p in predicates)
-    text = _share(shared, len(predicates), "properties are of shared vocabularies")
-    return shared >= 10, text
+    return shared >= 10, f"{shared} of {len(predicates)} properties are of shared vocabularies"
 
 
-def _qualified(evidence: Evidence) -> tuple[bool, str]:
-    found = len(set(evidence.graph.subjects(rdflib.PROV.hadRole, None)))
-    return found > 0, "references with roles" if found else "no reference with a role"
+def _states(evidence: Evidence, **wanted: rdflib.URIRef) -> Decision:
+    """Look for statements with each of some properties."""
+    missing = [name for name, one in wanted.items() if (None, one, None) not in evidence.graph]
+    return not missing, "missing: " + ", ".join(missing) if missing else ", ".join(wanted)
 
 
-def _references(evidence: Evidence) -> tuple[bool, str]:
-    found = any(True for _ in evidence.graph.subject_objects(rdflib.PROV.wasDerivedFrom))
-    return found, "entities refer to what they come from" if found else "no references"
-
-
-def _plural(evidence: Evidence) -> tuple[bool, str]:
-    graph, qudt = evidence.graph, rdflib.Namespace(PREFIXES["qudt"])
-    checks = {
-        "units": (None, qudt.hasUnit, None),
-        "software versions": (None, rdflib.DCTERMS.hasVersion, None),
-        "times": (None, rdflib.PROV.startedAtTime, None),
-        "agents": (None, rdflib.PROV.wasAssociatedWith, None),
-    }
-    missing = [name for name, pattern in checks.items() if pattern not in graph]
-    return not missing, "missing: " + ", ".join(missing) if missing else "units, versions, times"
-
-
-def _licence(evidence: Evidence) -> tuple[bool, str]:
+def _licence(evidence: Evidence) -> Decision:
     told = evidence.root.get("license")
-    if told:
-        return True, "in the metadata"
-    if evidence.licence_file:
-        return True, f"a text, {evidence.licence_file}"
-    return False, "no licence"
+    text = f"a text, {evidence.licence_file}" if evidence.licence_file else "no licence"
+    return bool(told or evidence.licence_file), "in the metadata" if told else text
 
 
-def _licence_iri(evidence: Evidence) -> tuple[bool, str]:
+def _licence_iri(evidence: Evidence) -> Decision:
     told = evidence.root.get("license")
     name = told.get("@id", "") if isinstance(told, dict) else str(told or "")
     good = name.startswith(("https://creativecommons.org/", "https://spdx.org/licenses/"))
     return good, name or "no IRI of a licence"
 
 
-def _provenance(evidence: Evidence) -> tuple[bool, str]:
-    made = any(True for _ in evidence.graph.subject_objects(rdflib.PROV.wasGeneratedBy))
-    return made, "activities in PROV-O" if made else "no activities in PROV-O"
-
-
-def _community(evidence: Evidence) -> tuple[bool, str]:
-    told = evidence.root.get("conformsTo", [])
-    told = told if isinstance(told, list) else [told]
-    names = [one["@id"] for one in told if "wfrun" in one.get("@id", "")]
-    return bool(names), f"{len(names)} run-crate profiles are declared"
-
-
-def _bags(evidence: Evidence) -> tuple[bool, str]:
-    bags = [path for path in evidence.files if path.endswith(".mcap")]
-    return bool(bags), "ROS 2 bags (MCAP)" if bags else "no robot log in a community format"
-
-
-INDICATORS: tuple[Indicator, ...] = (
-    Indicator("RDA-F1-01M", "metadata have a persistent identifier", _persistent),
-    Indicator("RDA-F1-02M", "metadata have a globally unique identifier", _global),
-    Indicator("RDA-F1-02D", "each data file has a unique identifier", _data_named),
-    Indicator(
-        "RDA-F2-01M",
-        "metadata are rich: title, description, creator, date, licence",
-        lambda e: _uses(e, "name", "description", "creator", "datePublished", "license"),
+_PLURAL = {
+    "units": rdflib.URIRef(PREFIXES["qudt"] + "hasUnit"),
+    "versions": rdflib.DCTERMS.hasVersion,
+    "times": rdflib.PROV.startedAtTime,
+    "agents": rdflib.PROV.wasAssociatedWith,
+}
+_DECIDE: dict[str, Callable[[Evidence], Decision] | None] = {
+    "RDA-F1-01M metadata have a persistent identifier": lambda e: _identifier(e, PERSISTENT),
+    "RDA-F1-02M metadata have a globally unique identifier": lambda e: _identifier(e, GLOBAL),
+    "RDA-F1-02D each data file has a unique identifier": _data_named,
+    "RDA-F2-01M metadata are rich: title, description, creator, date, licence": _uses,
+    "RDA-F3-01M metadata hold the identifiers of the data": lambda e: _listed(e, "hasPart"),
+    "RDA-F4-01M metadata can be harvested and indexed": None,
+    "RDA-A1-02M metadata can be accessed by a person": None,
+    "RDA-A1-04M access by a standard protocol": None,
+    "RDA-A2-01M metadata remain when the data are gone": None,
+    "RDA-I1-01M metadata in a language for knowledge": lambda e: (
+        len(e.graph) > 0,
+        "RDF" if len(e.graph) else "no RDF",
     ),
-    Indicator("RDA-F3-01M", "metadata hold the identifiers of the data", _data_in_metadata),
-    Indicator("RDA-F4-01M", "metadata can be harvested and indexed", None),
-    Indicator("RDA-A1-02M", "metadata can be accessed by a person", None),
-    Indicator("RDA-A1-04M", "access by a standard protocol", None),
-    Indicator("RDA-A2-01M", "metadata remain when the data are gone", None),
-    Indicator("RDA-I1-01M", "metadata in a language for knowledge", _rdf),
-    Indicator("RDA-I1-01D", "data in formats with a public description", _formats),
-    Indicator("RDA-I2-01M", "vocabularies that communities share", _vocabularies),
-    Indicator("RDA-I3-01M", "references to other entities", _references),
-    Indicator("RDA-I3-03M", "references that say their role", _qualified),
-    Indicator("RDA-R1-01M", "plural attributes: units, versions, times, agents", _plural),
-    Indicator("RDA-R1.1-01M", "a licence is stated", _licence),
-    Indicator("RDA-R1.1-03M", "the licence is an IRI that a machine knows", _licence_iri),
-    Indicator("RDA-R1.2-02M", "provenance in a language across communities", _provenance),
-    Indicator("RDA-R1.3-01M", "metadata follow a community's standard", _community),
-    Indicator("RDA-R1.3-01D", "data follow a community's standard", _bags),
-)
+    "RDA-I1-01D data in formats with a public description": _formats,
+    "RDA-I2-01M vocabularies that communities share": _vocabularies,
+    "RDA-I3-01M references to other entities": lambda e: _states(
+        e, derivations=rdflib.PROV.wasDerivedFrom
+    ),
+    "RDA-I3-03M references that say their role": lambda e: _states(e, roles=rdflib.PROV.hadRole),
+    "RDA-R1-01M plural attributes: units, versions, times, agents": lambda e: _states(e, **_PLURAL),
+    "RDA-R1.1-01M a licence is stated": _licence,
+    "RDA-R1.1-03M the licence is an IRI that a machine knows": _licence_iri,
+    "RDA-R1.2-02M provenance in a language across communities": lambda e: _states(
+        e, activities=rdflib.PROV.wasGeneratedBy
+    ),
+    "RDA-R1.3-01M metadata follow a community's standard": lambda e: _listed(
+        e, "conformsTo", "wfrun"
+    ),
+    "RDA-R1.3-01D data follow a community's standard": lambda e: (
+        any(path.endswith(".mcap") for path in e.files),
+        "ROS 2 bags (MCAP)",
+    ),
+}
+"""Indicators in our words, and what decides them; None where files cannot."""
 
 
 def assess(evidence: Evidence) -> pd.DataFrame:
@@ -288,12 +229,11 @@ def assess(evidence: Evidence) -> pd.DataFrame:
     ['not decidable', 'not met']
     """
     rows = []
-    for one in INDICATORS:
-        if one.decide is None:
-            verdict, why = "not decidable", "needs a live address"
-        else:
-            good, why = one.decide(evidence)
+    for indicator, decide in _DECIDE.items():
+        verdict, why = "not decidable", "needs a live address"
+        if decide is not None:
+            good, why = decide(evidence)
             verdict = "met" if good else "not met"
-        rows.append((one.id, one.text, verdict, why))
+        rows.append((*indicator.split(" ", 1), verdict, why))
     table = pd.DataFrame(rows, columns=["id", "indicator", "verdict", "evidence"])
     return table.set_index("id")

@@ -19,8 +19,6 @@ from lib.robot_provenance.campaign import (
     resolve,
 )
 
-__all__ = ["authors_campaign", "authors_logical", "authors_shapes", "authors_sources"]
-
 NAVIGATION = "robovast/navigation/"
 
 

@@ -37,8 +37,6 @@ from lib.robot_provenance.record import (
 )
 from lib.robot_provenance.vocabulary import base_iri, file_iri, place_iri, slug
 
-__all__ = ["main", "write_book"]
-
 BOOK = "ten-papers-executable"
 ORDER = "lib/core/notebooks.py"
 """The program that executes what is stale, notebook by notebook: the book's workflow."""

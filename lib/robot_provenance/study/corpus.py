@@ -25,17 +25,6 @@ from prov.model import ProvDocument, ProvException
 
 from lib.robot_provenance.constraints import Report, check
 
-__all__ = [
-    "DISPUTED",
-    "Case",
-    "OrderCase",
-    "load",
-    "ordering_cases",
-    "summary",
-    "verdicts",
-    "without_uniqueness",
-]
-
 _DATA: Final[dict[str, Any]] = yaml.safe_load(
     Path(__file__).with_name("cases.yml").read_text(encoding="utf-8")
 )

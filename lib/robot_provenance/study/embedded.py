@@ -24,8 +24,6 @@ from lib.robot_provenance.study import floorplans, runner
 from lib.robot_provenance.study.navsim import SimConfig
 from lib.robot_provenance.vocabulary import file_iri
 
-__all__ = ["NAME", "SLIP", "TWIN", "declared", "draft", "run"]
-
 NAME = "embedded"
 """Name of the campaign, part of every identifier."""
 

@@ -48,19 +48,6 @@ from lib.robot_provenance.study import runner
 from lib.robot_provenance.study.tellings import only
 from lib.robot_provenance.vocabulary import file_iri
 
-__all__ = [
-    "AUTHORS",
-    "FAULTS",
-    "OURS",
-    "TOOLS",
-    "Fault",
-    "Found",
-    "Sample",
-    "find",
-    "inspect",
-    "plant",
-]
-
 OURS: tuple[str, ...] = ("audit", "constraints", "clock", "shapes", "replay")
 AUTHORS = "authors' shapes"
 """A peer that needs the authors' released file."""

@@ -25,16 +25,6 @@ from lib.robot_provenance.study.navsim import OUTCOMES, Run
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = [
-    "door_figure",
-    "fault_figure",
-    "label_figure",
-    "lineage_explorer",
-    "lineage_table",
-    "map_figure",
-    "telling_figure",
-]
-
 # Index 0 is unknown, 1 free, 2 occupied: the cells' values plus one.
 _MAP = ListedColormap(["#e2e2e2", "#ffffff", "#4d4d4d"])
 _SHADES = ("blue", "vermillion", "orange", "purple", "sky", "grey")

@@ -17,8 +17,6 @@ import numpy as np
 from lib.robot_provenance.campaign import Box, Pose, Scenario
 from lib.robot_provenance.maps import FREE, OCCUPIED, UNKNOWN, Grid
 
-__all__ = ["MODELS", "FloorPlan", "Room", "default_campaign", "drawn", "generate", "layout", "plan"]
-
 RESOLUTION = 0.05
 WALL = 2
 """Thickness in cells."""

@@ -14,8 +14,6 @@ import numpy as np
 
 from lib.robot_provenance.record import Recorder
 
-__all__ = ["ABOUT", "QUESTION", "TERMS", "record_trials"]
-
 OWN = "https://example.org/gripper#"
 TERMS = {
     "GraspTrials": OWN + "GraspTrials",

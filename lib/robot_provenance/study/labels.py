@@ -16,8 +16,6 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Association", "associate", "cluster_of", "compare", "rules", "shuffle", "successes"]
-
 from lib.core import sweeps
 from lib.robot_provenance.campaign import Scenario
 from lib.robot_provenance.maps import Grid

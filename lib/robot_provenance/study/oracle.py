@@ -21,8 +21,6 @@ from lib.robot_provenance.questions import Row
 from lib.robot_provenance.record import digest_file
 from lib.robot_provenance.study.runner import CREATOR, software
 
-__all__ = ["Truth", "lineage", "read", "truth"]
-
 LIBRARY = "lib.robot_provenance"
 ROBOT = "simulated robot"
 

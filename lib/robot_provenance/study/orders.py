@@ -17,8 +17,6 @@ from lib.robot_provenance.constraints import check
 from lib.robot_provenance.constraints.normalise import read
 from lib.robot_provenance.constraints.ordering import Events
 
-__all__ = ["compare", "has_order", "random_document"]
-
 MAX_ASSIGNMENTS = 1 << 20
 
 

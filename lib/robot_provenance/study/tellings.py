@@ -49,20 +49,6 @@ from lib.robot_provenance.record import (
 from lib.robot_provenance.study.oracle import Truth, lineage, truth
 from lib.robot_provenance.vocabulary import base_iri, file_iri, place_iri
 
-__all__ = [
-    "by_activity",
-    "coarsen",
-    "designs",
-    "histories",
-    "lineage_score",
-    "only",
-    "pairs",
-    "questions_table",
-    "scan",
-    "shuffled",
-    "tables",
-]
-
 Granularity = Literal["campaign", "run", "file"]
 T = TypeVar("T")
 
