@@ -29,10 +29,8 @@ from lib.core import figures, ledger
 from lib.core.profile import pick
 from lib.robot_provenance import export
 from lib.robot_provenance.campaign import label, proposed_repairs
-from lib.robot_provenance.navsim import SimConfig, simulate
 from lib.robot_provenance.questions import AUTHORS, answer
 from lib.robot_provenance.record import load
-from lib.robot_provenance.runner import run_campaign
 from lib.robot_provenance.study import figures as plots
 from lib.robot_provenance.study import floorplans, labels, tellings
 from lib.robot_provenance.study.authors import (
@@ -40,6 +38,8 @@ from lib.robot_provenance.study.authors import (
     authors_logical,
     authors_sources,
 )
+from lib.robot_provenance.study.navsim import SimConfig, simulate
+from lib.robot_provenance.study.runner import run_campaign
 
 figures.use()
 SEED = 20260528

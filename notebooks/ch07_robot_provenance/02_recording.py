@@ -29,9 +29,9 @@ from rdflib import PROV, Graph, URIRef
 from rdflib.compare import isomorphic
 
 from lib.core import figures, ledger
-from lib.robot_provenance import bags, export, runner, validation
+from lib.robot_provenance import bags, export, validation
 from lib.robot_provenance.record import load
-from lib.robot_provenance.study import embedded
+from lib.robot_provenance.study import embedded, runner
 from lib.robot_provenance.study.authors import authors_shapes
 from lib.robot_provenance.study.figures import lineage_explorer
 from lib.robot_provenance.vocabulary import (

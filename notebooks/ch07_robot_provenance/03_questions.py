@@ -26,10 +26,16 @@ from IPython.display import display
 
 from lib.core import figures, ledger
 from lib.robot_provenance import constraints, export
-from lib.robot_provenance.study import runner
 from lib.robot_provenance.questions import AUTHORS, OURS, QUESTIONS, answer
 from lib.robot_provenance.record import Derivation, load
-from lib.robot_provenance.study import corpus, embedded, faults, oracle, orders
+from lib.robot_provenance.study import (
+    corpus,
+    embedded,
+    faults,
+    oracle,
+    orders,
+    runner,
+)
 from lib.robot_provenance.study import figures as plots
 from lib.robot_provenance.study.authors import authors_shapes
 from lib.stats import t_interval

@@ -35,12 +35,11 @@ from lib.robot_provenance import (
     crate,
     export,
     fair,
-    runner,
     validation,
 )
 from lib.robot_provenance.questions import Question
 from lib.robot_provenance.record import Derivation, load
-from lib.robot_provenance.study import embedded, faults, gripper, oracle
+from lib.robot_provenance.study import embedded, faults, gripper, oracle, runner
 from lib.robot_provenance.study import figures as plots
 from lib.robot_provenance.study import tellings as ways
 from lib.stats import t_interval
@@ -300,13 +299,15 @@ ledger.report(
 
 # %%
 runs = records.runs()[:: pick(smoke=8, book=1, full=1)]
-again = [audit.replay(folder, run, records) for run in runs]
+again = [audit.replay(folder, run, runner.redo, records) for run in runs]
 wrong = audit.with_seed(records, SEED + 1)
 noisy = [
     runner.run_id(name, SEED)
     for name in ("wide-boxes", "narrow-noise", "middle-boxes-noise")
 ]
-moved = [audit.replay(folder, run, wrong).identical for run in noisy]
+moved = [
+    audit.replay(folder, run, runner.redo, wrong).identical for run in noisy
+]
 print(f"{sum(one.identical for one in again)} of {len(again)} bit by bit")
 ledger.report(
     "ch07.replay.identical",
@@ -340,7 +341,7 @@ def altered(**changes):
 def refused(told):
     """Return whether the run does not come out again."""
     try:
-        return not audit.replay(folder, noisy[0], told).identical
+        return not audit.replay(folder, noisy[0], runner.redo, told).identical
     except audit.ReplayError:
         return True
 

@@ -37,7 +37,7 @@ SCRIPT = "for trial in 1:6\n    grasp(trial)\nend\n"
 
 QUESTION = """
 SELECT ?trial ?force WHERE {
-  ?a a <https://example.org/gripper#GraspExecution> ; rp:run ?trial ; rp:slipped true ;
+  ?a a <https://example.org/gripper#GraspExecution> ; rp:trial ?trial ; rp:slipped true ;
      rp:force ?q .
   ?q qudt:hasUnit unit:N ; qudt:numericValue ?force .
 }"""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lib.core import sweeps
 from lib.robot_provenance.campaign import Scenario
 from lib.robot_provenance.maps import Grid
-from lib.robot_provenance.navsim import SimConfig, simulate
+from lib.robot_provenance.study.navsim import SimConfig, simulate
 
 Floats = npt.NDArray[np.float64]
 
