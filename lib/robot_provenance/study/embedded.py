@@ -33,6 +33,14 @@ SLIP = "narrow-hall"
 TWIN = ("wide-hall", "wide-hall-again")
 """Two names of one scenario."""
 
+PART = (
+    *TWIN,
+    SLIP,
+    *("wide-one-room", "wide-boxes", "middle-boxes-noise", "middle-blind", "narrow-noise"),
+    *("narrow-one-room", "closed-one-room", "faulty-no-goals"),
+)
+"""Scenarios with everything that questions and faults are about, for where all would take long."""
+
 ABSTRACT = """\
 # The scenario before its parameters are set: drive from the start to each goal in turn.
 scenario navigate:
