@@ -32,6 +32,7 @@ import scipy.sparse as sp
 from scipy import ndimage
 from scipy.sparse import csgraph
 
+from lib.core import check
 from lib.robot_provenance.campaign import Scenario, faults
 from lib.robot_provenance.maps import FREE, Grid
 from lib.robot_provenance.study import lidar
@@ -119,17 +120,12 @@ class SimConfig:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise ValueError(f"{name} is {value!r}, expected a number")
-            least = 0.0 if name in {"slip_std", "margin"} else None
-            if not math.isfinite(value) or (value < 0 if least is not None else value <= 0):
-                sign = ">= 0" if least is not None else "> 0"
-                raise ValueError(f"{name} is {value!r}, expected finite and {sign}")
-        for name in ("n_beams", "scan_every", "record_every"):
-            if not isinstance(getattr(self, name), int):
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected a whole number")
-        if self.slip_std > 0.2:
-            raise ValueError(f"slip_std is {self.slip_std}, expected at most 0.2")
+            if name in ("n_beams", "scan_every", "record_every"):
+                check.integer(name, value, at_least=1)
+            elif name not in ("slip_std", "margin"):
+                check.number(name, value, above=0)
+        check.number("margin", self.margin, at_least=0)
+        check.number("slip_std", self.slip_std, at_least=0, at_most=0.2)
         if self.v_max * self.horizon > self.see_range:
             raise ValueError(
                 f"v_max * horizon is {self.v_max * self.horizon} m: beyond see_range "
@@ -512,8 +508,7 @@ def simulate(grid: Grid, scenario: Scenario, seed: int, config: SimConfig | None
     ('success', 1.0)
     """
     config = config or SimConfig()
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed is {seed!r}, expected a whole number >= 0")
+    seed = check.integer("seed", seed, at_least=0)
     if scenario.map_digest not in (None, grid.digest):
         raise ValueError(
             f"{scenario.name}: its map has digest {scenario.map_digest}, the grid {grid.digest}"
@@ -521,7 +516,7 @@ def simulate(grid: Grid, scenario: Scenario, seed: int, config: SimConfig | None
     reason = faults(scenario) or _misplaced(grid, scenario)
     if reason is not None:
         return _Log(config).finish("invalid", reason, scenario)
-    return _drive(grid, replace(scenario, map_digest=grid.digest), int(seed), config)
+    return _drive(grid, replace(scenario, map_digest=grid.digest), seed, config)
 
 
 def _misplaced(grid: Grid, scenario: Scenario) -> str | None:
@@ -613,6 +608,20 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
     at, v, w = 0, 0.0, 0.0
     anchor, anchor_t = (x, y), 0.0
     replan_steps = max(round(config.replan_s / config.dt), 1)
+
+    def replanned(kind: str) -> list[tuple[float, float]] | None:
+        """Plan to the next goal with all that has been seen."""
+        goal = goals[log.reached]
+        found = planning.plan((x, y), goal, config.goal_tolerance, evidence.seen())
+        text = "no path" if found is None else f"{len(found)} cells"
+        log.events.append((t, kind, f"goal {log.reached + 1}: {text}"))
+        return found
+
+    def end(outcome: Outcome, reason: str) -> Run:
+        """Finish where the robot stands."""
+        log.rows.append((t, x, y, yaw, 0.0, 0.0))
+        return log.finish(outcome, reason, scenario)
+
     for step in itertools.count():
         t = round(step * config.dt, 6)
         hull = min(
@@ -620,12 +629,10 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
             lidar.box_distance(x, y, scenario.boxes),
         )
         if not grid.index(x, y)[2]:
-            log.rows.append((t, x, y, yaw, 0.0, 0.0))
-            return log.finish("collision", "the robot left the map", scenario)
+            return end("collision", "the robot left the map")
         log.closest = min(log.closest, hull - config.radius)
         if hull < config.radius:
-            log.rows.append((t, x, y, yaw, 0.0, 0.0))
-            return log.finish("collision", f"the hull overlaps at x={x:.2f}, y={y:.2f}", scenario)
+            return end("collision", f"the hull overlaps at x={x:.2f}, y={y:.2f}")
         if step % config.scan_every == 0:
             ranges = _scan(grid, scenario, (x, y, yaw), rng, config)
             evidence.add(x, y, *lidar.unit(yaw), ranges.astype(float))
@@ -638,39 +645,23 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
             log.events.append((t, "goal", f"goal {log.reached} reached"))
             anchor, anchor_t = (x, y), t
             if log.reached == len(goals):
-                log.rows.append((t, x, y, yaw, 0.0, 0.0))
-                return log.finish("success", "all goals reached", scenario)
-            at, path = (
-                0,
-                planning.plan((x, y), goals[log.reached], config.goal_tolerance, evidence.seen()),
-            )
-            if (
-                path is None
-                and planning.plan((x, y), goals[log.reached], config.goal_tolerance, None) is None
-            ):
-                log.rows.append((t, x, y, yaw, 0.0, 0.0))
-                text = f"the map has no path to goal {log.reached + 1}"
-                return log.finish("no_plan", text, scenario)
-            log.events.append((t, "plan", _told(log.reached, path)))
+                return end("success", "all goals reached")
+            if planning.plan((x, y), goals[log.reached], config.goal_tolerance, None) is None:
+                return end("no_plan", f"the map has no path to goal {log.reached + 1}")
+            at, path = 0, replanned("plan")
         elif (
             step
             and step % replan_steps == 0
             and (path is None or _blocked(path, at, (x, y), evidence, config))
         ):
             log.replans += 1
-            at, path = (
-                0,
-                planning.plan((x, y), goals[log.reached], config.goal_tolerance, evidence.seen()),
-            )
-            log.events.append((t, "replan", _told(log.reached, path)))
+            at, path = 0, replanned("replan")
         if not _near((x, y), anchor, config.stuck_m):
             anchor, anchor_t = (x, y), t
         elif t - anchor_t >= config.stuck_s:
-            log.rows.append((t, x, y, yaw, 0.0, 0.0))
-            return log.finish("stuck", f"no {config.stuck_m} m in {config.stuck_s:g} s", scenario)
+            return end("stuck", f"no {config.stuck_m} m in {config.stuck_s:g} s")
         if t >= config.timeout_s:
-            log.rows.append((t, x, y, yaw, 0.0, 0.0))
-            return log.finish("timeout", f"{config.timeout_s:g} s are over", scenario)
+            return end("timeout", f"{config.timeout_s:g} s are over")
         if path is None:
             # Without a path the robot turns on the spot: new views may clear false evidence.
             aim_v, aim_w = 0.0, 0.5 * config.w_max
@@ -693,10 +684,6 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
         yaw = _wrap(yaw + turn)
         log.length += abs(gone)
     raise AssertionError("unreachable: the loop ends by return")
-
-
-def _told(reached: int, path: list[tuple[float, float]] | None) -> str:
-    return f"goal {reached + 1}: " + ("no path" if path is None else f"{len(path)} cells")
 
 
 def _wrap(angle: float) -> float:
