@@ -116,6 +116,12 @@ def clock(folder: Path, records: Records) -> Records:
     return with_activity(records, start=one.start - timedelta(hours=1))
 
 
+def ends_late(folder: Path, records: Records) -> Records:
+    one = execution(records)
+    assert one.end is not None
+    return with_activity(records, end=one.end + timedelta(hours=1))
+
+
 def config(folder: Path, records: Records) -> Records:
     edit(folder / OWN / "result.json", seed=17)
     return records
@@ -246,6 +252,7 @@ CASES: list[tuple[str, Callable[[Path, Records], Records], str, str]] = [
     ("dangling", dangling, RUN, "used arcp://uuid,.*/nowhere.*, which nothing declares"),
     ("interrupted", interrupted, RUN, "no end was recorded"),
     ("clock", clock, RUN, "lies outside of 2 runs"),
+    ("clock", ends_late, RUN, "lies outside of 2 runs"),
     ("config", config, RUN, "seed 0 planned, 17 in result.json"),
     ("value", measure, RUN, "says path_length_m 1.23, the record says 0"),
     ("table", measured_table, RUN, "says path_length_m 1.23, the result says 0"),
@@ -282,6 +289,19 @@ def test_each_finding_names_code_run_and_reason(
         {OTHER} if spoil is swapped else set()
     )
     assert {one.run for one in found} <= touched
+
+
+def test_clocks_may_differ_by_a_millisecond(pair: Path, records: Records) -> None:
+    (whole,) = records.of_kind("CampaignExecution")
+    assert isinstance(whole, Activity)
+    assert whole.start is not None
+    assert whole.end is not None
+    for shift, found in ((0.0009, 0), (0.0011, 1)):
+        delta = timedelta(seconds=shift)
+        early = with_activity(records, start=whole.start - delta)
+        late = with_activity(records, end=whole.end + delta)
+        for one in (early, late):
+            assert len([f for f in audit.audit(pair, one) if f.code == "clock"]) == found
 
 
 def test_every_code_has_a_case() -> None:

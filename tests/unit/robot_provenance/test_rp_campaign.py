@@ -315,3 +315,68 @@ def test_a_dumped_campaign_reads_back(tmp_path):
     assert [one.name for one in back] == [one.name for one in scenarios]
     for one, other in zip(back, scenarios, strict=True):
         assert replace(one, map_digest=other.map_digest).digest == other.digest
+
+
+def test_the_mesh_is_part_of_a_scenarios_identity(root):
+    """By its digest where one is known, else by its path; the plane knows nothing of it."""
+    given = [
+        scenario("a", mesh_file="0.50/mesh.stl"),
+        scenario("b", mesh_file="0.52/mesh.stl"),
+        scenario("c", mesh_file="0.53/mesh.stl"),
+        scenario("d"),
+    ]
+    by_path = campaign.resolve(given, root)
+    assert by_path.report()["distinct scenarios"] == 4
+    assert by_path.report()["distinct without meshes"] == 1
+    assert by_path.duplicates_by_content == ()
+    same = {"0.50/mesh.stl": "a" * 64, "0.52/mesh.stl": "b" * 64, "0.53/mesh.stl": "b" * 64}
+    by_content = campaign.resolve(given, root, meshes=same)
+    assert by_content.report()["distinct scenarios"] == 3
+    assert by_content.duplicates_by_content == (("b", "c"),)
+    assert [one.mesh_digest for one in by_content.scenarios] == ["a" * 64, "b" * 64, "b" * 64, None]
+    # Without a mesh the identity is what it was before there were meshes.
+    assert "mesh" not in given[3].content()
+    assert given[3].digest == given[3].plane_digest == given[0].plane_digest
+    assert given[0].digest != given[0].plane_digest
+
+
+def test_a_mesh_is_read_and_written(tmp_path):
+    (one,) = campaign.load_vast(vast(tmp_path, entry(mesh_file="3d/m.stl")))
+    assert one.mesh_file == "3d/m.stl"
+    (tmp_path / "again.vast").write_text(campaign.dump_vast([one]), encoding="utf-8")
+    assert campaign.load_vast(tmp_path / "again.vast") == [one]
+    with pytest.raises(CampaignError, match="mesh_file is 3, expected a path"):
+        campaign.load_vast(vast(tmp_path, entry(mesh_file=3)))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"start": Pose(0.5, 0.5, 90.0)}, "the start has a yaw of 90.0 rad, more than a turn"),
+        ({"start": Pose(0.5, 0.5, -180.0)}, "the start has a yaw of -180.0 rad"),
+        ({"goals": (Pose(1, 1), Pose(1, 1, 6.3))}, "goal 2 has a yaw of 6.3 rad"),
+        ({"boxes": (Box(1, 1), Box(1, 1, 45.0))}, "box 2 is not a box: a yaw of 45.0 rad"),
+        ({"boxes": (Box(1, 1, width=0.0),)}, "width is 0.0, length is 0.5, expected > 0 m"),
+        ({"boxes": (Box(1, 1, length=0.0),)}, "width is 0.5, length is 0.0, expected > 0 m"),
+        ({"boxes": (Box(1, 1, width=-0.1),)}, "width is -0.1"),
+        ({"boxes": (Box(1, math.inf),)}, "not finite"),
+        ({"noise_std": -0.01}, "the lidar's noise is -0.01 m"),
+        ({"drop_rate": 1.01}, "the lidar's drop rate is 1.01"),
+        ({"goals": ()}, "the list of goals is empty"),
+    ],
+)
+def test_each_fault_of_a_scenario_is_told(change, says):
+    one = replace(scenario(), **change)
+    assert says in campaign.faults(one)
+
+
+def test_control_what_is_on_the_edge_is_no_fault():
+    one = replace(
+        scenario(),
+        start=Pose(0.5, 0.5, 2 * math.pi),
+        goals=(Pose(1, 1, -2 * math.pi),),
+        boxes=(Box(1, 1, math.pi, 1e-9, 1e-9),),
+        noise_std=0.0,
+        drop_rate=1.0,
+    )
+    assert campaign.faults(one) is None

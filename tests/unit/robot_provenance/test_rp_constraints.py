@@ -299,3 +299,117 @@ def test_five_constraints_decide_the_order(case):
         assert strict_components(events, {34, 42, 43, 45, 48}) == (
             "42" in {v.code for v in check(document).violations}
         )
+
+
+def edges(body: str) -> set[tuple[int, str, str, bool]]:
+    """Return (constraint, event before, event after, strict), without 30 and 36 of things alone."""
+    events = Events(read(parse(body), None))
+    rows = zip(events.number, events.source, events.target, events.strict, strict=True)
+    found = {(n, events.show(a), events.show(b), less) for n, a, b, less in rows}
+    shown = {(n, a.replace("ex:", ""), b.replace("ex:", ""), less) for n, a, b, less in found}
+    return {one for one in shown if one[0] not in (30, 36)} or shown
+
+
+USE = "usage u of e by a"
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("activity(ex:a,-,-)", {(30, "start of a", "end of a", False)}),
+        ("entity(ex:e)", {(36, "generation of e", "invalidation of e", False)}),
+        (
+            "activity(ex:a,-,-) entity(ex:e) used(ex:u;ex:a,ex:e,-)",
+            {
+                (33, "start of a", USE, False),
+                (33, USE, "end of a", False),
+                (37, "generation of e", USE, False),
+                (38, USE, "invalidation of e", False),
+            },
+        ),
+        (
+            "activity(ex:a,-,-) entity(ex:e) wasGeneratedBy(ex:e,ex:a,-)",
+            {
+                (34, "start of a", "generation of e", False),
+                (34, "generation of e", "end of a", False),
+            },
+        ),
+        (
+            "activity(ex:a,-,-) activity(ex:b,-,-) wasInformedBy(ex:b,ex:a)",
+            {(35, "start of a", "end of b", False)},
+        ),
+        (
+            "entity(ex:p) entity(ex:q) wasDerivedFrom(ex:p,ex:q)",
+            {(42, "generation of q", "generation of p", True)},
+        ),
+        (
+            "entity(ex:p) entity(ex:e) wasDerivedFrom(ex:p,ex:e,ex:a,ex:g,ex:u)",
+            {
+                (37, "generation of e", USE, False),
+                (38, USE, "invalidation of e", False),
+                (41, USE, "generation of p", False),
+                (42, "generation of e", "generation of p", True),
+            },
+        ),
+        (
+            "activity(ex:a,-,-) entity(ex:e) wasStartedBy(ex:a,ex:e,-,-)",
+            {
+                (43, "generation of e", "start of a", False),
+                (43, "start of a", "invalidation of e", False),
+            },
+        ),
+        (
+            "activity(ex:a,-,-) entity(ex:e) wasEndedBy(ex:a,ex:e,-,-)",
+            {
+                (44, "generation of e", "end of a", False),
+                (44, "end of a", "invalidation of e", False),
+            },
+        ),
+        (
+            "entity(ex:p) entity(ex:q) specializationOf(ex:p,ex:q)",
+            {
+                (45, "generation of q", "generation of p", False),
+                (46, "invalidation of p", "invalidation of q", False),
+            },
+        ),
+        (
+            "activity(ex:a,-,-) entity(ex:g) wasAssociatedWith(ex:a,ex:g,-)",
+            {
+                (47, "start of a", "invalidation of g", False),
+                (47, "generation of g", "end of a", False),
+            },
+        ),
+        (
+            "activity(ex:a,-,-) activity(ex:g,-,-) wasAssociatedWith(ex:a,ex:g,-)",
+            {(47, "start of a", "end of g", False), (47, "start of g", "end of a", False)},
+        ),
+        (
+            "entity(ex:e) entity(ex:g) wasAttributedTo(ex:e,ex:g)",
+            {(48, "generation of g", "generation of e", False)},
+        ),
+        (
+            "entity(ex:e) activity(ex:g,-,-) wasAttributedTo(ex:e,ex:g)",
+            {(48, "start of g", "generation of e", False)},
+        ),
+        (
+            "entity(ex:d) entity(ex:r) actedOnBehalfOf(ex:d,ex:r,-)",
+            {(49, "generation of r", "invalidation of d", False)},
+        ),
+        (
+            "activity(ex:d,-,-) activity(ex:r,-,-) actedOnBehalfOf(ex:d,ex:r,-)",
+            {(49, "start of r", "end of d", False)},
+        ),
+    ],
+)
+def test_each_ordering_constraint_makes_exactly_its_edges(body, expected):
+    assert edges(body) == expected
+
+
+def test_an_agents_start_and_end_order_a_delegation():
+    """Constraint 49 between activities that are agents: their times contradict it, or do not."""
+    body = "activity(ex:d,-,{0}) activity(ex:r,{1},-) actedOnBehalfOf(ex:d,ex:r,-)"
+    assert check(parse(body.format(T2, T1))).consistent
+    report = check(parse(body.format(T1, T2)))
+    assert report.valid
+    (finding,) = report.clock
+    assert 49 in finding.constraints

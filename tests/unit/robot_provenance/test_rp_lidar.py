@@ -127,6 +127,33 @@ def test_distance_to_turned_boxes():
     assert lidar.cast(room(), [[0, 2, 0]], 4, 3.0, [Box(0, 2)]).tolist() == [[0, 0, 0, 0]]
 
 
+def test_length_lies_along_the_boxes_own_x_and_width_along_its_y():
+    long = Box(0.0, 0.0, 0.0, width=1.0, length=4.0)
+    assert lidar.box_distance(3.0, 0.0, [long]) == 1.0
+    assert lidar.box_distance(0.0, 3.0, [long]) == 2.5
+    turned = Box(0.0, 0.0, math.pi / 2, width=1.0, length=4.0)
+    assert lidar.box_distance(3.0, 0.0, [turned]) == pytest.approx(2.5, abs=1e-8)
+    assert lidar.box_distance(0.0, 3.0, [turned]) == pytest.approx(1.0, abs=1e-8)
+    assert lidar.box_distance(5.0, 3.5, [long]) == pytest.approx(math.sqrt(18))
+    assert lidar.box_distance(5.0, 0.0, [long, Box(5.5, 0.0)]) == 0.25
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        Box(0.5, 1, width=0.0),
+        Box(0.5, 1, length=0.0),
+        Box(0.5, 1, width=-0.5),
+        Box(math.nan, 1),
+        Box(0.5, 1, yaw=90.0),
+        Box(0.5, 1, yaw=-180.0),
+    ],
+)
+def test_what_is_no_box_is_refused(box):
+    with pytest.raises(ValueError, match="box 2"):
+        lidar.cast(room(), [[1.0, 1.0, 0.0]], 4, 3.0, [Box(0.5, 0.5), box])
+
+
 def test_rays_from_outside_enter_the_map_or_miss_it():
     cells = np.zeros((10, 10), np.int8)
     cells[:, 5] = OCCUPIED

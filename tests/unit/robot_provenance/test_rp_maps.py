@@ -219,3 +219,20 @@ def test_names_of_written_maps_and_radii(tmp_path):
     with pytest.raises(ValueError, match="read-only"):
         grid.cells[0, 0] = 1
     assert read_pgm(pgm_bytes(grid.cells))[0].tolist() == [[254, 254], [254, 254]]
+
+
+@pytest.mark.parametrize(("negate", "grey"), [(0, 205), (1, 50)])
+def test_unknown_cells_do_not_become_free(tmp_path, negate, grey):
+    """With the threshold 0.25 of many files, the map server's grey for unknown would be free."""
+    (tmp_path / "m.pgm").write_bytes(b"P5\n2 1\n255\n" + bytes([grey, 254]))
+    text = f"image: m.pgm\nresolution: 0.05\norigin: [0, 0, 0]\nnegate: {negate}\n"
+    text += "occupied_thresh: 0.65\nfree_thresh: {0}\n"
+    (tmp_path / "m.yaml").write_text(text.format(0.25))
+    with pytest.raises(MapError, match=f"free_thresh is 0.25, so that pixels of grey {grey}"):
+        load_grid(tmp_path / "m.yaml")
+    (tmp_path / "m.yaml").write_text(text.format(0.196))
+    assert load_grid(tmp_path / "m.yaml").cells[0, 0] == UNKNOWN
+    # Where no pixel is of that grey, the threshold harms nobody.
+    (tmp_path / "m.pgm").write_bytes(b"P5\n2 1\n255\n" + bytes([255 * (1 - negate), 254]))
+    (tmp_path / "m.yaml").write_text(text.format(0.25))
+    assert load_grid(tmp_path / "m.yaml").cells[0, 0] == FREE
