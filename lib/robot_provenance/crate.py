@@ -59,6 +59,7 @@ class _Builder:
         self.records = records
         self.crate = ROCrate(version="1.1")
         self.crate.metadata.extra_contexts.append(RUN_CONTEXT)
+        self.nodes: dict[str, Any] = {}
         self.things: dict[str, Any] = {}
         self.used, self.made, self.agents = (defaultdict[str, list[str]](list) for _ in range(3))
         for usage in records.usages:
@@ -70,11 +71,11 @@ class _Builder:
 
     def add(self, name: str, kind: str, properties: dict[str, Any]) -> Any:
         """Add a node that is no file; the first of its name stays."""
-        known = self.crate.get(name)
-        if known is not None:
-            return known
-        kept = {key: value for key, value in properties.items() if value not in (None, "", [])}
-        return self.crate.add(ContextEntity(self.crate, name, {"@type": kind, **kept}))
+        if name not in self.nodes:
+            kept = {key: value for key, value in properties.items() if value not in (None, "", [])}
+            self.nodes[name] = ContextEntity(self.crate, name, {"@type": kind, **kept})
+            self.crate.add(self.nodes[name])
+        return self.nodes[name]
 
     def of(self, names: list[str]) -> list[Any]:
         """Return the nodes of entities, each once."""

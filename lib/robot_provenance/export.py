@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
@@ -337,6 +338,7 @@ class _Names:
         for space in self._spaces:
             if space.prefix not in ("prov", "xsd"):
                 document.add_namespace(space)
+        self._others: dict[str, Namespace] = {}
         self._made = functools.cache(self._make)
 
     def __call__(self, name: str) -> QualifiedName:
@@ -346,13 +348,15 @@ class _Names:
         for space in self._spaces:
             if name.startswith(space.uri) and len(name) > len(space.uri):
                 return QualifiedName(space, name[len(space.uri) :])
-        stem, local = name.removesuffix(local_name(name)), local_name(name)
-        if not stem or not local:
+        # One namespace for each authority, such as another execution's or a caller's own.
+        host = re.match(r"[^:/]+://[^/]+/(?=.)", name)
+        stem = host[0] if host else name.removesuffix(local_name(name))
+        if not stem or stem == name:
             raise ValueError(f"{name!r}: expected an IRI with a path or a fragment")
-        space = Namespace(f"ns{len(self._spaces)}", stem)
-        self._spaces.append(space)
-        self._document.add_namespace(space)
-        return self._make(name)
+        if stem not in self._others:
+            self._others[stem] = Namespace(f"ns{len(self._others) + 1}", stem)
+            self._document.add_namespace(self._others[stem])
+        return QualifiedName(self._others[stem], name[len(stem) :])
 
 
 def to_prov(records: Records) -> ProvDocument:

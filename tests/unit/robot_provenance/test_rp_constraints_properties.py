@@ -180,6 +180,20 @@ def test_five_constraints_decide_the_order(rows):
     assert cyclic == ("42" in {v.code for v in check(build(rows)).violations})
 
 
+@quick
+@given(untimed)
+def test_communications_add_nothing(rows):
+    """What inferences 5 and 6 conclude, one step of each, changes no verdict (a proposition)."""
+    made = [args[:2] for kind, args, _ in rows if kind == "gen" and args[1] is not None]
+    used = [args[:2] for kind, args, _ in rows if kind == "use" and args[1] is not None]
+    more = [("inform", (by, maker), None) for by, e in used for f, maker in made if e == f]
+    informed = [args for kind, args, _ in rows if kind == "inform"]
+    for i, (follower, informant) in enumerate(informed):
+        more.append(("gen", (f"between{i}", informant, None), None))
+        more.append(("use", (follower, f"between{i}", None), None))
+    assert check(build(rows)).valid == check(build(rows + more)).valid
+
+
 # ---- a second implementation -----------------------------------------------------------------
 
 
