@@ -167,7 +167,7 @@ text = st.text(
     st.characters(blacklist_categories=("Cs", "Cc")) | st.sampled_from('"\\\n\r\t<>{}^|`'),
     min_size=1,
     max_size=20,
-)
+).filter(str.strip)
 
 
 @settings(max_examples=40)
