@@ -162,7 +162,10 @@ def fault_figure(table: pd.DataFrame) -> Figure:
     ax.grid(False)
     ax.grid(True, which="minor", color="white", lw=1.5)
     ax.tick_params(which="both", length=0)
-    told = [Patch(color=PALETTE["blue"], label="reported"), Patch(color=_UNSEEN, label="not")]
+    told = [
+        Patch(color=PALETTE["blue"], label="reported"),
+        Patch(color=_UNSEEN, label="not reported"),
+    ]
     ax.legend(handles=told, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2, fontsize="small")
     return fig
 
@@ -184,7 +187,7 @@ def telling_figure(table: pd.DataFrame) -> Figure:
         ax.set_xlabel(str(column).replace(", ", ",\n"), fontsize="small")
         ax.grid(False, axis="y")
     axes[0].set_yticks(range(len(table)), list(table.index))
-    axes[0].invert_yaxis()
+    axes[0].set_ylim(len(table) - 0.5, -0.5)
     return fig
 
 
