@@ -84,7 +84,7 @@ figures.show_chart(
 # %%
 SHARED = ("prov", "rdf", "rdfs", "dcat", "dcterms", "foaf", "qudt", "spdx")
 # Properties of ours that any record needs, whatever it is about.
-GENERAL = ("path", "sha256", "bytes", "kind", "run", "role", "value", "reason")
+GENERAL = ("path", "sha256", "kind", "run", "status", "value", "reason")
 terms = [*ENTITY_KINDS.values(), *ACTIVITY_KINDS.values()]
 borrowed = sum(one.curie in BORROWED for one in terms)
 print(f"kinds: {borrowed} by the authors, {len(terms) - borrowed} of our own")

@@ -150,8 +150,9 @@ flat, _ = steps(
 ledger.report("ch07.thesis.faults", value, interval=ends, control=flat)
 
 # %% [markdown]
-# Second, the fault comes first: after the run, before anybody scans. Whoever hashes a file that was
-# already changed finds nothing to object to, but for what the files themselves deny.
+# Second, the fault comes first: after the run, before anybody scans. The digest is then that of the
+# changed file. What the files themselves deny still shows, and so does what comes out otherwise when the
+# run is made again; a file that was gone before the scan is missed by nobody.
 
 # %%
 in_files = [one for one in faults.FAULTS if one.level == "files"]
