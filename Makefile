@@ -59,7 +59,7 @@ html: env ## only the HTML, from the stored outputs
 	@$(MAKE) --no-print-directory crate
 
 crate: env ## a run crate of the whole book, from what was noted while notebooks ran: notebooks, lib, lock, digests of data, ledger
-	@$(BIN)/python -m lib.robot_provenance.study.book_crate $(HTML)/downloads/ten-papers-executable.crate.zip
+	@env PYTHONPATH=book/_ext:. $(BIN)/python -m tenpapers.book_crate $(HTML)/downloads/ten-papers-executable.crate.zip
 
 release: html ## wheel, run crate and archive of the HTML, with their digests, into dist/
 	@rm -rf build dist

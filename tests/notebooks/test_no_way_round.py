@@ -23,8 +23,6 @@ REPORTED = "application/vnd.tenpapers.claim+json"
 READERS = {"find_claim", "load_all", "load_chapter", "collect"}
 READING_MODULES = {"lib.core.ledger.claims", "lib.core.ledger.rows"}
 
-# It packs the ledger into the book's crate, after all notebooks.
-PAGES = {"lib/robot_provenance/study/book_crate.py"}
 # Readers that go when their chapter leaves data/unconverted.yml.
 NOT_YET = {
     "ch02_semantic_ids": {"lib/semantic_ids/study/paper.py"},
@@ -91,11 +89,9 @@ def test_a_cell_that_reports_is_proved(notebook: Notebook) -> None:
 def test_nothing_that_computes_reads_claims() -> None:
     found = {name: set(claim_readers(tree)) for name, tree in sources()}
     waiting = {name for slug in unconverted() for name in NOT_YET.get(slug, ())}
-    assert {
-        name: what for name, what in found.items() if what and name not in PAGES | waiting
-    } == {}
+    assert {name: what for name, what in found.items() if what and name not in waiting} == {}
     # An exception that is not needed any more goes.
-    assert {name for name in PAGES | waiting if not found.get(name)} == set()
+    assert {name for name in waiting if not found.get(name)} == set()
 
 
 @pytest.mark.parametrize(

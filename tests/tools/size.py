@@ -14,18 +14,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-BUDGETS = {"method": 2000, "study": 1500, "core": 3300, "shared": 1500, "pages": 1200}
+BUDGETS = {"method": 2000, "study": 1500, "core": 3300, "shared": 1500, "pages": 1300}
 """What the design gives: a chapter's method, its ``study/``, `core`, and a shared package; beside
 these what makes the pages (``book/_ext``), whose 727 lines stood in `core` before."""
 
 SHARED = ("stats", "recsys", "llm")
 
 CEILINGS = {
-    "robot_provenance": 8310,
+    "robot_provenance": 3790,
+    "robot_provenance/study": 3180,
     "semantic_ids": 2500,
     "compute_governance": 3720,
 }
-"""Methods that stand above their budget: to be lowered, never raised."""
+"""Methods, and studies, that stand above their budget: to be lowered, never raised."""
 
 _NO_CODE = (
     *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
@@ -65,7 +66,8 @@ def sizes(root: Path = ROOT) -> dict[tuple[str, str], int]:
 
 def ceiling(package: str, part: str) -> int:
     """Return how many lines of code a part of a package may have."""
-    return max(BUDGETS[part], CEILINGS.get(package, 0) if part == "method" else 0)
+    name = package if part == "method" else f"{package}/{part}"
+    return max(BUDGETS[part], CEILINGS.get(name, 0))
 
 
 def main() -> int:

@@ -16,8 +16,8 @@ import pytest
 from lib.core.paths import ROOT
 from lib.core.sources import code_digest
 from lib.robot_provenance.crate import DESCRIPTOR, CrateError
-from lib.robot_provenance.study import book_crate
 from lib.robot_provenance.validation import validate_crate
+from tenpapers import book_crate
 
 RUN = {"started": "2026-11-28T10:00:00+00:00", "ended": "2026-11-28T10:00:07+00:00"}
 
