@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, get_args
+from urllib.parse import quote
 
 import numpy as np
 
@@ -666,6 +667,8 @@ class Recorder:
                 )
             if isinstance(value, float):
                 check.number(name, value)
+            if name in LINKS:
+                check_iri(name, str(value))
             found[self.attribute_name(name)] = value
         return found
 
@@ -691,7 +694,7 @@ class Recorder:
         check.known("kind", kind, get_args(AgentKind))
         slug(check.text("name", name))
         row: dict[str, Any] = {"r": "agent", "kind": kind, "name": name}
-        row |= {"version": check.text("version", version)} if version else {}
+        row |= {"version": version} if version and slug(check.text("version", version)) else {}
         row |= {"iri": check_iri("iri", iri)} if iri else {}
         row |= {"url": check_iri("url", url)} if url else {}
         row |= {"for": acts_for.key} if acts_for else {}
@@ -1027,7 +1030,7 @@ class _Reader:
 
     @property
     def scope(self) -> str:
-        return "campaign" if self.where == "." else self.where
+        return "campaign" if self.where == "." else quote(self.where, safe="/~")
 
     def _row(self, row: dict[str, Any]) -> str:
         """Take a line in; return what about it was tolerated."""

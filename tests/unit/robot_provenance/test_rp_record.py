@@ -427,6 +427,8 @@ def test_what_lies_elsewhere_needs_a_source(tmp_path: Path) -> None:
         (lambda r: r.agent("x", url="https://ex.org/a b"), "url is 'https://ex.org/a b'"),
         (lambda r: r.agent("x", iri="nobody"), "iri is 'nobody'"),
         (lambda r: r.agent("x", url="https:"), "nothing after the scheme"),
+        (lambda r: r.agent("x", version="?"), "no letter or digit"),
+        (lambda r: r.value(1, kind="File", label="?"), "no letter or digit"),
         (lambda r: r.agent("x\ud800"), "no text"),
         (lambda r: r.agent("x", kind="Ghost"), "kind is 'Ghost'"),
         (lambda r: r.value(1, kind="Dream", label="x"), "kind is 'Dream'"),
@@ -523,6 +525,42 @@ def test_another_robots_words(tmp_path: Path) -> None:
     assert nodes["pick.jl"]["programmingLanguage"] == {"@id": "#julia"}
     assert (nodes["#julia"]["name"], nodes["#julia"]["version"]) == ("Julia", "1.11")
     assert nodes["./"]["mainEntity"] == {"@id": "pick.jl"}
+
+
+@pytest.mark.parametrize("link", ["references", "attributed_to"])
+def test_a_link_is_an_iri_when_it_is_recorded(tmp_path: Path, link: str) -> None:
+    (tmp_path / "a").write_text("a")
+    with (
+        Recorder(tmp_path, campaign="demo") as recorder,
+        pytest.raises(ValueError, match=f"{link} is 'a b'"),
+    ):
+        recorder.file(tmp_path / "a", attributes={link: "a b"})
+    with (
+        Recorder(tmp_path, campaign="demo", resume=True) as recorder,
+        pytest.raises(ValueError, match=f"{link} is '3'"),
+        recorder.activity("Acquisition", "a") as step,
+    ):
+        step.generated(tmp_path / "a", attributes={link: 3})
+
+
+@pytest.mark.parametrize("name", ["a b", "<x> ä", "100 %#?"])
+def test_a_runs_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    with Recorder(tmp_path, campaign="demo"):
+        pass
+    own = tmp_path / "runs" / name
+    with (
+        Recorder(own, campaign="demo", root=tmp_path, run=name) as recorder,
+        recorder.activity("TestExecution", "t") as step,
+    ):
+        (own / "a.csv").write_text("a")
+        step.generated(own / "a.csv")
+        step.made(1, kind="VariationConfig", label="one")
+    records = load(tmp_path)
+    assert records.runs() == [name]
+    for notation in ("nt", "turtle", "json-ld", "provn", "prov-json"):
+        assert export.serialize(records, notation)  # type: ignore[arg-type]
+    assert constraints.check(export.to_prov(records)).consistent
+    assert audit.audit(tmp_path) == []
 
 
 def test_words_that_nobody_declared(tmp_path: Path) -> None:
