@@ -23,12 +23,14 @@ import pandas as pd
 import yaml
 
 from lib.core import check
-from lib.robot_provenance import crate
+from lib.robot_provenance import crate, export
 from lib.robot_provenance.record import (
     LOG,
     Activity,
     Entity,
+    Generation,
     Records,
+    Usage,
     digest_file,
     digest_folder,
     load,
@@ -37,6 +39,9 @@ from lib.robot_provenance.vocabulary import place_iri
 
 UNRECORDED = {LOG, "ro-crate-metadata.json"}
 """Files that no record speaks of, since they hold the records or are made from them."""
+
+NOTATIONS: dict[str, export.Notation] = {".nt": "nt", ".jsonld": "json-ld", ".provn": "provn"}
+"""Notation of a published graph by its suffix."""
 
 SLACK = timedelta(milliseconds=1)
 """Clocks are compared up to this."""
@@ -54,7 +59,8 @@ class Finding:
     ----------
     code : str
         missing, changed, swapped, stray, unrecorded, unreadable, verdict, value, table, duplicate,
-        generated twice, dangling, interrupted, clock, config, suppressed, unplanned or crate.
+        generated twice, dangling, interrupted, clock, config, suppressed, unplanned, graph or
+        crate.
     run : str
         Run that it is about; empty for the campaign.
     path : str
@@ -130,6 +136,7 @@ def audit(folder: Path, records: Records | None = None) -> list[Finding]:
         *_results(folder, records),
         *_clocks(records),
         *_crates(folder, records),
+        *_graphs(folder, records),
     ]
     return sorted(set(found))
 
@@ -363,9 +370,10 @@ def _clocks(records: Records) -> Iterator[Finding]:
 def _crates(folder: Path, records: Records) -> Iterator[Finding]:
     """Yield what a crate says otherwise than the records that it was made from."""
     file = folder / crate.DESCRIPTOR
-    # A crate that was recorded as published has a digest; it cannot tell of its own publication.
-    if not file.is_file() or crate.DESCRIPTOR in _latest(records):
+    if not file.is_file():
         return
+    # What was published cannot tell of its own publication, nor of what came later.
+    records = _before(records, _latest(records).get(crate.DESCRIPTOR))
     try:
         told = {node["@id"]: node for node in json.loads(file.read_text("utf-8"))["@graph"]}
         right = {node["@id"]: node for node in crate.build(records)["@graph"]}
@@ -376,6 +384,41 @@ def _crates(folder: Path, records: Records) -> Iterator[Finding]:
         if told.get(name) != right.get(name):
             said = "is told otherwise" if name in told and name in right else "is in one of them"
             yield Finding("crate", run_of(name), crate.DESCRIPTOR, f"{name} {said}")
+
+
+def _graphs(folder: Path, records: Records) -> Iterator[Finding]:
+    """Yield published graphs that are not what the records give when they are written again."""
+    for path, entity in _latest(records).items():
+        notation, file = NOTATIONS.get(Path(path).suffix), folder / path
+        if entity.kind != "CampaignGraph" or notation is None or not file.is_file():
+            continue
+        again = export.serialize(_before(records, entity), notation)
+        if file.read_bytes() != again.encode():
+            yield Finding("graph", "", path, "is not what the records say when written again")
+
+
+def _before(records: Records, made: Entity | None) -> Records:
+    """Return the records as they were when the making of something began; all, if of nothing."""
+    makers = {one.activity for one in records.generations if made and one.entity == made.id}
+    starts = [one.start for one in records.activities.values() if one.id in makers and one.start]
+    if not starts:
+        return records
+    began = max(starts)
+    late = {k for k, one in records.activities.items() if one.start and one.start >= began}
+    told: list[Usage | Generation] = [*records.usages, *records.generations]
+    known = {one.entity for one in told if one.activity not in late}
+    gone = late | ({one.entity for one in told if one.activity in late} - known)
+    return replace(
+        records,
+        activities={k: v for k, v in records.activities.items() if k not in gone},
+        entities={k: v for k, v in records.entities.items() if k not in gone},
+        usages=tuple(one for one in records.usages if one.activity not in gone),
+        generations=tuple(one for one in records.generations if one.activity not in gone),
+        derivations=tuple(one for one in records.derivations if one.activity not in gone),
+        associations=tuple(one for one in records.associations if one.activity not in gone),
+        communications=tuple(one for one in records.communications if one.informed not in gone),
+        quantities=tuple(one for one in records.quantities if one.subject not in gone),
+    )
 
 
 # --- again ---------------------------------------------------------------------------------------

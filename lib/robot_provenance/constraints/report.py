@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 __all__ = ["NAMES", "RULES", "Report", "Violation"]
@@ -93,11 +92,3 @@ class Report:
         """Violations by code, clock findings included, in the order of the codes."""
         found = Counter(v.code for v in (*self.violations, *self.clock))
         return {code: found[code] for code in sorted(found)}
-
-    def table(self) -> pd.DataFrame:
-        """One row a finding: code, name, bundle, message, witness."""
-        rows = [
-            (v.code, v.name, v.bundle or "", v.message, " → ".join(v.witness))
-            for v in (*self.violations, *self.clock)
-        ]
-        return pd.DataFrame(rows, columns=["code", "name", "bundle", "message", "witness"])

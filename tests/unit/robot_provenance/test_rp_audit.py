@@ -309,7 +309,7 @@ def test_every_code_has_a_case() -> None:
     told = re.search(r"code : str\s+(.*?)\.\s", text, re.DOTALL)
     assert told is not None
     codes = {one.strip() for one in re.split(r",|\bor\b", told[1])}
-    assert codes == {one[0] for one in CASES}
+    assert codes == {one[0] for one in CASES} | {"graph"}
 
 
 def test_control_a_campaign_as_it_is_has_no_finding(
@@ -345,6 +345,36 @@ def test_a_crate_that_is_no_crate(pair: Path, records: Records, tmp_path: Path) 
     (found,) = audit.audit(folder, records)
     assert found.code == "crate"
     assert "cannot be compared" in found.message
+
+
+@pytest.mark.parametrize(
+    "name", ["provenance.nt", "provenance.jsonld", "provenance.provn", crate.DESCRIPTOR]
+)
+def test_a_forged_publication_is_seen(published: Path, tmp_path: Path, name: str) -> None:
+    """The digest of the published file is rewritten to fit; the records say something else."""
+    folder = tmp_path / "copy"
+    shutil.copytree(published, folder)
+    records = record.load(folder)
+    text = (folder / name).read_text(encoding="utf-8")
+    assert "closed-one-room, seed 3" in text
+    forgery = text.replace("closed-one-room, seed 3", "closed-one-room, seed 4")
+    (folder / name).write_text(forgery, encoding="utf-8")
+    (held,) = [one for one in records.entities.values() if one.path == name]
+    forged = replace(held, sha256=record.digest_file(folder / name))
+    found = audit.audit(folder, replace(records, entities=records.entities | {held.id: forged}))
+    code = "crate" if name == crate.DESCRIPTOR else "graph"
+    assert {one.code for one in found} == {code}
+    assert {one.path for one in found} == {name}
+
+
+def test_what_is_published_twice_agrees(pair: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(pair, folder)
+    for _ in range(2):
+        runner.publish(folder)
+        assert audit.audit(folder) == []
+    (folder / "provenance.nt").write_bytes(b"\xff")
+    assert {one.code for one in audit.audit(folder)} == {"changed", "graph"}
 
 
 def test_no_log(tmp_path: Path) -> None:
