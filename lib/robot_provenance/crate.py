@@ -138,9 +138,9 @@ class _Builder:
     def language(self, workflow: Entity) -> Any:
         """Return the language a workflow is written in: what its record says, else by suffix."""
         suffix = PurePosixPath(workflow.path).suffix
-        name, url = LANGUAGES.get(suffix, (suffix.lstrip(".") or "unknown", ""))
-        name = str(workflow.attributes.get("language") or name)
-        url = url or next((known for word, known in LANGUAGES.values() if word == name), "")
+        guessed, _ = LANGUAGES.get(suffix, (suffix.lstrip(".") or "unknown", ""))
+        name = str(workflow.attributes.get("language") or guessed)
+        url = dict(LANGUAGES.values()).get(name, "")
         agent = next((one for one in self.records.agents.values() if one.name == name), None)
         version = agent.version if agent else ""
         node = {"name": name, "version": version, "url": (agent.url if agent else "") or url}

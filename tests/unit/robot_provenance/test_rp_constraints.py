@@ -256,6 +256,26 @@ def test_the_event_graph_grows_linearly():
     assert steps[1].tolist() == (2 * steps[0]).tolist()
 
 
+@pytest.mark.parametrize(
+    ("body", "code", "numbers"),
+    [
+        ("entity(ex:e) activity(ex:e,-,-)", "55", (55,)),
+        ("used(ex:a,ex:e,-) used(ex:e,ex:f,-)", "55", (50, 55)),
+        (
+            "entity(ex:c,[prov:type='prov:EmptyCollection']) hadMember(ex:c,ex:e)",
+            "56",
+            (50, 56),
+        ),
+        ("specializationOf(ex:e,ex:e)", "52", (52,)),
+        ("specializationOf(ex:e,ex:f) specializationOf(ex:f,ex:e)", "52", (19, 52)),
+        ("wasDerivedFrom(ex:e,ex:f,-,ex:g,-)", "51", (51,)),
+    ],
+)
+def test_a_violation_names_all_constraints_of_its_argument(body, code, numbers):
+    (found,) = check(parse(body)).violations
+    assert (found.code, found.constraints) == (code, numbers)
+
+
 def test_what_is_no_document_is_refused():
     with pytest.raises(TypeError, match="expected a prov document or bundle, got str"):
         check("entity(e)")

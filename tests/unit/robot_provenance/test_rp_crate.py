@@ -47,6 +47,45 @@ def test_every_file_and_activity_is_there(folder: Path, records: Records) -> Non
     assert len([one for one in found.values() if one["@type"] == "OrganizeAction"]) == 1
 
 
+def test_actions_have_the_times_and_the_workflow_is_the_followed_plan(records: Records) -> None:
+    found = nodes(crate.build(records))
+    assert found["./"]["mainEntity"] == {"@id": "workflow.py"}
+    assert found["workflow.py"]["@type"] == [
+        *("File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo")
+    ]
+    assert found["#python"]["name"] == "Python"
+    for one in records.activities.values():
+        node = found["#" + one.id.removeprefix(f"{records.base}.prov/")]
+        assert one.start is not None
+        assert one.end is not None
+        assert node["startTime"] == one.start.isoformat(timespec="milliseconds")
+        assert node["endTime"] == one.end.isoformat(timespec="milliseconds")
+        assert node["actionStatus"] == "http://schema.org/CompletedActionStatus"
+        assert "error" not in node
+        assert node["name"] == one.label
+    (main,) = records.of_kind("CampaignExecution")
+    runs = records.of_kind("TestExecution")
+    action = found["#" + main.id.removeprefix(f"{records.base}.prov/")]
+    results = {one["@id"] for one in action["result"]}
+    assert {f"runs/{one.run}/result.json" for one in runs} <= results  # type: ignore[union-attr]
+
+
+def test_languages_by_suffix_and_by_word(records: Records) -> None:
+    (workflow,) = records.of_kind("Workflow")
+    assert isinstance(workflow, record.Entity)
+    for path, attributes, name, url in (
+        ("a.jl", {}, "Julia", "https://julialang.org/"),
+        ("a.sh", {}, "Bash", "https://www.gnu.org/software/bash/"),
+        ("a.xyz", {}, "xyz", None),
+        ("a.py", {"language": "Julia"}, "Julia", "https://julialang.org/"),
+        ("a", {"language": "Structured Text"}, "Structured Text", None),
+    ):
+        one = replace(workflow, path=path, attributes=attributes)
+        found = nodes(crate.build(replace(records, entities=records.entities | {one.id: one})))
+        (language,) = [n for n in found.values() if n["@type"] == "ComputerLanguage"]
+        assert (language["name"], language.get("url")) == (name, url)
+
+
 def test_nothing_comes_from_elsewhere(folder: Path, records: Records, tmp_path: Path) -> None:
     """The crate is the same when the files themselves are gone: nothing is scanned afterwards."""
     for log in folder.rglob(record.LOG):

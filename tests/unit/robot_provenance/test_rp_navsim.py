@@ -52,6 +52,39 @@ def test_every_outcome_occurs_in_the_default_campaign(runs):
     assert {name: runs[name].outcome for name in expected} == expected
 
 
+DIGESTS = {
+    "wide-hall": "9109b94dee39",
+    "wide-one-room": "7d433bdc4689",
+    "wide-two-rooms": "e18cd279b44d",
+    "middle-hall": "7607730f70e4",
+    "middle-one-room": "349653a416d6",
+    "middle-two-rooms": "3b575dbe8362",
+    "narrow-hall": "88a1ccd4e877",
+    "narrow-one-room": "31e5b91605a0",
+    "narrow-two-rooms": "50a38533db43",
+    "closed-hall": "88cdeefd978d",
+    "closed-one-room": "145c3efb2fa2",
+    "closed-two-rooms": "145c3efb2fa2",
+    "wide-boxes": "e4e0749ca3e0",
+    "middle-boxes-noise": "f57d63e51f35",
+    "narrow-noise": "076d2e3bd831",
+    "wide-noise-drop": "db50525ead2c",
+    "wide-barred": "dfc6902d8af2",
+    "middle-blind": "c678ac40c0d6",
+    "wide-tour": "9980d06554b4",
+    "wide-goal-in-box": "87989ce73714",
+    "faulty-start-in-wall": "683b6bb63441",
+    "faulty-no-goals": "bd58a94772da",
+    "faulty-nan-start": "ff4999737a51",
+    "faulty-goal-outside": "b5cacd9ce1bf",
+}
+"""Of the runs with seed 0: a run is a function of its inputs, on any processor and for good."""
+
+
+def test_every_run_is_what_it_was(runs):
+    assert {name: navsim.digest(one)[:12] for name, one in runs.items()} == DIGESTS
+
+
 def test_metrics_and_arrays_agree(runs):
     for name, done in runs.items():
         n = len(done.t)
@@ -280,3 +313,12 @@ def test_the_planner_keeps_its_distance():
     seen[:, grid.shape[1] // 2] = True
     assert planner.plan(rooms[0].centre, rooms[5].centre, 0.25, seen) is None
     assert campaign.faults(PLAIN) is None
+
+
+def test_the_planner_says_where_nothing_is_near():
+    planner = navsim.planner(ROOM, 0.2, 0.4)
+    assert planner.nearest(0.05, 0.05, 0.05, planner.free) == -1
+    assert planner.nearest(2.0, 1.5, 0.3, np.zeros_like(planner.free)) == -1
+    assert planner.point(planner.nearest(2.02, 1.52, 0.3, planner.free)) == pytest.approx(
+        (2.025, 1.525)
+    )

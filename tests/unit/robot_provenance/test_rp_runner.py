@@ -230,6 +230,25 @@ def test_repair_is_a_recorded_derivation(tmp_path: Path) -> None:
     assert len(records.of_kind("Repair")) == 1
 
 
+def test_rubbish_of_a_killed_process_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grids, scenarios = chosen("faulty-no-goals")
+    runner.prepare(scenarios, grids, tmp_path)
+    rubbish = tmp_path / "runs" / ".faulty-no-goals-s0.0123"
+    rubbish.mkdir(parents=True)
+    (rubbish / "half.json").write_text("{")
+    asked = {}
+    real = runner.sweeps.run
+    monkeypatch.setattr(
+        runner.sweeps, "run", lambda *a, **more: asked.update(more) or real(*a, **more)
+    )
+    table = runner.run_campaign(scenarios, grids, tmp_path, jobs=1)
+    assert [one.name for one in (tmp_path / "runs").iterdir()] == ["faulty-no-goals-s0"]
+    # A result that was kept from elsewhere would leave no files here.
+    assert (asked["cache"], asked["n_jobs"]) == (False, 1)
+    assert table["outcome"].tolist() == ["invalid"]
+    assert {"path_length_m", "duration_s", "replans", "seed", "digest"} <= set(table.columns)
+
+
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     grids, scenarios = chosen("faulty-no-goals")
     runner.prepare(scenarios, grids, tmp_path)
