@@ -10,7 +10,6 @@ compares bytes and software versions.
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -319,9 +318,10 @@ def _table(
     if not file.is_file() or not outcomes:
         return
     try:
-        rows = pd.read_csv(file).to_dict("records")
-        names = [str(row["run"]) for row in rows]
-        said = {str(row["run"]): str(row["outcome"]) for row in rows}
+        # As text: a scenario may be called 1e5, or nan.
+        rows = pd.read_csv(file, dtype=str, keep_default_na=False).to_dict("records")
+        names = [row["run"] for row in rows]
+        said = {row["run"]: row["outcome"] for row in rows}
     except (ValueError, KeyError):
         yield Finding("unreadable", "", "metrics.csv", "is no table of runs and outcomes")
         return
@@ -345,11 +345,14 @@ def _table(
                 yield Finding("table", run, "metrics.csv", text)
 
 
-def _same(cell: Any, value: Any) -> bool:
-    if value is None or isinstance(cell, float):
-        absent = isinstance(cell, float) and math.isnan(cell)
-        return absent if value is None else bool(cell == value)
-    return str(cell) == str(value)
+def _same(cell: str, value: Any) -> bool:
+    """Whether a table's cell holds a result's value; what is None there is empty here."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(cell) == value
+        except ValueError:
+            return False
+    return cell == ("" if value is None else str(value))
 
 
 def _clocks(records: Records) -> Iterator[Finding]:

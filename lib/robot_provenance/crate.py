@@ -225,6 +225,10 @@ class _Builder:
             self.crate.root_dataset["author"] = self.crate.creator = people
             self.crate.publisher = people[0]
         document: dict[str, Any] = self.crate.metadata.generate()
+        for node in document["@graph"]:
+            # A single value stands alone, as RO-Crate recommends.
+            single = {k: v[0] for k, v in node.items() if isinstance(v, list) and len(v) == 1}
+            node.update(single)
         return document
 
     def _describe(
