@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from lib.core.lazy import exports
 
 if TYPE_CHECKING:
-    from lib.compute_governance.exposure import cost_curves, frontier
+    from lib.compute_governance.exposure import cheapest_under, frontier
+    from lib.compute_governance.fits import bootstrap
     from lib.compute_governance.hardware import Node, catalogue
     from lib.compute_governance.planner import (
         Assumptions,
@@ -30,8 +31,9 @@ __all__ = [
     "Node",
     "Plans",
     "Regime",
+    "bootstrap",
     "branch_search",
     "catalogue",
-    "cost_curves",
+    "cheapest_under",
     "frontier",
 ]

@@ -5,7 +5,7 @@ is a formula, not a measurement: it says what is claimed, the length of the payl
 sent, and the tests and the wire audit compare the two (see ``lowcomm.wire``).
 
 What is published about such codecs: block quantisation and top-k in arXiv 2501.18512 and
-2508.15706, low rank in arXiv 1905.13727, error feedback in arXiv 1901.09847.
+2508.15706, error feedback in arXiv 1901.09847.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Codec", "Fp16", "Fp32", "Int4", "Int8", "LowRank", "Shapes", "TopK", "size_of"]
+from lib.core import check
+
+__all__ = ["Codec", "Fp16", "Fp32", "Int4", "Int8", "Shapes", "TopK", "size_of"]
 
 Shapes = Sequence[tuple[int, ...]]
 """The shapes of the tensors whose entries, one after another, make up a vector."""
@@ -40,6 +42,11 @@ def _bytes(values: Tensor) -> Tensor:
     return values.contiguous().reshape(-1).view(torch.uint8)
 
 
+def _top(part: Tensor) -> Tensor:
+    """Return the largest size in a tensor; 0 for an empty one."""
+    return part.abs().max() if len(part) else part.new_zeros(())
+
+
 def _floats(payload: Tensor, kind: torch.dtype) -> Tensor:
     # A slice of a payload may start at any byte; a copy is aligned.
     return payload.clone().view(kind).to(torch.float32)
@@ -57,6 +64,9 @@ class Codec(ABC):
     >>> codec.decode(payload, [(3,)])
     tensor([ 1.0000, -0.5039,  0.2520])
     """
+
+    whole_tensors = False
+    """Whether it needs whole tensors, so that no fragment may cut through them."""
 
     def encode(self, vector: Tensor, shapes: Shapes | None = None) -> Tensor:
         """Pack a vector.
@@ -156,22 +166,32 @@ class Fp16(Codec):
 
 @dataclass(frozen=True)
 class Int8(Codec):
-    """One scale, 255 levels, rounded to the nearest: n + 4 bytes.
+    """One scale a tensor, 255 levels, rounded to the nearest: n + 4 bytes a tensor.
 
-    The error is at most half a level, max|x| / 254.
+    The error is at most half a level of its own tensor, max|x| / 254: with one scale for a whole
+    model a small tensor beside a large one would be sent as zeros.
     """
 
     def nbytes(self, shapes: Shapes) -> int:
-        """Return n + 4."""
-        return size_of(shapes) + 4
+        """Return n + 4 for every tensor."""
+        return size_of(shapes) + 4 * len(shapes)
 
     def _encode(self, vector: Tensor, shapes: Shapes) -> Tensor:
-        scale = vector.abs().max().reshape(1) / 127
-        levels = torch.where(scale > 0, vector / scale, 0).round().clamp(-127, 127)
+        parts = torch.split(vector, [size_of([shape]) for shape in shapes])
+        scale = torch.stack([_top(part) / 127 for part in parts])
+        each = self._spread(scale, shapes)
+        levels = torch.where(each > 0, vector / each, 0).round().clamp(-127, 127)
         return torch.cat([_bytes(scale), _bytes(levels.to(torch.int8))])
 
     def _decode(self, payload: Tensor, shapes: Shapes) -> Tensor:
-        return payload[4:].view(torch.int8).to(torch.float32) * _floats(payload[:4], torch.float32)
+        head = 4 * len(shapes)
+        scale = _floats(payload[:head], torch.float32)
+        return payload[head:].view(torch.int8).to(torch.float32) * self._spread(scale, shapes)
+
+    @staticmethod
+    def _spread(scale: Tensor, shapes: Shapes) -> Tensor:
+        counts = torch.tensor([size_of([shape]) for shape in shapes], device=scale.device)
+        return scale.repeat_interleave(counts)
 
 
 @dataclass(frozen=True)
@@ -189,7 +209,7 @@ class Int4(Codec):
     block: int = 256
 
     def __post_init__(self) -> None:
-        if self.block < 2 or self.block % 2:
+        if check.integer("block", self.block, at_least=2) % 2:
             raise ValueError(f"block is {self.block}, expected an even number of at least 2")
 
     def nbytes(self, shapes: Shapes) -> int:
@@ -232,8 +252,7 @@ class TopK(Codec):
     fraction: float = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 < self.fraction <= 1:
-            raise ValueError(f"fraction is {self.fraction}, expected a number in (0, 1]")
+        check.number("fraction", check.share("fraction", self.fraction), above=0)
 
     def _kept(self, n: int) -> int:
         return math.ceil(self.fraction * n)
@@ -257,73 +276,3 @@ class TopK(Codec):
         vector = torch.zeros(n, device=payload.device)
         vector[places] = _floats(payload[4 * kept :], torch.float16)
         return vector
-
-
-@dataclass(frozen=True)
-class LowRank(Codec):
-    """The best approximation of every matrix by one of low rank, its two factors as halves.
-
-    A tensor of shape (a, ...) is taken as a matrix of a rows and b columns. Where the factors
-    would not be smaller, r (a + b) >= a b, it is sent as halves: 2 min(a b, r (a + b)) bytes each.
-    The error is the norm of the singular values left out (Eckart and Young), but for the rounding.
-
-    Parameters
-    ----------
-    rank : int
-        r, at least 1.
-    """
-
-    rank: int = 4
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"rank is {self.rank}, expected at least 1")
-
-    @staticmethod
-    def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
-        rows = shape[0] if shape else 1
-        return rows, math.prod(shape) // max(rows, 1)
-
-    def _factors(self, shape: tuple[int, ...]) -> bool:
-        rows, columns = self._matrix(shape)
-        return self.rank * (rows + columns) < rows * columns
-
-    def _length(self, shape: tuple[int, ...]) -> int:
-        rows, columns = self._matrix(shape)
-        return 2 * (self.rank * (rows + columns) if self._factors(shape) else rows * columns)
-
-    def nbytes(self, shapes: Shapes) -> int:
-        """Return the sum over tensors of 2 min(a b, r (a + b))."""
-        return sum(self._length(shape) for shape in shapes)
-
-    def _encode(self, vector: Tensor, shapes: Shapes) -> Tensor:
-        parts = []
-        for part, shape in zip(
-            torch.split(vector, [size_of([s]) for s in shapes]), shapes, strict=True
-        ):
-            if self._factors(shape):
-                left, values, right = torch.linalg.svd(
-                    part.view(self._matrix(shape)), full_matrices=False
-                )
-                # The weight is shared by both factors, so that neither leaves the range of halves.
-                root = values[: self.rank].sqrt()
-                parts.append((left[:, : self.rank] * root).reshape(-1))
-                parts.append((root[:, None] * right[: self.rank]).reshape(-1))
-            else:
-                parts.append(part)
-        return Fp16()._encode(torch.cat(parts), shapes)
-
-    def _decode(self, payload: Tensor, shapes: Shapes) -> Tensor:
-        parts = []
-        for part, shape in zip(
-            torch.split(payload, [self._length(s) for s in shapes]), shapes, strict=True
-        ):
-            numbers = _floats(part, torch.float16)
-            if self._factors(shape):
-                rows, columns = self._matrix(shape)
-                left, right = torch.split(numbers, [rows * self.rank, self.rank * columns])
-                product = left.view(rows, self.rank) @ right.view(self.rank, columns)
-                parts.append(product.reshape(-1))
-            else:
-                parts.append(numbers)
-        return torch.cat(parts)

@@ -1,36 +1,28 @@
 """How probably a regulator notices: hazards by channel, inspections, and alarms that are true.
 
-No rate here is measured. Every one is an assumption with a wide prior (`Prior`), and what is
-reported is what holds under all of them. The per-person leak rate has one anchor in the
-literature (Grimes 2016), which is itself disputed.
+No rate is built in: all are the caller's assumptions (`Rates`).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from scipy.stats import hypergeom
 
 from lib.compute_governance.exposure import Exposure
 from lib.compute_governance.scaling import Floats
+from lib.core import check
 
 __all__ = [
     "CHANNELS",
-    "PRIORS",
-    "Prior",
     "Rates",
-    "draw_rates",
     "hazards",
     "inspection_sample",
-    "median_rates",
     "p_detect",
     "p_inspection",
     "predictive_value",
-    "simulate_detection",
 ]
 
 CHANNELS = ("whistleblower", "inspection", "chip audit", "financial")
@@ -71,54 +63,9 @@ class Rates:
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            value = np.asarray(getattr(self, one.name), dtype=float)
-            if not (np.isfinite(value).all() and (value >= 0).all()):
-                raise ValueError(f"{one.name} must be finite and at least 0")
+            check.array(one.name, getattr(self, one.name), at_least=0)
         for key in ("notice", "audit"):
-            if np.max(getattr(self, key)) > 1:
-                raise ValueError(f"{key} is a probability; expected at most 1")
-
-
-@dataclass(frozen=True)
-class Prior:
-    """Range of a rate: log-uniform, or uniform where `log` is false."""
-
-    low: float
-    high: float
-    log: bool = True
-
-    def at(self, quantile: Any) -> Floats:
-        """Return the value at a quantile between 0 and 1."""
-        q = np.asarray(quantile, dtype=float)
-        if self.log:
-            value: Floats = self.low * (self.high / self.low) ** q
-        else:
-            value = self.low + (self.high - self.low) * q
-        return value
-
-
-PRIORS: dict[str, Prior] = {
-    "leak": Prior(4e-6, 1e-2),
-    "inspect": Prior(1e-4, 1e-1),
-    "notice": Prior(0.05, 0.95, log=False),
-    "audit": Prior(1e-8, 1e-3),
-    "visible": Prior(8.0, 10.0, log=False),
-    "steep": Prior(1.0, 6.0, log=False),
-}
-"""Assumptions of ours: two to five decades wide. The lower end of `leak` is the estimate of Grimes
-(2016) for conspiracies that were kept best."""
-
-
-def draw_rates(n: int, rng: np.random.Generator) -> Rates:
-    """Draw rates from the priors, arrays of shape (n,)."""
-    if n < 1:
-        raise ValueError(f"n is {n}; expected at least 1")
-    return Rates(**{key: prior.at(rng.random(n)) for key, prior in PRIORS.items()})
-
-
-def median_rates() -> Rates:
-    """Return the medians of the priors."""
-    return Rates(**{key: float(prior.at(0.5)) for key, prior in PRIORS.items()})
+            check.shares(key, getattr(self, key))
 
 
 def hazards(seen: Exposure, rates: Rates) -> Floats:
@@ -171,11 +118,8 @@ def p_detect(hazard: Any, *, frailty: float = 0.0) -> Floats:
     >>> p_detect([1.0, 1.0]).round(3), p_detect([1.0, 1.0], frailty=1.0).round(3)
     (np.float64(0.865), np.float64(0.667))
     """
-    values = np.asarray(hazard, dtype=float)
-    if not (np.isfinite(values).all() and (values >= 0).all()):
-        raise ValueError("hazards must be finite and at least 0")
-    if not (math.isfinite(frailty) and frailty >= 0):
-        raise ValueError(f"frailty is {frailty}; expected a variance ≥ 0")
+    values = check.array("hazard", hazard, at_least=0)
+    frailty = check.number("frailty", frailty, at_least=0)
     total = values.sum(axis=-1)
     if frailty == 0:
         found: Floats = -np.expm1(-total)
@@ -184,39 +128,8 @@ def p_detect(hazard: Any, *, frailty: float = 0.0) -> Floats:
     return found
 
 
-def simulate_detection(
-    hazard: npt.ArrayLike, runs: int, rng: np.random.Generator, *, frailty: float = 0.0
-) -> tuple[float, float]:
-    """Simulate runs with a first report of every channel; return share detected and its error.
-
-    Parameters
-    ----------
-    hazard : array, shape (channels,)
-        Cumulative hazards.
-    runs : int
-        At least 2.
-    rng : Generator
-    frailty : float
-        See `p_detect`.
-
-    Returns
-    -------
-    share, standard_error : float
-    """
-    if runs < 2:
-        raise ValueError(f"runs is {runs}; expected at least 2")
-    values = np.asarray(hazard, dtype=float)
-    if values.ndim != 1 or not (np.isfinite(values).all() and (values >= 0).all()):
-        raise ValueError("hazard must be one row of finite numbers at least 0")
-    factor = rng.gamma(1.0 / frailty, frailty, runs) if frailty > 0 else np.ones(runs)
-    # A channel reports before the end of the run when its unit exponential is below its hazard.
-    clocks = rng.exponential(size=(runs, len(values)))
-    share = float((clocks < factor[:, None] * values).any(axis=1).mean())
-    return share, math.sqrt(max(share * (1.0 - share), 1.0 / runs) / runs)
-
-
-def p_inspection(population: int, hidden: int, inspected: int) -> Fraction:
-    """Return the exact probability that a random inspection meets at least one hidden node.
+def p_inspection(population: int, hidden: int, inspected: Any) -> Floats:
+    """Return the probability that a random inspection meets at least one hidden node.
 
     Parameters
     ----------
@@ -224,7 +137,7 @@ def p_inspection(population: int, hidden: int, inspected: int) -> Fraction:
         Sites from which the inspected ones are drawn without replacement.
     hidden : int
         Sites among them that hold a node of the plan.
-    inspected : int
+    inspected : int or array
         Sites inspected.
 
     Raises
@@ -234,15 +147,14 @@ def p_inspection(population: int, hidden: int, inspected: int) -> Fraction:
 
     Examples
     --------
-    >>> p_inspection(4, 2, 2)
-    Fraction(5, 6)
+    >>> round(float(p_inspection(4, 2, 2)), 4)
+    0.8333
     """
-    if not 0 <= hidden <= population or not 0 <= inspected <= population or population < 1:
-        raise ValueError(
-            f"population {population}, hidden {hidden}, inspected {inspected}: "
-            "expected 0 ≤ hidden, inspected ≤ population"
-        )
-    return 1 - Fraction(math.comb(population - hidden, inspected), math.comb(population, inspected))
+    population = check.integer("population", population, at_least=1)
+    hidden = check.integer("hidden", hidden, at_least=0, at_most=population)
+    drawn = check.integers("inspected", inspected, at_least=0, at_most=population)
+    found: Floats = np.asarray(hypergeom.sf(0, population, hidden, drawn))
+    return found
 
 
 def inspection_sample(population: int, hidden: int, confidence: float) -> int:
@@ -260,14 +172,14 @@ def inspection_sample(population: int, hidden: int, confidence: float) -> int:
     >>> inspection_sample(1000, 34, 0.95)
     83
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; expected within (0, 1)")
-    if hidden < 1:
-        raise ValueError(f"hidden is {hidden}; expected at least 1")
+    population = check.integer("population", population, at_least=1)
+    hidden = check.integer("hidden", hidden, at_least=1, at_most=population)
+    confidence = check.share("confidence", confidence, inside=True)
     low, high = 1, population - hidden + 1
     while low < high:
         middle = (low + high) // 2
-        if p_inspection(population, hidden, middle) >= confidence:
+        # A rounding error must not ask for one inspection more.
+        if p_inspection(population, hidden, middle) >= confidence * (1 - 1e-12):
             high = middle
         else:
             low = middle + 1
@@ -294,16 +206,9 @@ def predictive_value(prevalence: Any, sensitivity: Any, specificity: Any) -> Flo
     >>> round(float(predictive_value(0.01, 0.9, 0.95)), 3)
     0.154
     """
-    prevalence, sensitivity, specificity = (
-        np.asarray(x, dtype=float) for x in (prevalence, sensitivity, specificity)
-    )
-    for key, value, inside in (
-        ("prevalence", prevalence, (prevalence > 0) & (prevalence < 1)),
-        ("sensitivity", sensitivity, (sensitivity > 0) & (sensitivity <= 1)),
-        ("specificity", specificity, (specificity >= 0) & (specificity <= 1)),
-    ):
-        if not np.all(inside):
-            raise ValueError(f"{key} is {value}; expected a probability")
+    prevalence = check.shares("prevalence", prevalence, inside=True)
+    sensitivity = check.array("sensitivity", check.shares("sensitivity", sensitivity), above=0)
+    specificity = check.shares("specificity", specificity)
     true = sensitivity * prevalence
     share: Floats = true / (true + (1.0 - specificity) * (1.0 - prevalence))
     return share

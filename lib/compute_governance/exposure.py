@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,11 +15,16 @@ from lib.compute_governance.planner import (
     Metric,
     Network,
     Plans,
-    branch_search,
+    cheapest_by_node,
+    pick,
 )
 from lib.compute_governance.regime import LEGITIMATE, Regime, System
+from lib.core import check
 
-__all__ = ["Exposure", "cost_curves", "exposure", "frontier"]
+__all__ = ["YEAR_S", "Exposure", "cheapest_under", "exposure", "frontier"]
+
+YEAR_S = 365.25 * 86_400.0
+"""Seconds of a mean year."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,11 @@ class Exposure:
     @property
     def node_days(self) -> float:
         """Nodes times days."""
-        return self.sites * self.years * 365.25
+        return self.sites * self.years * YEAR_S / 86_400.0
 
     def __post_init__(self) -> None:
         for key, value in vars(self).items():
-            if not (np.isfinite(value) and value > 0):
-                raise ValueError(f"{key} is {value}; expected a positive number")
+            check.number(key, value, above=0)
 
 
 def exposure(
@@ -77,16 +80,69 @@ def exposure(
     assumptions : Assumptions, optional
         For the length of the run.
     """
+    staff = check.number("staff_a_site", staff_a_site, at_least=0)
+    core = check.number("core", core, at_least=0)
     n = plan.value("n")
     node = plan.nodes[int(plan.value("node"))]
     window = float((assumptions or Assumptions()).window_s)
     return Exposure(
         sites=n,
-        people=core + staff_a_site * n,
+        people=core + staff * n,
         chips=n * node.count,
         usd=plan.value("cost_usd"),
-        years=window / (365.25 * 86_400.0),
+        years=window / YEAR_S,
     )
+
+
+def cheapest_under(
+    rules: Sequence[Regime],
+    target: float,
+    nodes: Sequence[Node],
+    *,
+    metric: Metric = "c_local",
+    network: Network | None = None,
+    assumptions: Assumptions | None = None,
+    every: bool = True,
+) -> list[Plans | None]:
+    """Return the cheapest plan that each rule leaves, None where nothing reaches the target.
+
+    A rule leaves nodes of every size that it does not cover, and the planner chooses; so a tighter
+    rule never makes a plan cheaper, and the answer for one rule depends on no other one.
+
+    Parameters
+    ----------
+    rules : sequence of Regime
+    target : float
+        FLOP.
+    nodes : sequence of Node
+        Chips and precisions to choose from; their sizes do not matter.
+    metric, network, assumptions
+        See ``planner.branch_search``.
+    every : bool
+        Every number of chips, or, faster, only powers of two and the largest that one of the rules
+        leaves; then the rules asked for together share their sizes.
+
+    Examples
+    --------
+    >>> from lib.compute_governance.hardware import catalogue
+    >>> loose, tight = cheapest_under([Regime(16.0), Regime(4.0)], 1e25, catalogue())
+    >>> loose.labels() == tight.labels() == ['4x GH200 FP8, flat']
+    True
+    """
+    if not rules:
+        raise ValueError("rules is empty, expected at least one Regime")
+    pool = tuple({node: None for rule in rules for node in rule.choices(nodes, every=every)})
+    try:
+        found = cheapest_by_node(
+            target, pool, metric=metric, network=network, assumptions=assumptions
+        )
+    except InfeasibleError:
+        return [None] * len(rules)
+    best: list[Plans | None] = []
+    for rule in rules:
+        allowed = np.array([not rule.covers(pool[int(one)]) for one in found.node])
+        best.append(pick(found.take(allowed)) if allowed.any() else None)
+    return best
 
 
 def frontier(
@@ -100,9 +156,6 @@ def frontier(
     systems: Sequence[System] = LEGITIMATE,
 ) -> pd.DataFrame:
     """Return cost of the cheapest uncovered plan and burden for every pair of thresholds.
-
-    A rule leaves every node that it does not cover, not only the largest: the nodes to choose from
-    are the largest ones under any rule of the grid, so that a tighter rule never leaves more.
 
     Parameters
     ----------
@@ -125,83 +178,23 @@ def frontier(
         reaches the target), plan, sites, burden, and whether the pair is `efficient`: no other
         costs at least as much at no more burden, and more of one.
     """
-    rules = [(t, m) for t in thresholds for m in memories]
-    pool = {node: None for t, m in rules for node in Regime(t, m).shrink(nodes)}
-    rows = []
-    for threshold in thresholds:
-        for memory in memories:
-            rule = Regime(threshold, memory)
-            row: dict[str, Any] = {
-                "h100_eq": threshold,
-                "mem_gb": np.inf if memory is None else memory,
-                "burden": rule.burden(systems),
-            }
-            try:
-                best = branch_search(
-                    target, rule.allowed(tuple(pool)), metric=metric, network=network
-                )
-                row |= {
-                    "cost_usd": best.value("cost_usd"),
-                    "plan": best.labels()[0],
-                    "sites": best.value("n"),
-                }
-            except InfeasibleError:
-                row |= {"cost_usd": np.inf, "plan": "none", "sites": np.nan}
-            rows.append(row)
-    table = pd.DataFrame(rows)
+    limits = check.array("thresholds", thresholds, shape=("n",), above=0)
+    if not memories:
+        raise ValueError("memories is empty, expected GB or None")
+    rules = [Regime(float(t), m) for t in limits for m in memories]
+    found = cheapest_under(rules, target, nodes, metric=metric, network=network)
+    table = pd.DataFrame(
+        {
+            "h100_eq": [rule.h100_eq for rule in rules],
+            "mem_gb": [np.inf if rule.mem_gb is None else rule.mem_gb for rule in rules],
+            "burden": [rule.burden(systems) for rule in rules],
+            "cost_usd": [np.inf if one is None else one.value("cost_usd") for one in found],
+            "plan": ["none" if one is None else one.labels()[0] for one in found],
+            "sites": [np.nan if one is None else one.value("n") for one in found],
+        }
+    )
     cost, burden = table["cost_usd"].to_numpy(), table["burden"].to_numpy()
     as_good = (cost[None, :] >= cost[:, None]) & (burden[None, :] <= burden[:, None])
     better = (cost[None, :] > cost[:, None]) | (burden[None, :] < burden[:, None])
-    beaten = np.asarray(as_good & better).any(axis=1)
-    table["efficient"] = np.logical_not(beaten)
+    table["efficient"] = np.logical_not(np.any(as_good & better, axis=1))
     return table
-
-
-def cost_curves(
-    targets: Sequence[float],
-    nodes: Sequence[Node],
-    thresholds: Sequence[float],
-    bandwidths_mbps: Sequence[float],
-    metrics: Sequence[Metric] = ("c_local", "c_quality"),
-) -> pd.DataFrame:
-    """Return the cheapest cost for every target, threshold, bandwidth and metric.
-
-    Parameters
-    ----------
-    targets : sequence of float
-        FLOP.
-    nodes : sequence of Node
-    thresholds : sequence of float
-        H100-equivalents; nodes are made as large as each allows.
-    bandwidths_mbps : sequence of float
-        Symmetric, Mbit/s.
-    metrics : sequence of str
-
-    Returns
-    -------
-    DataFrame
-        Columns target, threshold, mbps, metric, cost_usd, plan; pairs without a plan are missing.
-    """
-    rows = []
-    for threshold in thresholds:
-        allowed = Regime(threshold).shrink(nodes)
-        for mbps in bandwidths_mbps:
-            for metric in metrics:
-                for target in targets:
-                    try:
-                        best = branch_search(
-                            target, allowed, metric=metric, network=Network.mbps(mbps)
-                        )
-                    except InfeasibleError:
-                        continue
-                    rows.append(
-                        {
-                            "target": target,
-                            "threshold": threshold,
-                            "mbps": mbps,
-                            "metric": metric,
-                            "cost_usd": best.value("cost_usd"),
-                            "plan": best.labels()[0],
-                        }
-                    )
-    return pd.DataFrame(rows)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["CHIPS", "H100_TFLOPS", "Chip", "Node", "Precision", "catalogue"]
+from lib.core import check
+
+__all__ = ["CHIPS", "CURRENT", "H100_TFLOPS", "Chip", "Node", "Precision", "catalogue"]
 
 Precision = Literal["FP16", "FP8"]
 
@@ -46,15 +47,10 @@ class Chip:
     source: str
 
     def __post_init__(self) -> None:
-        figures = {
-            "tflops_fp16": self.tflops_fp16,
-            "tflops_fp8": 1.0 if self.tflops_fp8 is None else self.tflops_fp8,
-            "mem_gb": self.mem_gb,
-            "price_usd": self.price_usd,
-        }
-        for key, value in figures.items():
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{self.name}: {key} is {value}; expected a positive number")
+        check.text("name", self.name)
+        for key in ("tflops_fp16", "tflops_fp8", "mem_gb", "price_usd"):
+            if key != "tflops_fp8" or self.tflops_fp8 is not None:
+                check.number(f"{self.name}: {key}", getattr(self, key), above=0)
 
 
 @dataclass(frozen=True)
@@ -85,10 +81,10 @@ class Node:
     precision: Precision = "FP16"
 
     def __post_init__(self) -> None:
-        if isinstance(self.count, bool) or int(self.count) != self.count or self.count < 1:
-            raise ValueError(f"count is {self.count!r}; expected a whole number of chips ≥ 1")
-        if self.precision not in ("FP16", "FP8"):
-            raise ValueError(f"precision is {self.precision!r}; expected FP16 or FP8")
+        if not isinstance(self.chip, Chip):
+            raise ValueError(f"chip is {self.chip!r}, expected a Chip")
+        object.__setattr__(self, "count", check.integer("count", self.count, at_least=1))
+        check.known("precision", self.precision, ("FP16", "FP8"))
         if self.precision == "FP8" and self.chip.tflops_fp8 is None:
             raise ValueError(f"{self.chip.name} has no FP8 path; expected FP16")
 
@@ -153,6 +149,18 @@ CHIPS: dict[str, Chip] = {
     )
 }
 """The nine accelerators of the catalogue, by name."""
+
+_SHEET = "vendor's data sheet, dense; the price is an assumption of ours"
+
+CURRENT: dict[str, Chip] = {
+    chip.name: chip
+    for chip in (
+        Chip("H200", 990.0, 1_980.0, 141.0, 30_000.0, _SHEET),
+        Chip("B200", 2_250.0, 4_500.0, 180.0, 40_000.0, _SHEET),
+        Chip("MI300X", 1_307.0, 2_615.0, 192.0, 15_000.0, _SHEET),
+    )
+}
+"""Accelerators that the catalogue leaves out, as they stand in servers of eight today."""
 
 
 def catalogue() -> tuple[Node, ...]:

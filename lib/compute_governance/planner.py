@@ -17,10 +17,9 @@ With these, all rows of Tables 1 to 3 come out (notebook 01).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,7 @@ import pandas as pd
 
 from lib.compute_governance.hardware import Node
 from lib.compute_governance.scaling import FIT, REFERENCE_RATIO, Chinchilla, Floats
+from lib.core import check
 
 __all__ = [
     "COMPRESSION_QUALITY",
@@ -37,6 +37,7 @@ __all__ = [
     "MODEL_SIZES",
     "NODE_LIMIT",
     "PIPELINE",
+    "SMALLEST",
     "UNITS",
     "Assumptions",
     "Branches",
@@ -45,25 +46,20 @@ __all__ = [
     "Network",
     "Plans",
     "Quality",
-    "Search",
-    "at_nodes",
-    "author_search",
     "branch_search",
     "branches",
-    "cheapest",
+    "cheapest_by_node",
     "evaluate",
-    "exhaustive_search",
-    "grid_best",
+    "evaluate_branches",
+    "pick",
     "plan",
     "replica_efficiency",
-    "ties",
 ]
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 Metric = Literal["c_local", "c_quality"]
 Quality = Literal["optimistic", "expected", "conservative"]
-Search = Literal["branch", "author"]
 
 FLAT, HIERARCHICAL, PIPELINE = 0, 1, 2
 """Codes of the modes."""
@@ -91,6 +87,10 @@ COMPRESSION_QUALITY: dict[str, tuple[tuple[float, float], ...]] = {
     "conservative": ((1, 1.0), (4, 0.99), (16, 0.97), (100, 0.93), (150, 0.91), (500, 0.80)),
 }
 """Quality factor by compression ratio, with error feedback: the author's estimates."""
+
+SMALLEST = 3.5e7
+"""Fewest parameters for which the efficiency formulas stand: the smallest model of the runs that
+the replica exponent was fitted to (arXiv 2503.09799). α(P) has a pole at 10⁴."""
 
 _TIE = 1e-9
 """Relative difference below which two plans tie."""
@@ -130,12 +130,9 @@ class Network:
     latency_s: float = 0.1
 
     def __post_init__(self) -> None:
-        for key in ("up_bps", "down_bps"):
-            value = getattr(self, key)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{key} is {value}; expected a positive rate in bits a second")
-        if not (math.isfinite(self.latency_s) and self.latency_s >= 0):
-            raise ValueError(f"latency_s is {self.latency_s}; expected seconds ≥ 0")
+        check.number("up_bps", self.up_bps, above=0)
+        check.number("down_bps", self.down_bps, above=0)
+        check.number("latency_s", self.latency_s, at_least=0)
 
     @classmethod
     def mbps(cls, up: float, down: float | None = None, latency_s: float = 0.1) -> Network:
@@ -220,29 +217,30 @@ class Assumptions:
     cluster: float = 1.23
 
     def __post_init__(self) -> None:
-        free = {"quality", "quality_shift", "law", "overtraining", "tail"}
-        for one in fields(self):
-            if one.name in free:
-                continue
-            value = np.asarray(getattr(self, one.name), dtype=float)
-            if not (np.isfinite(value).all() and (value > 0).all()):
-                raise ValueError(
-                    f"{one.name} is {getattr(self, one.name)!r}; expected positive numbers"
-                )
-        for key in ("tail", "quality_shift"):
-            if not np.isfinite(np.asarray(getattr(self, key), dtype=float)).all():
-                raise ValueError(f"{key} is {getattr(self, key)!r}; expected finite numbers")
-        if np.min(self.tail) < 0:
-            raise ValueError(f"tail is {self.tail!r}; expected at least 0")
-        if self.quality not in COMPRESSION_QUALITY:
-            raise ValueError(
-                f"quality is {self.quality!r}; expected one of {', '.join(COMPRESSION_QUALITY)}"
-            )
-        if self.compression < 1:
-            raise ValueError(f"compression is {self.compression}; expected a ratio ≥ 1")
-        low, high = self.overtraining
-        if not 0 < low <= high:
-            raise ValueError(f"overtraining is {self.overtraining}; expected 0 < low ≤ high")
+        for key in ("mfu", "goodput", "alpha_base", "eta_floor"):
+            check.array(key, check.shares(key, getattr(self, key)), above=0)
+        for key in ("batch_tokens", "window_s", "alpha_decades", "replica_scale", "replica_power"):
+            check.array(key, getattr(self, key), above=0)
+        check.array("replica_h", self.replica_h, above=1)
+        check.array("micro_batches", self.micro_batches, at_least=1)
+        check.array("hidden", self.hidden, above=0)
+        check.array("tail", self.tail, at_least=0)
+        check.array("quality_shift", self.quality_shift)
+        check.number("compression", self.compression, at_least=1)
+        check.known("quality", self.quality, tuple(COMPRESSION_QUALITY))
+        for key in ("ratio", "server", "cluster"):
+            check.number(key, getattr(self, key), above=0)
+        if not isinstance(self.law, Chinchilla):
+            raise ValueError(f"law is {self.law!r}, expected a Chinchilla")
+        low, high = check.array("overtraining", self.overtraining, shape=(2,), above=0)
+        if low > high:
+            raise ValueError(f"overtraining is {self.overtraining}, expected low ≤ high")
+
+    @property
+    def single(self) -> bool:
+        """Whether every constant is one number, none a sample."""
+        values = [getattr(self, one.name) for one in fields(self) if one.name != "overtraining"]
+        return not any(np.ndim(one) for one in [*values, *vars(self.law).values()])
 
     @property
     def eta_compression(self) -> Any:
@@ -257,17 +255,22 @@ class Assumptions:
         return _ACTIVATION_QUALITY[self.quality]
 
     def alpha(self, params: Any) -> Floats:
-        """Share of compute lost a decade of H for a model size."""
-        decades = np.log10(np.asarray(params, dtype=float) / 1e9)
+        """Share of compute lost a decade of H, for models of at least `SMALLEST` parameters."""
+        size = check.array("params", params, at_least=SMALLEST)
+        decades = np.log10(size / 1e9)
         share: Floats = np.asarray(self.alpha_base / (1.0 + decades / self.alpha_decades))
         return share
 
     def replica_multiplier(self, replicas: Any, params: Any, h: Any) -> Floats:
-        """Loss with many replicas over loss with one; 1 for one replica or H = 1."""
-        replicas, h = np.asarray(replicas, dtype=float), np.asarray(h, dtype=float)
-        power = self.replica_scale * np.asarray(params, dtype=float) ** (-self.replica_power)
-        power = power * np.log(np.maximum(h, 1.0)) / np.log(self.replica_h)
-        multiplier: Floats = np.asarray(np.maximum(replicas, 1.0) ** power)
+        """Loss with many replicas over loss with one; 1 for one replica or H = 1.
+
+        For models of at least `SMALLEST` parameters.
+        """
+        size = check.array("params", params, at_least=SMALLEST)
+        replicas = check.array("replicas", replicas, at_least=1)
+        h = check.array("h", h, at_least=1)
+        power = self.replica_scale * size ** (-self.replica_power)
+        multiplier: Floats = np.asarray(replicas ** (power * np.log(h) / np.log(self.replica_h)))
         return multiplier
 
     def slowest(self, workers: Any) -> Floats:
@@ -312,11 +315,14 @@ UNITS: dict[str, str] = {
 class Plans:
     """Plans as arrays of one shape; `UNITS` says what each field is.
 
+    They remember their node types, their network and, where it was given, the interval `every`.
     `admissible` is whether a plan exists at all (the model fits, there are two groups) and its
     overtraining ratio is within the limits.
     """
 
     nodes: tuple[Node, ...]
+    network: Network
+    every: float | None
     node: Ints
     n: Floats
     params: Floats
@@ -353,12 +359,8 @@ class Plans:
 
     def take(self, where: Any) -> Plans:
         """Return the plans at an index, slice or mask."""
-        picked = {
-            one.name: np.atleast_1d(getattr(self, one.name)[where])
-            for one in fields(self)
-            if one.name != "nodes"
-        }
-        return Plans(self.nodes, **picked)
+        picked = {key: np.atleast_1d(getattr(self, key)[where]) for key in _ARRAYS}
+        return Plans(self.nodes, self.network, self.every, **picked)
 
     def labels(self) -> list[str]:
         """Name node type, mode and grouping, such as ``16x GH200 FP8, hier 8x4``."""
@@ -373,7 +375,7 @@ class Plans:
 
     def frame(self, *columns: str) -> pd.DataFrame:
         """Return the plans as a table, all quantities or the columns named."""
-        wanted = columns or tuple(UNITS)
+        wanted = [check.known("columns", one, UNITS) for one in columns or UNITS]
         data = {key: getattr(self, key).ravel() for key in wanted}
         return pd.DataFrame({"plan": self.labels(), **data})
 
@@ -385,10 +387,13 @@ class Plans:
         ValueError
             If there is more than one.
         """
-        array = np.asarray(getattr(self, name))
+        array = np.asarray(getattr(self, check.known("name", name, _ARRAYS)))
         if array.size != 1:
             raise ValueError(f"{array.size} plans; expected a single one")
         return float(array.reshape(-1)[0])
+
+
+_ARRAYS = tuple(one.name for one in fields(Plans))[3:]
 
 
 def _node_columns(nodes: Sequence[Node], which: Ints) -> dict[str, Floats]:
@@ -413,6 +418,7 @@ def evaluate(
     mode: Any,
     group: Any = 1,
     *,
+    every: float | None = None,
     network: Network | None = None,
     assumptions: Assumptions | None = None,
 ) -> Plans:
@@ -433,6 +439,9 @@ def evaluate(
     group : int array
         Nodes a group in hierarchical mode. Elsewhere it is not read: a pipeline has as many
         stages as the model needs.
+    every : int, optional
+        A fixed H, not for hierarchical plans; where the exchange takes longer than H steps the
+        chips wait. By default the fewest steps that hide the exchange.
     network : Network, optional
         100 Mbit/s both ways and 100 ms by default.
     assumptions : Assumptions, optional
@@ -456,25 +465,18 @@ def evaluate(
     (['16x H100 FP8, flat'], 18, 0.7957)
     """
     network, a = network or Network(), assumptions or Assumptions()
-    nodes = tuple(nodes)
-    if not nodes:
-        raise ValueError("no node type given; expected at least one")
+    nodes = _check_nodes(nodes)
     node_, n_, size, mode_, g = np.broadcast_arrays(
-        np.asarray(node, dtype=np.int64),
-        np.asarray(n, dtype=float),
-        np.asarray(params, dtype=float),
-        np.asarray(mode, dtype=np.int64),
-        np.asarray(group, dtype=float),
+        check.integers("node", node, at_least=0, below=len(nodes)),
+        check.integers("n", n, at_least=1).astype(float),
+        check.array("params", params, at_least=SMALLEST),
+        check.integers("mode", mode, at_least=FLAT, at_most=PIPELINE),
+        check.integers("group", group, at_least=1).astype(float),
     )
-    if node_.size and not (node_.min() >= 0 and node_.max() < len(nodes)):
-        raise ValueError(f"node must be an index below {len(nodes)}")
-    if node_.size and not (mode_.min() >= FLAT and mode_.max() <= PIPELINE):
-        raise ValueError("mode must be FLAT, HIERARCHICAL or PIPELINE")
-    for key, array in (("n", n_), ("params", size), ("group", g)):
-        if not (np.isfinite(array).all() and (array > 0).all()):
-            raise ValueError(f"{key} must be positive and finite")
-    if (n_ != np.floor(n_)).any():
-        raise ValueError("n must be whole numbers of nodes")
+    if every is not None:
+        every = check.integer("every", every, at_least=1)
+        if (mode_ == HIERARCHICAL).any():
+            raise ValueError(f"every is {every}, expected None: hierarchical plans have two")
     spec = _node_columns(nodes, node_)
     hier, pipe = mode_ == HIERARCHICAL, mode_ == PIPELINE
     fits = size * spec["bytes"] <= spec["mem"]
@@ -501,7 +503,7 @@ def evaluate(
     inner = np.where(hier, np.maximum(np.ceil(regional_s / step_s), 1.0), 1.0)
     cycle_s = np.maximum(inner * step_s, regional_s)
     outer = np.maximum(np.ceil(sync_s / cycle_s), 1.0)
-    outer = np.where(workers > 1, outer, 1.0)
+    outer = np.where(workers > 1, outer if every is None else float(every), 1.0)
     h = inner * np.where(hier, np.sqrt(outer), outer)
     outer_s = np.maximum(outer * cycle_s, np.where(workers > 1, sync_s, 0.0))
     rate = inner * outer * a.batch_tokens * workers / outer_s
@@ -526,36 +528,18 @@ def evaluate(
     admissible = admissible & (overtraining >= low) & (overtraining <= high)
     cost = n_ * spec["usd"] * a.server * a.cluster
     shaped = np.broadcast_arrays(
-        node_,
-        n_,
-        size,
-        mode_,
-        g,
-        workers,
-        step_s,
-        payload,
-        sync_s,
-        regional_s,
-        h,
-        outer_s,
-        tokens,
-        spent,
-        overtraining,
-        loss,
-        multiplier,
-        eta_h,
-        eta_compression,
-        eta_replica,
-        eta_activation,
-        eta,
-        chi,
-        chi_free,
-        spent * eta,
-        spent * eta * chi,
-        cost,
-        admissible,
-    )
-    return Plans(nodes, *shaped)
+        node_, n_, size, mode_, g, workers, step_s, payload, sync_s, regional_s, h, outer_s, tokens,
+        spent, overtraining, loss, multiplier, eta_h, eta_compression, eta_replica, eta_activation,
+        eta, chi, chi_free, spent * eta, spent * eta * chi, cost, admissible,
+    )  # fmt: skip
+    return Plans(nodes, network, every, *shaped)
+
+
+def _check_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    found = tuple(nodes)
+    if not found or not all(isinstance(one, Node) for one in found):
+        raise ValueError(f"nodes is {nodes!r:.80}, expected at least one Node")
+    return found
 
 
 def plan(
@@ -565,6 +549,7 @@ def plan(
     mode: int = FLAT,
     group: int = 1,
     *,
+    every: float | None = None,
     network: Network | None = None,
     assumptions: Assumptions | None = None,
 ) -> Plans:
@@ -576,7 +561,12 @@ def plan(
         If the model does not fit the mode: too large for a node in flat or hierarchical mode,
         small enough for one in pipeline mode, or fewer than two groups.
     """
-    one = evaluate([node], [0], n, params, mode, group, network=network, assumptions=assumptions)
+    n, params = check.integer("n", n, at_least=1), check.number("params", params, above=0)
+    mode = check.integer("mode", mode, at_least=FLAT, at_most=PIPELINE)
+    group = check.integer("group", group, at_least=1)
+    one = evaluate(
+        [node], 0, n, params, mode, group, every=every, network=network, assumptions=assumptions
+    )
     fits = params <= node.largest_model
     if mode != PIPELINE and not fits:
         raise ValueError(
@@ -602,6 +592,7 @@ def replica_efficiency(
         m, positive; below 1 the share exceeds 1.
     ratio : float
     """
+    multiplier = check.array("multiplier", multiplier, above=0)
     loss = law.loss(params, tokens)
     share: Floats = law.effective_compute(loss * multiplier, ratio) / law.effective_compute(
         loss, ratio
@@ -633,7 +624,7 @@ def branches(nodes: Sequence[Node], sizes: Sequence[float] = MODEL_SIZES) -> Bra
     ----------
     nodes : sequence of Node
     sizes : sequence of float
-        Parameters of the models.
+        Parameters of the models, at least one.
 
     Examples
     --------
@@ -642,83 +633,34 @@ def branches(nodes: Sequence[Node], sizes: Sequence[float] = MODEL_SIZES) -> Bra
     >>> some.mode.tolist().count(HIERARCHICAL), int(some.group[-1])
     (10, 4)
     """
+    models = check.array("sizes", sizes, shape=("n",), at_least=SMALLEST)
     rows: list[tuple[int, float, int, float]] = []
-    for index, node in enumerate(nodes):
-        for size in sizes:
+    for index, node in enumerate(_check_nodes(nodes)):
+        for size in models:
             if size <= node.largest_model:
                 rows.append((index, size, FLAT, 1))
                 rows += [(index, size, HIERARCHICAL, g) for g in GROUP_SIZES]
             else:
                 rows.append((index, size, PIPELINE, np.ceil(size / node.largest_model)))
-    if not rows:
-        raise ValueError("no branch: expected at least one node type and one model size")
     index_, size_, mode_, group_ = (np.array(column) for column in zip(*rows, strict=True))
     return Branches(index_.astype(np.int64), size_, mode_.astype(np.int64), group_.astype(float))
 
 
-def _at(
-    nodes: Sequence[Node], some: Branches, n: Any, network: Network | None, a: Assumptions | None
-) -> Plans:
-    return evaluate(
-        nodes,
-        some.node,
-        n,
-        some.params,
-        some.mode,
-        some.group,
-        network=network,
-        assumptions=a,
-    )
-
-
-def at_nodes(
+def evaluate_branches(
     nodes: Sequence[Node],
+    some: Branches,
     n: Any,
     *,
     network: Network | None = None,
     assumptions: Assumptions | None = None,
-    sizes: Sequence[float] = MODEL_SIZES,
 ) -> Plans:
-    """Work out every branch at given node counts, shape (counts, branches).
-
-    Parameters
-    ----------
-    nodes : sequence of Node
-    n : int or array
-        Node counts.
-    network, assumptions
-        See `evaluate`.
-    sizes : sequence of float
-    """
-    some = branches(nodes, sizes)
-    return _at(nodes, some, np.atleast_1d(np.asarray(n))[:, None], network, assumptions)
+    """Work branches out at node counts that broadcast against them; see `evaluate`."""
+    kinds = (some.node, n, some.params, some.mode, some.group)
+    return evaluate(nodes, *kinds, network=network, assumptions=assumptions)
 
 
-def grid_best(plans: Plans, metric: Metric) -> Plans:
-    """Return the best admissible plan of every row of ``at_nodes``, the first of equals.
-
-    Raises
-    ------
-    InfeasibleError
-        If a row has none.
-    """
-    score = np.where(plans.admissible, getattr(plans, metric), -np.inf)
-    at = np.argmax(score, axis=1)
-    rows = np.arange(len(at))
-    if not np.isfinite(score[rows, at]).all():
-        raise InfeasibleError("no admissible plan at one of the node counts")
-    return plans.take((rows, at))
-
-
-def _check_target(target: float, metric: str) -> None:
-    if not (math.isfinite(target) and target > 0):
-        raise ValueError(f"target is {target}; expected a positive number of FLOP")
-    if metric not in ("c_local", "c_quality"):
-        raise ValueError(f"metric is {metric!r}; expected 'c_local' or 'c_quality'")
-
-
-def _pick(found: Plans) -> Plans:
-    """Return the cheapest plan; among equal costs the one with the highest C_quality.
+def pick(found: Plans) -> Plans:
+    """Return the cheapest of some plans; among equal costs the one with the highest C_quality.
 
     Flat and hierarchical plans of equal H tie to the last bit or nearly so. Such a tie goes to the
     simpler mode and the smaller group, so that rounding decides nothing.
@@ -726,89 +668,6 @@ def _pick(found: Plans) -> Plans:
     cheap = found.take(np.round(found.cost_usd, 2) <= np.round(found.cost_usd.min(), 2))
     best = cheap.take(cheap.c_quality >= cheap.c_quality.max() * (1 - _TIE))
     return best.take(np.lexsort((best.group, best.mode, best.node))[:1])
-
-
-def ties(
-    best: Plans,
-    target: float,
-    *,
-    network: Network | None = None,
-    assumptions: Assumptions | None = None,
-) -> list[str]:
-    """Return the labels of all plans that equal a single one in node type, nodes and C_quality.
-
-    Parameters
-    ----------
-    best : Plans
-        From a search on C_local.
-    target : float
-        The search's, FLOP.
-    network, assumptions
-        The search's.
-    """
-    kind = best.nodes[int(best.value("node"))]
-    around = at_nodes([kind], best.n, network=network, assumptions=assumptions)
-    equal = np.abs(around.c_quality / best.value("c_quality") - 1.0) < _TIE
-    return around.take(around.admissible & equal & (around.c_local >= target)).labels()
-
-
-def author_search(
-    target: float,
-    nodes: Sequence[Node],
-    *,
-    metric: Metric = "c_local",
-    network: Network | None = None,
-    assumptions: Assumptions | None = None,
-) -> Plans:
-    """Return the plan that the published search finds: bisection over the nodes of each type.
-
-    At every node count the best mode and model by the metric is taken, and the count is bisected as
-    if a larger one could only be better. It need not be: the bound on overtraining drops small
-    models at large counts, so that the first probes see only pipelines and an island of cheap plans
-    below is missed (theory page, proposition on bisection). Kept as it was published, for
-    comparison; use `branch_search`.
-
-    Parameters
-    ----------
-    target : float
-        FLOP.
-    nodes : sequence of Node
-    metric : {"c_local", "c_quality"}
-    network, assumptions
-        See `evaluate`.
-
-    Raises
-    ------
-    InfeasibleError
-        If no node type reaches the target at the node limit.
-    """
-    _check_target(target, metric)
-    nodes = tuple(nodes)
-    some = branches(nodes)
-    kinds = np.arange(len(nodes))
-    starts = np.searchsorted(some.node, kinds)
-
-    def best(n: Ints) -> Floats:
-        plans = _at(nodes, some, n[some.node], network, assumptions)
-        score = np.where(plans.admissible, getattr(plans, metric), -np.inf)
-        return np.asarray(np.maximum.reduceat(score, starts))
-
-    low = np.full(len(nodes), 2, dtype=np.int64)
-    high = np.full(len(nodes), NODE_LIMIT, dtype=np.int64)
-    single = best(np.ones_like(low)) >= target
-    possible = single | (best(high) >= target)
-    low[single], high[single] = 1, 1
-    while (low < high).any():
-        middle = (low + high) // 2
-        enough = best(middle) >= target
-        open_ = low < high
-        high = np.where(open_ & enough, middle, high)
-        low = np.where(open_ & ~enough, middle + 1, low)
-    plans = _at(nodes, some, low[some.node], network, assumptions)
-    reaches = plans.admissible & (getattr(plans, metric) >= target) & possible[some.node]
-    if not reaches.any():
-        raise InfeasibleError(f"no plan reaches {metric} = {target:g} FLOP")
-    return _pick(plans.take(reaches))
 
 
 def branch_search(
@@ -850,28 +709,72 @@ def branch_search(
     >>> best.labels()[0], int(best.value("n"))
     ('16x H100 FP8, flat', 2)
     """
-    _check_target(target, metric)
-    nodes = tuple(nodes)
-    a = assumptions or Assumptions()
+    return pick(_search(target, nodes, metric, network, assumptions, sizes, whole=True))
+
+
+def cheapest_by_node(
+    target: float,
+    nodes: Sequence[Node],
+    *,
+    metric: Metric = "c_local",
+    network: Network | None = None,
+    assumptions: Assumptions | None = None,
+    sizes: Sequence[float] = MODEL_SIZES,
+) -> Plans:
+    """Return the cheapest plan of every node type that reaches a target, one after the other.
+
+    Parameters
+    ----------
+    target, nodes, metric, network, assumptions, sizes
+        See `branch_search`.
+
+    Raises
+    ------
+    InfeasibleError
+        If no node type reaches it.
+    """
+    found = _search(target, nodes, metric, network, assumptions, sizes, whole=False)
+    return _join([pick(found.take(found.node == one)) for one in np.unique(found.node)])
+
+
+def _search(
+    target: float,
+    nodes: Sequence[Node],
+    metric: Metric,
+    network: Network | None,
+    assumptions: Assumptions | None,
+    sizes: Sequence[float],
+    *,
+    whole: bool,
+) -> Plans:
+    """Leap along all branches; `whole`: drop those dearer than the best of any node type."""
+    target = check.number("target", target, above=0)
+    check.known("metric", metric, get_args(Metric))
+    nodes, a = _check_nodes(nodes), assumptions or Assumptions()
+    if not a.single:
+        raise ValueError("assumptions hold samples, expected one number each: search draw by draw")
     some = branches(nodes, sizes)
     unit = np.where(some.mode == PIPELINE, some.group, 1.0)
     smallest = np.where(some.mode == FLAT, 1.0, 2.0 * some.group)
     prices = np.array([node.chips_usd for node in nodes])[some.node]
     # Where the overtraining ratio comes into its limits; it is proportional to the whole groups.
-    probe = _at(nodes, some, smallest, network, a)
+    probe = evaluate_branches(nodes, some, smallest, network=network, assumptions=a)
     per_unit = probe.overtraining * unit / smallest
     first = np.ceil(a.overtraining[0] / per_unit * (1 - 1e-12)) * unit
     last = np.minimum(np.floor(a.overtraining[1] / per_unit * (1 + 1e-12)) * unit, NODE_LIMIT)
     n = np.maximum(first, smallest)
     alive = np.flatnonzero(n <= last)
-    best_cost, done = np.inf, []
+    best, done = np.full(len(nodes), np.inf), []
     while alive.size:
-        plans = _at(nodes, some.take(alive), n[alive], network, a)
+        here = some.take(alive)
+        plans = evaluate_branches(nodes, here, n[alive], network=network, assumptions=a)
         value = getattr(plans, metric)
         reaches = plans.admissible & (value >= target)
         if reaches.any():
             done.append(plans.take(reaches))
-            best_cost = min(best_cost, float((n[alive] * prices[alive])[reaches].min()))
+            np.minimum.at(best, here.node[reaches], (n[alive] * prices[alive])[reaches])
+            if whole:
+                best[:] = best.min()
         # A pipeline counts whole groups, so it leaps in groups; nothing leaps by less than one.
         ratio = np.where(plans.admissible, target / value, 1.0)
         groups = n[alive] / unit[alive]
@@ -879,83 +782,13 @@ def branch_search(
         n[alive] = np.maximum(leap, groups + 1.0) * unit[alive]
         alive = alive[~reaches]
         # Equal costs stay alive: the tie goes to the higher C_quality.
-        keep = (n[alive] <= last[alive]) & (n[alive] * prices[alive] <= best_cost * (1 + 1e-12))
-        alive = alive[keep]
+        cheap = n[alive] * prices[alive] <= best[some.node[alive]] * (1 + 1e-12)
+        alive = alive[(n[alive] <= last[alive]) & cheap]
     if not done:
         raise InfeasibleError(f"no plan reaches {metric} = {target:g} FLOP")
-    return _pick(_join(done))
+    return _join(done)
 
 
 def _join(parts: Sequence[Plans]) -> Plans:
-    merged = {
-        one.name: np.concatenate([np.atleast_1d(getattr(part, one.name)) for part in parts])
-        for one in fields(Plans)
-        if one.name != "nodes"
-    }
-    return Plans(parts[0].nodes, **merged)
-
-
-def exhaustive_search(
-    target: float,
-    nodes: Sequence[Node],
-    *,
-    limit: int,
-    metric: Metric = "c_local",
-    network: Network | None = None,
-    assumptions: Assumptions | None = None,
-) -> Plans:
-    """Return the cheapest plan of all with at most `limit` nodes, by looking at each; a check.
-
-    Parameters
-    ----------
-    target : float
-        FLOP.
-    nodes : sequence of Node
-    limit : int
-        Most nodes.
-    metric, network, assumptions
-        See `branch_search`.
-
-    Raises
-    ------
-    InfeasibleError
-        If none of them reaches the target.
-    """
-    _check_target(target, metric)
-    if limit < 1:
-        raise ValueError(f"limit is {limit}; expected at least 1")
-    some = branches(tuple(nodes))
-    found = []
-    # In blocks of a few hundred thousand plans, so that memory stays small.
-    block = max(1, 300_000 // len(some))
-    for start in range(1, limit + 1, block):
-        counts = np.arange(start, min(start + block, limit + 1))[:, None]
-        plans = _at(tuple(nodes), some, counts, network, assumptions)
-        reaches = plans.admissible & (getattr(plans, metric) >= target)
-        if reaches.any():
-            found.append(_pick(plans.take(reaches)))
-    if not found:
-        raise InfeasibleError(f"no plan of at most {limit} nodes reaches {target:g} FLOP")
-    return _pick(_join(found))
-
-
-def cheapest(
-    target: float,
-    nodes: Sequence[Node],
-    *,
-    metric: Metric = "c_local",
-    search: Search = "branch",
-    network: Network | None = None,
-    assumptions: Assumptions | None = None,
-) -> Plans:
-    """Return the cheapest plan by either search; see `branch_search` and `author_search`.
-
-    Raises
-    ------
-    ValueError
-        If the search is unknown.
-    """
-    searches = {"branch": branch_search, "author": author_search}
-    if search not in searches:
-        raise ValueError(f"search is {search!r}; expected one of {', '.join(searches)}")
-    return searches[search](target, nodes, metric=metric, network=network, assumptions=assumptions)
+    merged = {key: np.concatenate([getattr(part, key) for part in parts]) for key in _ARRAYS}
+    return Plans(parts[0].nodes, parts[0].network, parts[0].every, **merged)

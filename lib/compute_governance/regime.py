@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lib.compute_governance.hardware import H100_TFLOPS, Chip, Node, Precision
+from lib.compute_governance.hardware import CURRENT, H100_TFLOPS, Chip, Node, Precision
+from lib.core import check
 
-__all__ = ["LEGITIMATE", "Regime", "System", "longest_useful_run"]
+__all__ = ["LEGITIMATE", "SERVERS", "Regime", "System", "longest_useful_run"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class System:
     name: str
     h100_eq: float
     mem_gb: float
+
+    def __post_init__(self) -> None:
+        check.text("name", self.name)
+        check.number("h100_eq", self.h100_eq, at_least=0)
+        check.number("mem_gb", self.mem_gb, at_least=0)
 
 
 def _systems() -> tuple[System, ...]:
@@ -57,6 +63,12 @@ LEGITIMATE: tuple[System, ...] = _systems()
 The list is the author's. Three that a later version of it adds (an Ascend and two TPU slices) are
 left out, because the published counts are of fourteen.
 """
+
+SERVERS: tuple[System, ...] = tuple(
+    System(f"server, 8 {one.name}", 8 * one.tflops_fp16 / H100_TFLOPS, 8 * one.mem_gb)
+    for one in CURRENT.values()
+)
+"""Servers as they are sold now, which the author's list does not hold."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +104,10 @@ class Regime:
     run_flop: float = 1e24
 
     def __post_init__(self) -> None:
-        for key, value in (("h100_eq", self.h100_eq), ("run_flop", self.run_flop)):
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{key} is {value}; expected a positive number")
-        if self.mem_gb is not None and not (math.isfinite(self.mem_gb) and self.mem_gb > 0):
-            raise ValueError(f"mem_gb is {self.mem_gb}; expected a positive number or None")
+        check.number("h100_eq", self.h100_eq, above=0)
+        check.number("run_flop", self.run_flop, above=0)
+        if self.mem_gb is not None:
+            check.number("mem_gb", self.mem_gb, above=0)
 
     def covers(self, cluster: Node | System) -> bool:
         """Whether a cluster is above a threshold; one exactly at it is not."""
@@ -124,8 +135,36 @@ class Regime:
         """Return the nodes that the rule does not cover, in their order."""
         return tuple(node for node in nodes if not self.covers(node))
 
+    def choices(self, nodes: Sequence[Node], *, every: bool = True) -> tuple[Node, ...]:
+        """Return the uncovered nodes of every size, for every chip and precision among `nodes`.
+
+        A rule bounds the size of a node from above; which smaller one is best is the planner's
+        choice, so that a tighter rule can never leave more than a looser one.
+
+        Parameters
+        ----------
+        nodes : sequence of Node
+        every : bool
+            Every number of chips, or only powers of two and the largest one.
+
+        Examples
+        --------
+        >>> from lib.compute_governance.hardware import CHIPS, Node
+        >>> [node.count for node in Regime(6.0).choices([Node(CHIPS["H100"], 16)], every=False)]
+        [1, 2, 4, 6]
+        """
+        found: dict[Node, None] = {}
+        for top in self.shrink(nodes):
+            for count in range(1, top.count + 1):
+                if every or count == top.count or count & (count - 1) == 0:
+                    found[Node(top.chip, count, top.precision)] = None
+        return tuple(found)
+
     def shrink(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
-        """Return the largest uncovered node of every chip and precision among `nodes`."""
+        """Return the largest uncovered node of every chip and precision among `nodes`.
+
+        As the published comparison of thresholds has it, which forces a size on the planner.
+        """
         shrunk = (self.largest(node.chip, node.precision) for node in nodes)
         return tuple(node for node in shrunk if node is not None)
 
@@ -155,9 +194,8 @@ def longest_useful_run(*growth: float) -> float:
     >>> round(longest_useful_run(2.0, 2.0))
     263
     """
-    if not growth or not all(math.isfinite(g) and g > 0 for g in growth):
-        raise ValueError(f"growth is {growth}; expected positive factors a year")
-    rate = math.fsum(math.log(g) for g in growth)
+    factors = check.array("growth", growth, shape=("n",), above=0)
+    rate = math.fsum(math.log(g) for g in factors)
     if rate <= 0:
-        raise ValueError(f"growth is {growth}; together the factors must grow")
+        raise ValueError(f"growth is {growth}, expected factors that grow together")
     return 365.25 / rate

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from lib.core import check
+
 __all__ = ["CI95", "FIT", "REFERENCE_RATIO", "STANDARD_ERRORS", "Chinchilla", "Floats"]
 
 Floats = npt.NDArray[np.float64]
@@ -57,15 +59,12 @@ class Chinchilla:
 
     def __post_init__(self) -> None:
         for key in ("E", "A", "alpha", "B", "beta"):
-            value = np.asarray(getattr(self, key), dtype=float)
-            if not (np.isfinite(value).all() and (value > 0).all()):
-                raise ValueError(f"{key} is {getattr(self, key)!r}; expected positive numbers")
+            check.array(key, getattr(self, key), above=0)
 
     def loss(self, params: Any, tokens: Any) -> Floats:
         """Return the loss in nats for numbers of parameters and tokens, all positive."""
-        params, tokens = np.asarray(params, dtype=float), np.asarray(tokens, dtype=float)
-        if not ((params > 0).all() and (tokens > 0).all()):
-            raise ValueError("parameters and tokens must be positive")
+        params = check.array("params", params, above=0)
+        tokens = check.array("tokens", tokens, above=0)
         value: Floats = np.asarray(
             self.E + self.A * params ** (-self.alpha) + self.B * tokens ** (-self.beta)
         )
@@ -92,16 +91,13 @@ class Chinchilla:
         -------
         params, tokens : ndarray
         """
-        flop = np.asarray(flop, dtype=float)
-        if not (np.isfinite(flop).all() and (flop > 0).all()):
-            raise ValueError(f"flop is {flop}; expected a positive budget")
+        flop = check.array("flop", flop, above=0)
+        check.known("rule", rule, ("ratio", "exact"))
         if rule == "ratio":
-            params = np.sqrt(flop / (6.0 * ratio))
-        elif rule == "exact":
+            params = np.sqrt(flop / (6.0 * check.number("ratio", ratio, above=0)))
+        else:
             lead = (self.alpha * self.A / (self.beta * self.B)) ** (1.0 / (self.alpha + self.beta))
             params = lead * (flop / 6.0) ** (self.beta / (self.alpha + self.beta))
-        else:
-            raise ValueError(f"rule is {rule!r}; expected 'ratio' or 'exact'")
         return np.asarray(params), np.asarray(flop / (6.0 * params))
 
     def effective_compute(self, loss: Any, ratio: float = REFERENCE_RATIO) -> Floats:
@@ -125,9 +121,11 @@ class Chinchilla:
         >>> f"{float(FIT.effective_compute(FIT.loss(params, tokens))):.6g}"
         '1e+24'
         """
-        loss = np.asarray(loss, dtype=float)
+        loss = check.array("loss", loss)
+        check.number("ratio", ratio, above=0)
         if not (loss > np.asarray(self.E)).all():
-            raise ValueError("a loss is at or below the floor E; no compute reaches it")
+            low = float(np.min(loss))
+            raise ValueError(f"loss is {low} at least, expected above the floor E, {self.E!r:.40}")
         p, q = np.asarray(self.alpha) / 2.0, np.asarray(self.beta) / 2.0
         # L − E = exp(u) + exp(v) with u = ln a − p·x, v = ln b − q·x.
         log_a = np.log(self.A) + p * np.log(6.0 * ratio)
@@ -139,68 +137,44 @@ class Chinchilla:
             total = first + second
             step = (np.log(total) - goal) * total / (p * first + q * second)
             x = x + step
-            if np.max(np.abs(step), initial=0.0) < 1e-13 * np.max(np.abs(x), initial=1.0):
+            # Newton's error is squared: after a step below 1e-7 nothing is left of it.
+            if np.max(np.abs(step), initial=0.0) < 1e-7 * np.max(np.abs(x), initial=1.0):
                 break
         compute: Floats = np.exp(x)
         return compute
 
-    def amplification(self, loss: Any, ratio: float = REFERENCE_RATIO) -> Floats:
-        """Return d ln C / d ln L along the reference allocation: −L/((L − E)·k).
+    def sample(self, n: int, rng: np.random.Generator) -> Chinchilla:
+        """Draw laws from the published standard errors as if they were independent.
 
-        k is the mean of α/2 and β/2, weighted by the two parts of the improvable loss.
-
-        Parameters
-        ----------
-        loss : float or array
-            Nats, above E.
-        ratio : float
-            Tokens a parameter.
-        """
-        loss = np.asarray(loss, dtype=float)
-        params, tokens = self.allocate(self.effective_compute(loss, ratio), ratio=ratio)
-        of_size, of_data = self.A * params ** (-self.alpha), self.B * tokens ** (-self.beta)
-        k = (self.alpha * of_size + self.beta * of_data) / (2.0 * (of_size + of_data))
-        slope: Floats = -loss / ((loss - self.E) * k)
-        return slope
-
-    def sample(
-        self, n: int, rng: np.random.Generator, *, ridge: bool = False, anchor: float = 1e10
-    ) -> Chinchilla:
-        """Draw laws from the published standard errors, as one law with arrays of shape (n,).
+        They are not: the fit ties A and B to the exponents (`lib.compute_governance.fits.bootstrap`
+        keeps that). This is what one gets from the published table alone.
 
         Parameters
         ----------
         n : int
             Draws, at least 1.
         rng : Generator
-        ridge : bool
-            Independent errors treat A and B as free although the fit ties them to the exponents.
-            With `ridge`, only E, α and β are drawn, and A and B move so that the two parts of the
-            loss stay as they are at `anchor` parameters and the reference tokens, near the largest
-            models of the fit. The published table gives no covariance; the two versions bracket it.
-        anchor : float
-            Parameters at which the ridge is held.
 
-        Raises
-        ------
-        ValueError
-            If `n` is below 1.
-
-        Notes
-        -----
-        Draws below a twentieth of the estimate are raised to that, so that every law is a law.
+        Returns
+        -------
+        Chinchilla
+            One law with arrays of shape (n,). Draws below a twentieth of the estimate are raised to
+            that, so that every law is a law.
         """
-        if n < 1:
-            raise ValueError(f"n is {n}; expected at least 1")
+        n = check.integer("n", n, at_least=1)
         drawn: dict[str, Floats] = {}
         for key, error in STANDARD_ERRORS.items():
             centre = float(getattr(self, key))
             drawn[key] = np.maximum(rng.normal(centre, error, n), centre / 20.0)
-        if ridge:
-            tokens = REFERENCE_RATIO * anchor
-            drawn["A"] = self.A * anchor ** (drawn["alpha"] - self.alpha)
-            drawn["B"] = self.B * tokens ** (drawn["beta"] - self.beta)
         return replace(self, **drawn)
+
+    def take(self, index: Any) -> Chinchilla:
+        """Return some of the draws, by index; a single law comes back as it is."""
+        keys = ("E", "A", "alpha", "B", "beta")
+        picked = {key: getattr(self, key) for key in keys}
+        return Chinchilla(
+            **{key: one[index] if np.ndim(one) else one for key, one in picked.items()}
+        )
 
 
 FIT = Chinchilla(E=1.8172, A=482.01, alpha=0.3478, B=2085.43, beta=0.3658)

@@ -6,34 +6,43 @@
 # in words and gives no rates. **No rate in this notebook is measured.** Each
 # is an assumption with a prior of two to five decades, and what counts is
 # which conclusions hold under all of them.
+#
+# *C_local* is the compute that one well-connected cluster would have needed
+# for the same model on the same data, *C_quality* what it would have needed for
+# the same loss with a model of the right size. *H100-eq* are H100-equivalents.
 
 # %%
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from lib.compute_governance import plots_governance as plots
-from lib.compute_governance import propositions
 from lib.compute_governance.detection import (
     CHANNELS,
-    PRIORS,
-    draw_rates,
+    Rates,
     hazards,
     inspection_sample,
-    median_rates,
     p_detect,
     p_inspection,
     predictive_value,
-    simulate_detection,
 )
-from lib.compute_governance.exposure import cost_curves, exposure, frontier
+from lib.compute_governance.exposure import (
+    cheapest_under,
+    exposure,
+    frontier,
+)
 from lib.compute_governance.hardware import catalogue
-from lib.compute_governance.interactive import cost_explorer
-from lib.compute_governance.planner import Network, branch_search, cheapest
+from lib.compute_governance.planner import Network, branch_search
+from lib.compute_governance.regime import LEGITIMATE, SERVERS, Regime
+from lib.compute_governance.study import figures as plots
 
 # %%
-from lib.compute_governance.regime import LEGITIMATE, Regime
-from lib.compute_governance.tables import decades
+from lib.compute_governance.study.priors import (
+    PRIORS,
+    draw_rates,
+    median_rates,
+)
+from lib.compute_governance.study.searches import cheapest
+from lib.compute_governance.study.tables import cost_curves, decades
 from lib.core import figures, ledger
 
 figures.use()
@@ -44,22 +53,31 @@ SEED, DRAWS = 20_260_528, 20_000
 # ## What a plan exposes
 #
 # Sites, people, chips, money and time. People are an assumption: twenty who
-# know in any case, and half a person a site.
+# know in any case, and half a person a site. Under each rule the planner picks
+# the cheapest plan for C_local, with nodes of any size that the rule leaves.
 
 # %%
+limits = (16.0, 8.0, 4.0, 2.0, 1.0)
+rules = [Regime(t) for t in limits]
+by_rule = dict(zip(limits, cheapest_under(rules, 1e25, nodes), strict=True))
+small, large = (cheapest_under(rules[:1], c, nodes)[0] for c in (1e24, 1e26))
 plans = {
-    "1e24, rule of 16": branch_search(1e24, nodes),
-    "1e25, rule of 16": branch_search(1e25, nodes),
-    "1e25, rule of 4": branch_search(1e25, Regime(4.0).shrink(nodes)),
-    "1e26, rule of 16": branch_search(1e26, nodes),
+    "1e24, rule of 16": small,
+    "1e25, rule of 16": by_rule[16.0],
+    "1e25, rule of 4": by_rule[4.0],
+    "1e25, rule of 2": by_rule[2.0],
+    "1e26, rule of 16": large,
 }
 seen = {name: exposure(found) for name, found in plans.items()}
 pd.DataFrame(
     {
-        name: {**vars(one), "node_days": one.node_days}
+        name: {
+            "plan": plans[name].labels()[0],
+            **{key: f"{value:,.4g}" for key, value in vars(one).items()},
+        }
         for name, one in seen.items()
     }
-).T.map(lambda x: f"{x:,.4g}")
+).T
 
 # %%
 pd.DataFrame(
@@ -72,46 +90,17 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# ## Two closed forms, simulated
+# ## Over the priors
 #
-# Channels that do not know of each other give $1-e^{-\Lambda}$. If some runs
-# are harder to notice than others in every way, a shared Gamma factor of
-# variance $\theta$ gives $1-(1+\theta\Lambda)^{-1/\theta}$, which is smaller.
+# Each channel has a hazard Λ: it stays silent with probability $e^{-\Lambda}$.
+# Channels that do not know of each other give $1-e^{-\Lambda}$ with the sum. If
+# some runs are harder to notice than others in every way, a shared Gamma factor
+# of variance $\theta$ gives $1-(1+\theta\Lambda)^{-1/\theta}$, which is smaller
+# (see the {doc}`theory </book/ch10_compute_governance/theory>`).
 
 # %%
 rng = np.random.default_rng(SEED)
-middle = median_rates()
-scores, missing, ignored = [], [], []
-for one in seen.values():
-    hazard = hazards(one, middle)
-    for theta in (0.0, 1.0):
-        share, error = simulate_detection(hazard, 200_000, rng, frailty=theta)
-        gap = (share - p_detect(hazard, frailty=theta)) / error
-        scores.append((theta, abs(float(gap))))
-        wrong = hazard[1:] if hazard[0] > hazard[1] else hazard[[0, 2, 3]]
-        missing.append(abs(float((share - p_detect(wrong)) / error)))
-        ignored.append(abs(float((share - p_detect(hazard)) / error)))
-
-# %%
-worst = {t: max(z for theta, z in scores if theta == t) for t in (0.0, 1.0)}
-ledger.report(
-    "ch10.ours.detection.independent",
-    worst[0.0],
-    control=max(missing[::2]) > 10,
-    digits=3,
-)
-ledger.report(
-    "ch10.ours.detection.frailty",
-    worst[1.0],
-    control=max(ignored[1::2]) > 10,
-    digits=3,
-)
-
-# %% [markdown]
-# ## Over the priors
-
-# %%
-rates = draw_rates(DRAWS, rng)
+middle, rates = median_rates(), draw_rates(DRAWS, rng)
 over = {name: hazards(one, rates) for name, one in seen.items()}
 chance = {
     name: {
@@ -122,7 +111,7 @@ chance = {
 }
 figures.show(
     plots.detection_figure(chance),
-    alt="Intervals of the probability of detection for four plans: low for "
+    alt="Intervals of the probability of detection for five plans: low for "
     "1e24, from near 0 to near 1 for 1e25, close to 1 for 1e26.",
     caption="5 to 95 % (thin), quartiles (thick) and median over priors that "
     "are assumptions. For small plans anything can be argued; a run of 1e26 "
@@ -139,7 +128,7 @@ shares = pd.DataFrame(
 ).T
 figures.show(
     plots.leader_figure(shares),
-    alt="Stacked shares of four channels for four plans; the leading channel "
+    alt="Stacked shares of four channels for five plans; the leading channel "
     "differs between draws and plans.",
     caption="Which channel has the largest hazard depends on rates that nobody "
     "knows. Insiders weigh more in small plans, sites in large ones.",
@@ -158,57 +147,67 @@ def leads(hazard):
     return leader == np.bincount(leader).argmax()
 
 
-alone = {name: p_detect(h) for name, h in over.items()}
-smaller = alone["1e25, rule of 4"] >= alone["1e25, rule of 16"]
-scale = alone["1e26, rule of 16"] >= alone["1e24, rule of 16"]
-leader = leads(over["1e25, rule of 16"])
-fixed = np.tile(hazards(seen["1e25, rule of 16"], middle), (DRAWS, 1))
+def more(one, other, times=1.0):
+    """In which draws one plan has more than so many times another's hazard."""
+    return one.sum(axis=1) > times * other.sum(axis=1)
+
+
+zero = Rates(*np.zeros((4, DRAWS)), visible=np.full(DRAWS, 99.0), steep=99.0)
+none = {name: np.round(hazards(one, zero), 12) for name, one in seen.items()}
+usual = "1e25, rule of 16"
 
 # %%
-ledger.report("ch10.ours.conclusions.smaller", *share_of(smaller), digits=3)
-ledger.report("ch10.ours.conclusions.scale", *share_of(scale), digits=3)
+for key, name in (("smaller", "1e25, rule of 4"), ("two", "1e25, rule of 2")):
+    value, ends = share_of(more(over[name], over[usual]))
+    ledger.report(
+        f"ch10.ours.conclusions.{key}",
+        value,
+        interval=ends,
+        control=float(more(none[name], none[usual]).mean()),
+        digits=3,
+    )
+least, most = over["1e24, rule of 16"], over["1e26, rule of 16"]
+value, ends = share_of(more(most, least, 2.0))
+ledger.report(
+    "ch10.ours.conclusions.scale",
+    value,
+    interval=ends,
+    control=float(more(least, least, 2.0).mean()),
+    digits=3,
+)
+value, ends = share_of(leads(over[usual]))
+known = np.tile(hazards(seen[usual], middle), (DRAWS, 1))
 ledger.report(
     "ch10.ours.conclusions.leader",
-    *share_of(leader),
-    control=bool(leads(fixed).mean() > 0.95),
+    value,
+    interval=ends,
+    control=float(leads(known).mean()),
     digits=3,
 )
 
 # %% [markdown]
-# What survives every prior: more compute means more exposure. What does not:
-# that a lower threshold makes the run easier to notice. It makes more sites,
-# but on C_local also a cheaper plan with fewer chips, and where chip audits or
-# money lead, that is less exposed. No channel leads throughout.
+# What survives every prior: a hundred times the compute at least doubles the
+# hazard. A threshold lowered from 16 to 4 makes nothing easier to notice, for
+# the cheapest plan of four GH200 a node stays what it was. One lowered to 2 does
+# change the plan, to ten times as many sites. No channel leads throughout.
 #
 # ## Inspections
 #
 # A random inspection of $n$ of $N$ places with accelerators meets at least one
 # of $K$ hidden nodes with the hypergeometric probability.
 
-
 # %%
-def with_replacement(population, hidden, inspected):
-    return 1 - (1 - hidden / population) ** inspected
-
-
-ledger.report(
-    "ch10.ours.prop.inspection",
-    all(propositions.inspection_agrees(n) for n in range(1, 8)),
-    control=float(p_inspection(7, 3, 3)) != with_replacement(7, 3, 3),
-)
-hidden = int(plans["1e25, rule of 16"].value("n"))
+hidden = int(plans[usual].value("n"))
 tried = np.unique(np.geomspace(1, 2_000, 60).astype(int))
 drawn = {
-    f"{n:,} places": (tried, [float(p_inspection(n, hidden, k)) for k in tried])
+    f"{n:,} places": (tried, p_inspection(n, hidden, tried))
     for n in (2_000, 10_000, 100_000)
 }
-
-# %%
 figures.show(
     plots.inspection_figure(drawn),
     alt="Probability of meeting a node against inspections for three numbers of "
     "places.",
-    caption="A plan of 36 nodes for 1e25 FLOP. Line: 95 %. The number of "
+    caption="The cheapest plan for 1e25 FLOP. Line: 95 %. The number of "
     "inspections grows in proportion to the places that have to be considered.",
 )
 {f"{n:,}": inspection_sample(n, hidden, 0.95) for n in (2_000, 10_000, 100_000)}
@@ -226,11 +225,7 @@ base = 72 / links
 ledger.report(
     "ch10.isp.base_rate",
     float(predictive_value(base, 1.0, 0.999)),
-    control=float(predictive_value(0.5, 1.0, 0.999)) > 0.9,
-)
-ledger.report(
-    "ch10.ours.prop.ppv",
-    propositions.ppv_within_bound(np.linspace(0.02, 0.98, 25)),
+    control=float(predictive_value(0.5, 1.0, 0.999)),
 )
 
 # %%
@@ -251,78 +246,139 @@ figures.show(
 # %% [markdown]
 # ## Whom a lower threshold burdens
 #
-# The repository counts fourteen kinds of legitimate systems.
+# The repository counts fourteen kinds of legitimate systems. They are some
+# years old; we put three servers beside them that are sold now.
 
 # %%
 pd.DataFrame(
     {
-        "system": [s.name for s in LEGITIMATE],
-        "H100-eq": [round(s.h100_eq, 2) for s in LEGITIMATE],
-        "GB": [s.mem_gb for s in LEGITIMATE],
+        "system": [s.name for s in (*LEGITIMATE, *SERVERS)],
+        "H100-eq": [round(s.h100_eq, 2) for s in (*LEGITIMATE, *SERVERS)],
+        "GB": [s.mem_gb for s in (*LEGITIMATE, *SERVERS)],
     }
 )
 
 # %%
-limits = (16.0, 8.0, 4.0, 2.0, 1.0)
-ledger.report("ch10.burden.compute", [Regime(t).burden() for t in limits])
-memory = [Regime(1e9, mem_gb).burden() for mem_gb in (2_000, 1_000, 512, 256)]
-ledger.report("ch10.burden.memory", memory)
-
-# %% [markdown]
-# And what does it buy? As the repository does it, each chip's node is made as
-# large as the threshold allows.
-
-# %%
-price = {
-    metric: np.array(
-        [
-            branch_search(1e25, Regime(t).shrink(nodes), metric=metric).value(
-                "cost_usd"
-            )
-            for t in limits
-        ]
-    )
-    for metric in ("c_local", "c_quality")
-}
-relative = {metric: usd[1:] / usd[0] for metric, usd in price.items()}
-pd.DataFrame(relative, index=limits[1:]).round(2)
-
-# %%
-ledger.report("ch10.threshold.cost", relative["c_local"].tolist())
-ledger.report("ch10.ours.threshold.quality", relative["c_quality"].max())
-slow, usual = Network.mbps(10), Network()
+caps = (2_000, 1_000, 512, 256)
 ledger.report(
-    "ch10.ours.caps",
-    [
-        cheapest(1e25, nodes, search=s, network=slow).value("cost_usd")
-        / cheapest(1e25, nodes, search=s, network=usual).value("cost_usd")
-        for s in ("author", "branch")
-    ],
+    "ch10.burden",
+    [rule.burden() for rule in rules]
+    + [Regime(1e9, gb).burden() for gb in caps],
+)
+
+
+def covered(threshold):
+    return [
+        Regime(threshold, gb).covers(server)
+        for gb in (None, 1_280.0, 1_000.0)
+        for server in SERVERS
+    ]
+
+
+ledger.report(
+    "ch10.ours.burden.current",
+    covered(16.0),
+    control=[Regime(64.0).covers(server) for server in SERVERS] * 3,
 )
 
 # %% [markdown]
-# An earlier version of the model, without the replica penalty, found the cost
-# flat down to a single H100. In the model of the tables it first *falls* (a
-# smaller node is cheaper, see the first notebook) and doubles at two.
+# So "no burden" holds for the list of fourteen only: today's rule already
+# covers a server of eight B200, and the proposed cap on memory one of eight
+# MI300X.
 #
+# And what does a lower threshold buy? As the repository does it, each chip's
+# node is made as large as the threshold allows. A planner may choose.
+
+# %%
+metrics = {"c_local": "C_local", "c_quality": "C_quality"}
+
+
+def ratios(found):
+    usd = np.array([one.value("cost_usd") for one in found])
+    return usd[1:] / usd[0]
+
+
+forced = {
+    title: ratios(
+        [
+            branch_search(1e25, rule.shrink(nodes), metric=metric)
+            for rule in rules
+        ]
+    )
+    for metric, title in metrics.items()
+}
+chosen = {
+    title: ratios(cheapest_under(rules, 1e25, nodes, metric=metric))
+    for metric, title in metrics.items()
+}
+side = {"largest node": pd.DataFrame(forced), "any node": pd.DataFrame(chosen)}
+pd.concat(side, axis=1).set_axis([f"{t:g}" for t in limits[1:]]).round(2)
+
+# %%
+ledger.report(
+    "ch10.threshold.cost",
+    list(forced["C_local"]),
+    control=list(forced["C_quality"]),
+)
+ledger.report(
+    "ch10.ours.threshold.choice",
+    [*chosen["C_local"], *chosen["C_quality"]],
+    control=[*forced["C_local"], *forced["C_quality"]],
+)
+
+# %% [markdown]
+# With nodes forced to their largest size the cost seems to *fall* as the rule
+# tightens; that is an artefact of the force. With the size free it cannot fall.
+# On C_local the threshold does nothing down to 4 and then doubles the cost; on
+# C_quality a threshold of 8 doubles it already.
+#
+# ## Bandwidth
+#
+# What if links were held to 10 Mbit/s?
+
+
+# %%
+def dearer(network):
+    """Cost over that at 100 Mbit/s and 100 ms: three ways to search."""
+    pairs = []
+    for other in (network, Network()):
+        usd = [
+            cheapest(1e25, nodes, search=who, network=other)
+            for who in ("author", "branch")
+        ]
+        usd += cheapest_under(rules[:1], 1e25, nodes, network=other)
+        pairs.append(np.array([one.value("cost_usd") for one in usd]))
+    return list(pairs[0] / pairs[1])
+
+
+ledger.report(
+    "ch10.ours.caps",
+    dearer(Network.mbps(10)),
+    control=dearer(Network(latency_s=0.3)),
+)
+
+# %% [markdown]
 # ## The frontier
 #
 # Every pair of a compute and a memory threshold has a cost for the cheapest
-# plan that stays below, and a burden. Here a rule leaves every node that it does
-# not cover, so that a tighter rule can never make things cheaper.
+# plan that stays below, and a burden: systems covered, of the fourteen and the
+# three new ones.
 
-# %%
+# %% tags=["figure-frontier"]
 memories = (None, 1_280.0, 1_000.0, 640.0, 512.0, 256.0)
+systems = (*LEGITIMATE, *SERVERS)
 grids = {
-    title: frontier(1e25, nodes, limits, memories, metric=metric)
-    for title, metric in (("C_local", "c_local"), ("C_quality", "c_quality"))
+    title: frontier(
+        1e25, nodes, limits, memories, metric=metric, systems=systems
+    )
+    for metric, title in metrics.items()
 }
 figures.show(
     plots.frontier_figure(grids),
-    alt="Cost against burden, two panels; on C_quality a memory threshold of "
-    "1,000 GB more than doubles the cost without burden.",
-    caption="Pairs of thresholds; the step is the frontier. On C_quality most "
-    "of what can be had is had at no burden, by memory alone.",
+    alt="Cost against burden, two panels; on C_local the cost is flat up to a burden of "
+    "nine systems, on C_quality it doubles at a burden of two.",
+    caption="Pairs of thresholds, nodes of any size; the step is the frontier. On C_local "
+    "little is to be had, on C_quality most comes with the first three new servers.",
 )
 
 # %%
@@ -331,21 +387,30 @@ best[best["efficient"]].drop_duplicates(["burden", "cost_usd"]).assign(
     cost=lambda t: (t["cost_usd"] / 1e6).round(1)
 )[["h100_eq", "mem_gb", "burden", "cost", "plan", "sites"]]
 
+
 # %%
-bare = best[np.isinf(best["mem_gb"])].set_index("h100_eq")["cost_usd"]
-ledger.report("ch10.ours.frontier.four", bare[4.0] / bare[16.0])
+def four_over_sixteen(table):
+    bare = table[np.isinf(table["mem_gb"])].set_index("h100_eq")["cost_usd"]
+    return bare[4.0] / bare[16.0]
+
+
+ledger.report(
+    "ch10.ours.frontier.four",
+    four_over_sixteen(best),
+    control=four_over_sixteen(grids["C_local"]),
+)
 
 # %% [markdown]
 # ## The published ratings, and what a model can say
 #
 # | measure | non-state | state | what this notebook adds |
 # |---|---|---|---|
-# | lower compute threshold | low to medium | none | cheaper at 4 on C_local; doubles on C_quality |
-# | memory threshold | low to medium | none | no burden down to 640 GB; doubles cost on C_quality only |
+# | lower compute threshold | low to medium | none | on C_local nothing down to 4; on C_quality doubles the cost from 8 on |
+# | memory threshold | low to medium | none | doubles the cost on C_quality only; 1,280 GB covers current servers |
 # | bandwidth caps | none | none | a factor of four at 10 Mbit/s, ninety in the published search |
-# | chip tracking | medium to high | low | leads in one draw of six |
+# | chip tracking | medium to high | low | leads in some draws, never in all |
 # | whistleblowing | medium to high | not rated | leads in small plans; one anchor for the rate |
-# | financial monitoring | not rated | medium | leads in one draw of eight |
+# | financial monitoring | not rated | medium | leads in some draws, never in all |
 # | attestation | high | low | nothing: no rate to assume |
 # | watching all networks | rejected | rejected | follows from the base rate alone |
 #
@@ -355,18 +420,16 @@ ledger.report("ch10.ours.frontier.four", bare[4.0] / bare[16.0])
 # %% [markdown]
 # ## To play with
 #
-# Every point is a branch-wise search. Move the threshold on C_local and
-# the curve hardly moves down to 4. Then do the same on C_quality.
+# Every point is a branch-wise search over nodes of a power of two of chips, or
+# as many as the threshold leaves. Move the threshold on C_local and the curve
+# does not move down to 4. Then do the same on C_quality.
 
 # %%
 explored = cost_curves(
-    decades(1e24, 1e26, 9),
-    nodes,
-    (16, 8, 4, 2, 1),
-    decades(10, 1_000, 5),
+    decades(1e24, 1e26, 7), nodes, limits, decades(10, 1_000, 5)
 )
 figures.show_chart(
-    cost_explorer(explored),
+    plots.cost_explorer(explored),
     alt="Cost against target for a threshold and a bandwidth chosen by sliders, "
     "beside the usual case.",
     caption="Cheapest uncovered plan. Grey: 16 H100-equivalents, 100 Mbit/s. "

@@ -6,16 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.compute_governance.codecs import Shapes
-from lib.compute_governance.text import ALPHABET
+from lib.core import check
 
-__all__ = ["Cloud", "Inner", "Model", "Quadratic", "Replica", "Transformer"]
+__all__ = ["Inner", "Model", "Replica", "Transformer"]
 
 
 class Model(Protocol):
@@ -27,7 +25,7 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Transformer:
-    """A causal transformer over the characters of `ALPHABET`, input and output tied.
+    """A causal transformer over a small alphabet, input and output tied.
 
     Parameters
     ----------
@@ -35,6 +33,8 @@ class Transformer:
         Positive; `heads` divides `width`.
     context : int
         Longest window it reads.
+    tokens : int
+        Size of the alphabet.
 
     Examples
     --------
@@ -46,11 +46,11 @@ class Transformer:
     layers: int = 2
     heads: int = 2
     context: int = 32
+    tokens: int = 96
 
     def __post_init__(self) -> None:
-        for name in ("width", "layers", "heads", "context"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        for name in ("width", "layers", "heads", "context", "tokens"):
+            check.integer(name, getattr(self, name), at_least=1)
         if self.width % self.heads:
             raise ValueError(f"{self.heads} heads do not divide a width of {self.width}")
 
@@ -87,7 +87,7 @@ class _Block(nn.Module):
 class _Causal(nn.Module):
     def __init__(self, sizes: Transformer, seed: int) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(len(ALPHABET), sizes.width)
+        self.tokens = nn.Embedding(sizes.tokens, sizes.width)
         self.places = nn.Embedding(sizes.context, sizes.width)
         self.blocks = nn.ModuleList([_Block(sizes.width, sizes.heads) for _ in range(sizes.layers)])
         self.norm = nn.LayerNorm(sizes.width)
@@ -110,27 +110,6 @@ class _Causal(nn.Module):
 
 
 @dataclass(frozen=True)
-class Quadratic:
-    """Half the mean squared distance to the rows of a batch: the model of a test."""
-
-    size: int = 8
-
-    def build(self, seed: int) -> nn.Module:
-        """Return a module with one weight vector, drawn with the seed."""
-        return _Distance(self.size, seed)
-
-
-class _Distance(nn.Module):
-    def __init__(self, size: int, seed: int) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        self.point = nn.Parameter(3 * torch.randn(size, generator=generator))
-
-    def forward(self, rows: Tensor) -> Tensor:
-        return ((rows - self.point) ** 2).sum(dim=1).mean() / 2
-
-
-@dataclass(frozen=True)
 class Inner:
     """The optimiser of each worker's own steps.
 
@@ -150,12 +129,9 @@ class Inner:
     warmup: int = 10
 
     def __post_init__(self) -> None:
-        if self.kind not in ("adamw", "sgd"):
-            raise ValueError(f"kind is {self.kind!r}, expected 'adamw' or 'sgd'")
-        if not 0 < self.lr < math.inf:
-            raise ValueError(f"lr is {self.lr}, expected a positive number")
-        if self.warmup < 0:
-            raise ValueError(f"warmup is {self.warmup}, expected 0 or more steps")
+        check.known("kind", self.kind, ("adamw", "sgd"))
+        check.number("lr", self.lr, above=0)
+        check.integer("warmup", self.warmup, at_least=0)
 
     def make(self, weights: nn.Parameter) -> torch.optim.Optimizer:
         """Return the optimiser of one flat vector."""
@@ -188,7 +164,7 @@ class Replica:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.module = model.build(seed).to(device, dtype)
+        self.module = model.build(check.integer("seed", seed, at_least=0)).to(device, dtype)
         parameters = list(self.module.parameters())
         self.shapes: Shapes = [tuple(one.shape) for one in parameters]
         flat = torch.cat([one.detach().reshape(-1) for one in parameters])
@@ -227,18 +203,3 @@ class Replica:
         parts = [(float(self.module(part)), len(part)) for part in torch.split(batch, 256)]
         self.flat.copy_(own)
         return sum(value * count for value, count in parts) / len(batch)
-
-
-@dataclass(frozen=True)
-class Cloud:
-    """Normal rows around the origin: what `Quadratic` is fitted to in tests."""
-
-    size: int = 8
-
-    def draw(self, seed: int, step: int, size: int) -> NDArray[np.float64]:
-        """Return the rows of one step, shape (size, self.size)."""
-        return np.random.default_rng((seed, step)).normal(size=(size, self.size))
-
-    def validation(self) -> NDArray[np.float64]:
-        """Return rows of their own, shape (64, self.size)."""
-        return np.random.default_rng(99).normal(size=(64, self.size))

@@ -2,7 +2,8 @@
 
 Starting a process and importing torch takes seconds, a small training not much longer; so the
 workers stay. They are spawned, meet through a file (``file://``, no port that could be taken), and
-use one thread each. When one dies the call raises, naming it; it never hangs.
+use one thread each. When one dies the call raises, naming it; it never hangs. A worker that is at
+work says so every now and then (`Seat.beat`), so that a long job is no silence.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ import torch
 import torch.distributed as dist
 
 from lib.compute_governance.lowcomm.wire import WireError
+from lib.core import check
 
 __all__ = ["Pool", "Seat", "WorkerError"]
 
-TIMEOUT = 3600.0
-"""Seconds of silence after which a worker counts as hanging: a run may take minutes where the
-machine is loaded or its kernels are an old processor's. One that dies is noticed at once."""
+TIMEOUT = 600.0
+"""Seconds without a sign of life after which a worker counts as hanging: one step may take long
+where a machine is loaded, a whole job may take hours. One that dies is noticed at once."""
+
+_BEAT = 1.0
+"""Seconds between signs of life, at least."""
 
 _GRACE = 2.0
 
@@ -49,16 +54,21 @@ class Seat:
     ----------
     rank, world : int
         This worker and how many there are.
-    ask : callable, optional
-        Sends a message to the parent and returns its answer; None outside of a pool.
-    shared : dict
-        What a worker keeps between calls.
+    tell : callable, optional
+        Sends a sign of life to the parent; None outside of a pool.
     """
 
     rank: int
     world: int
-    ask: Callable[[Any], Any] | None = None
-    shared: dict[Any, Any] = field(default_factory=dict)
+    tell: Callable[[], None] | None = None
+    last: float = field(default=0.0, repr=False)
+
+    def beat(self) -> None:
+        """Tell the parent that work goes on, at most once a second; call it in every long loop."""
+        now = time.monotonic()
+        if self.tell is not None and now - self.last >= _BEAT:
+            self.last = now
+            self.tell()
 
 
 def join_group(rank: int, world: int, file: Path, timeout: float) -> None:
@@ -85,11 +95,7 @@ def _serve(rank: int, world: int, file: Path, timeout: float, parent: Connection
         # gloo would otherwise look the host's name up and could pick an outside address.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
-    def ask(message: Any) -> Any:
-        parent.send(("ask", message))
-        return parent.recv()
-
-    seat = Seat(rank, world, ask)
+    seat = Seat(rank, world, lambda: parent.send(("beat", None)))
     with contextlib.suppress(EOFError, KeyboardInterrupt, ConnectionResetError, BrokenPipeError):
         try:
             join_group(rank, world, file, timeout)
@@ -122,10 +128,8 @@ class Pool:
     """
 
     def __init__(self, world: int, timeout: float = TIMEOUT) -> None:
-        if world < 1:
-            raise ValueError(f"world is {world}, expected at least 1 worker")
-        self.world = world
-        self.timeout = timeout
+        self.world = check.integer("world", world, at_least=1)
+        self.timeout = check.number("timeout", timeout, above=0)
         self._folder = tempfile.TemporaryDirectory(prefix="book-pool-")
         self._meetings = 0
         context = get_context("spawn")
@@ -147,12 +151,7 @@ class Pool:
         self._meetings += 1
         return Path(self._folder.name) / f"meeting-{self._meetings}"
 
-    def run(
-        self,
-        function: Callable[..., Any],
-        *arguments: Any,
-        regroup: Callable[[dict[int, Any]], dict[int, Any]] | None = None,
-    ) -> list[Any]:
+    def run(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         """Call ``function(seat, *arguments)`` in every worker; return the results by rank.
 
         Parameters
@@ -161,19 +160,12 @@ class Pool:
             Of an importable module: one defined in a notebook cannot be found by a worker.
         *arguments
             What pickles.
-        regroup : callable, optional
-            When workers die, the others' questions (`Seat.ask`) are collected and this makes the
-            answers, both by rank. By default a death fails the call.
-
-        Returns
-        -------
-        list
-            None in the place of a worker that died.
 
         Raises
         ------
         WorkerError
-            If a worker died, raised or said nothing for `timeout` seconds. The pool is closed.
+            If a worker died, raised or gave no sign of life for `timeout` seconds. The pool is then
+            closed.
         """
         if not self._processes:
             raise WorkerError("the pool is closed")
@@ -184,30 +176,26 @@ class Pool:
         try:
             for pipe in self._pipes:
                 pipe.send_bytes(job)
-            return self._collect(regroup)
+            return self._collect()
         except (BrokenPipeError, ConnectionResetError):
-            codes = {r: p.exitcode for r, p in enumerate(self._processes) if not p.is_alive()}
+            gone = [r for r, p in enumerate(self._processes) if not p.is_alive()]
+            told = "; ".join(self._death(rank) for rank in gone)
             self.close()
-            raise WorkerError(f"workers that are gone, with exit status: {codes}") from None
+            raise WorkerError(told or "the workers have hung up") from None
         except BaseException:
             self.close()
             raise
 
-    def _collect(self, regroup: Callable[[dict[int, Any]], dict[int, Any]] | None) -> list[Any]:
+    def _collect(self) -> list[Any]:
         results: dict[int, Any] = {}
-        questions: dict[int, Any] = {}
-        dead: dict[int, int | None] = {}
         open_ranks = set(range(self.world))
-        deadline = time.monotonic() + self.timeout
+        heard = dict.fromkeys(open_ranks, time.monotonic())
         while open_ranks:
-            ready = wait(
-                [self._pipes[rank] for rank in open_ranks], max(0.0, deadline - time.monotonic())
-            )
+            silent = min(heard[rank] for rank in open_ranks) + self.timeout - time.monotonic()
+            ready = wait([self._pipes[rank] for rank in open_ranks], max(0.0, silent))
             if not ready:
-                raise WorkerError(
-                    f"workers {sorted(open_ranks)} said nothing for {self.timeout:.0f} s"
-                )
-            deadline = time.monotonic() + self.timeout
+                late = [r for r in open_ranks if time.monotonic() - heard[r] >= self.timeout]
+                raise WorkerError(f"workers {late} gave no sign of life for {self.timeout:g} s")
             for rank in sorted(open_ranks):
                 if self._pipes[rank] not in ready:
                     continue
@@ -215,32 +203,18 @@ class Pool:
                     kind, content = self._pipes[rank].recv()
                 except (EOFError, ConnectionResetError):
                     self._processes[rank].join(_GRACE)
-                    dead[rank] = self._processes[rank].exitcode
-                    open_ranks.discard(rank)
-                    if regroup is None:
-                        raise WorkerError(self._death(dead)) from None
-                    continue
+                    raise WorkerError(self._death(rank)) from None
+                heard[rank] = time.monotonic()
                 if kind == "done":
                     results[rank] = content
                     open_ranks.discard(rank)
-                elif kind == "ask":
-                    questions[rank] = content
-                else:
+                elif kind != "beat":
                     raise WorkerError(self._cause(rank, kind, content))
-            if questions and questions.keys() == open_ranks:
-                if regroup is None or not dead:
-                    raise WorkerError(f"workers {sorted(questions)} lost touch, nobody died")
-                for rank, answer in regroup(questions).items():
-                    self._pipes[rank].send(answer)
-                questions = {}
-        if dead and not results:
-            raise WorkerError(self._death(dead))
-        if dead:
-            self.close()
-        return [results.get(rank) for rank in range(self.world)]
+        return [results[rank] for rank in range(self.world)]
 
-    def _death(self, dead: dict[int, int | None]) -> str:
-        told = ", ".join(f"worker {rank} (exit status {code})" for rank, code in dead.items())
+    def _death(self, rank: int) -> str:
+        code = self._processes[rank].exitcode
+        told = f"worker {rank} (exit status {code})"
         return f"died without a word: {told}; a negative status is the signal that killed it"
 
     def _cause(self, rank: int, kind: str, content: str) -> str:
@@ -254,7 +228,7 @@ class Pool:
                     found, text = pipe.recv()
                 except (EOFError, ConnectionResetError):
                     self._processes[other].join(_GRACE)
-                    return self._death({other: self._processes[other].exitcode})
+                    return self._death(other)
                 if found == "raised":
                     return f"worker {other} raised:\n{text}"
         return f"worker {rank} {'lost an exchange' if kind == 'lost' else 'raised'}:\n{content}"

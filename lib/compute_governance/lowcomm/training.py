@@ -14,10 +14,11 @@ import math
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import joblib
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -25,9 +26,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lib.compute_governance.lowcomm.models import Inner, Model, Replica
-from lib.compute_governance.lowcomm.pool import Pool, Seat, join_group
-from lib.compute_governance.lowcomm.strategies import DiLoCo, Rounds, Strategy, Sync
-from lib.compute_governance.lowcomm.wire import WireError, hang_up, make_link, socket_bytes
+from lib.compute_governance.lowcomm.pool import Pool, Seat
+from lib.compute_governance.lowcomm.strategies import Rounds, Strategy, Sync
+from lib.compute_governance.lowcomm.wire import make_link, socket_bytes
+from lib.core import check
 from lib.core.paths import write_atomic
 
 __all__ = ["Batches", "CheckpointError", "History", "Settings", "train"]
@@ -69,9 +71,6 @@ class Settings:
         Go on from the newest checkpoint in the folder.
     stop_after : int, optional
         End early, as if interrupted; a multiple of the period.
-    tolerant : bool
-        DiLoCo only: when a worker dies the others go back to before the broken exchange and go on
-        without it. Its share of the data is lost with it.
     kill : tuple of (rank, step), optional
         For tests: that worker kills itself after so many steps.
     forget : bool
@@ -92,7 +91,6 @@ class Settings:
     checkpoint_every: int = 0
     resume: bool = False
     stop_after: int | None = None
-    tolerant: bool = False
     kill: tuple[int, int] | None = None
     forget: bool = False
     device: str = "cpu"
@@ -118,15 +116,13 @@ class History:
     claimed, sent : float
         Bytes a worker has sent in training, mean over workers, by formula and by payload.
     wire : float or None
-        The same as the kernel counted it; None off Linux or after a regrouping.
+        The same as the kernel counted it; None off Linux.
     regional : float
         Part of `sent` that stayed inside regions.
     largest : int
         Bytes of the largest payload of one exchange.
     exchanges : int
         Of the worker that had most.
-    survivors : tuple of int
-        Ranks that reached the end.
     """
 
     loss: float
@@ -140,7 +136,6 @@ class History:
     regional: float
     largest: int
     exchanges: int
-    survivors: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -191,18 +186,18 @@ def train(
     ValueError
         If an argument does not suit, before anything starts.
     WorkerError
-        If a worker dies or raises (local workers, unless `tolerant`).
+        If a worker dies or raises (local workers).
     CheckpointError
         If a checkpoint cannot be used.
 
     Examples
     --------
     >>> from lib.compute_governance.lowcomm.strategies import DataParallel
-    >>> from lib.compute_governance.lowcomm.models import Quadratic
-    >>> train(Quadratic(), None, DataParallel(), world=1, steps=-5)
+    >>> from lib.compute_governance.lowcomm.models import Transformer
+    >>> train(Transformer(), None, DataParallel(), world=1, steps=-5)
     Traceback (most recent call last):
     ...
-    ValueError: steps is -5, expected a positive multiple of 1, the strategy's period
+    ValueError: steps is -5, expected a whole number at least 1
     """
     settings = settings or Settings()
     launched = "TORCHELASTIC_RUN_ID" in os.environ and pool is None
@@ -221,28 +216,24 @@ def train(
     if settings.device != "cpu":
         raise ValueError(f"device is {settings.device!r}: start GPU workers with torchrun")
     if pool is not None:
-        return _with_pool(run, pool)
+        return _history(pool.run(_work, run))
     with Pool(given) as own:
-        return _with_pool(run, own)
+        return _history(own.run(_work, run))
 
 
 def _check(run: _Run, world: int) -> None:
     settings, period = run.settings, run.strategy.period
-    if world < 1:
-        raise ValueError(f"world is {world}, expected at least 1 worker")
-    if run.steps < 1 or run.steps % period:
-        raise ValueError(
-            f"steps is {run.steps}, expected a positive multiple of {period}, the strategy's period"
-        )
-    if run.seed < 0:
-        raise ValueError(f"seed is {run.seed}, expected a nonnegative integer")
-    if settings.batch < 1 or settings.batch % world:
+    check.integer("world", world, at_least=1)
+    check.integer("seed", run.seed, at_least=0)
+    check.integer("batch", settings.batch, at_least=1)
+    if check.integer("steps", run.steps, at_least=1) % period:
+        raise ValueError(f"steps is {run.steps}, expected a multiple of {period}, the period")
+    if settings.batch % world:
         raise ValueError(f"{world} workers do not divide a batch of {settings.batch}")
     if settings.shares is not None and sorted(settings.shares) != list(range(world)):
         raise ValueError(f"shares is {settings.shares}, expected a permutation of 0 to {world - 1}")
     for name in ("checkpoint_every", "judge_every"):
-        if getattr(settings, name) < 0:
-            raise ValueError(f"{name} is {getattr(settings, name)}, expected 0 or more")
+        check.integer(name, getattr(settings, name), at_least=0)
     if settings.checkpoint_every % period or (settings.stop_after or 0) % period:
         raise ValueError(
             f"checkpoint_every is {settings.checkpoint_every} and stop_after "
@@ -250,48 +241,30 @@ def _check(run: _Run, world: int) -> None:
         )
     if (settings.checkpoint_every > 0 or settings.resume) and settings.checkpoint is None:
         raise ValueError("checkpoint is missing: in which folder?")
-    if settings.dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype is {settings.dtype!r}, expected 'float32' or 'float64'")
-    if settings.tolerant and (type(run.strategy) is not DiLoCo or run.strategy.fragments > 1):
-        raise ValueError("only DiLoCo without fragments goes on when a worker dies")
+    check.known("dtype", settings.dtype, ("float32", "float64"))
+    check.known("device", settings.device, ("cpu", "cuda"))
     run.strategy.check(world)
 
 
-def _with_pool(run: _Run, pool: Pool) -> History:
-    answer = None
-    if run.settings.tolerant:
-
-        def answer(questions: dict[int, Any]) -> dict[int, Any]:
-            # Some may have finished the exchange that broke for others: all go back before it.
-            back_to = min(questions.values())
-            place, survivors = pool.meeting(), sorted(questions)
-            return dict.fromkeys(survivors, (place, survivors, back_to))
-
-    reports = pool.run(_work, run, regroup=answer)
-    return _history(run, reports)
-
-
-def _history(run: _Run, reports: Sequence[dict[str, Any] | None]) -> History:
-    done = [one for one in reports if one is not None]
-    first = done[0]
+def _history(reports: Sequence[dict[str, Any]]) -> History:
+    first = reports[0]
 
     def mean(name: str) -> float:
-        return float(sum(one[name] for one in done) / len(done))
+        return float(sum(one[name] for one in reports) / len(reports))
 
-    wires = [one["wire"] for one in done]
+    wires = [one["wire"] for one in reports]
     return History(
         loss=first["curve"][-1][1],
         curve=first["curve"],
         weights=first["weights"],
-        apart=max(one["apart"] for one in done),
+        apart=max(one["apart"] for one in reports),
         tokens=first["tokens"],
         claimed=mean("claimed"),
         sent=mean("sent"),
         wire=None if None in wires else float(sum(wires) / len(wires)),
         regional=mean("regional"),
-        largest=max(one["largest"] for one in done),
-        exchanges=max(one["exchanges"] for one in done),
-        survivors=tuple(rank for rank, one in enumerate(reports) if one is not None),
+        largest=max(one["largest"] for one in reports),
+        exchanges=max(one["exchanges"] for one in reports),
     )
 
 
@@ -310,7 +283,7 @@ def _train_launched(run: _Run, world: int) -> History:
         dist.all_gather_object(reports, report)
     finally:
         dist.destroy_process_group()
-    return _history(run, reports)
+    return _history(reports)
 
 
 # --- the worker's side --------------------------------------------------------------------------
@@ -396,30 +369,18 @@ def _saved(content: Any) -> io.BytesIO:
 def _work(seat: Seat, run: _Run) -> dict[str, Any]:
     """Train in one worker; return its part of the `History`."""
     settings = run.settings
-    ranks = list(range(seat.world))
     worker = _Worker(seat, run)
     if settings.resume:
         worker.load(_newest(run, seat.rank, seat.world), forget=settings.forget)
     before = socket_bytes()
     uncounted = 0
-    regrouped = False
-    past: dict[int, dict[str, Any]] = {}
     end = min(run.steps, settings.stop_after or run.steps)
     while worker.step < end:
-        try:
-            worker.inner_step()
-            if settings.kill == (seat.rank, worker.step):
-                os.kill(os.getpid(), signal.SIGKILL)
-            if settings.tolerant and worker.sync.due(worker.step):
-                past[worker.step] = worker.state()
-                past = {step: past[step] for step in sorted(past)[-2:]}
-            worker.sync.weights(worker.step)
-        except WireError:
-            if not settings.tolerant or seat.ask is None:
-                raise
-            ranks, at = _regroup(worker, ranks, past)
-            regrouped = True
-            worker.sync.weights(at)
+        worker.inner_step()
+        seat.beat()
+        if settings.kill == (seat.rank, worker.step):
+            os.kill(os.getpid(), signal.SIGKILL)
+        worker.sync.weights(worker.step)
         quiet = socket_bytes()
         if settings.judge_every and worker.step % settings.judge_every == 0:
             worker.judge()
@@ -428,7 +389,7 @@ def _work(seat: Seat, run: _Run) -> dict[str, Any]:
         if None not in (quiet, before):
             uncounted += (socket_bytes() or 0) - (quiet or 0)
     after = socket_bytes()
-    wire = None if before is None or after is None or regrouped else after - before - uncounted
+    wire = None if before is None or after is None else after - before - uncounted
     worker.judge()
     average = worker.average()
     links = worker.sync.links.values()
@@ -454,38 +415,15 @@ def _has_context(worker: _Worker) -> bool:
     return not worker.held_out.is_floating_point()
 
 
-def _regroup(
-    worker: _Worker, ranks: list[int], past: dict[int, dict[str, Any]]
-) -> tuple[list[int], int]:
-    """Leave the broken group, meet the survivors, go back to before the broken exchange."""
-    seat = worker.seat
-    assert seat.ask is not None
-    hang_up()
-    dist.destroy_process_group()
-    place, survivors, at = seat.ask(max(past, default=0))
-    if at not in past:
-        raise RuntimeError(f"cannot go back to step {at}, only to {sorted(past)}")
-    place = Path(place)
-    mine = survivors.index(seat.rank)
-    join_group(mine, len(survivors), place, 60.0)
-    worker.load(past[at])
-    link = make_link(range(len(survivors)), mine, len(survivors))
-    old = worker.sync.links["all"]
-    link.claimed, link.sent, link.exchanges = old.claimed, old.sent, old.exchanges
-    worker.sync.links["all"] = link
-    worker.everyone = replace(link)
-    return [ranks[one] for one in survivors], at
-
-
 # --- checkpoints --------------------------------------------------------------------------------
 
 
 def _fingerprint(run: _Run, world: int) -> str:
-    """Name the run that a checkpoint belongs to: all that decides its numbers."""
+    """Name the run that a checkpoint belongs to by the contents of all that decides its numbers."""
     settings = run.settings
-    parts = (run.model, run.data, run.strategy, run.steps, run.seed, settings.inner)
-    told = repr((*parts, settings.batch, settings.shares, world))
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    parts = (run.model, run.data, run.strategy, run.steps, run.seed, settings.inner, settings.batch)
+    told: str = joblib.hash((*parts, settings.shares, settings.dtype, world), hash_name="sha1")
+    return told
 
 
 def _leave(run: _Run, seat: Seat, worker: _Worker) -> None:

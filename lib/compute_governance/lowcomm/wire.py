@@ -13,7 +13,6 @@ sends 2 (W - 1) / W times 4n bytes; a swap sends one payload.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import stat
@@ -21,7 +20,6 @@ import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -29,7 +27,7 @@ from torch import Tensor
 
 from lib.compute_governance.codecs import Codec, Shapes
 
-__all__ = ["Link", "WireError", "hang_up", "loopback_bytes", "make_link", "socket_bytes"]
+__all__ = ["Link", "WireError", "make_link", "socket_bytes"]
 
 # Offsets in struct tcp_info of linux/tcp.h; fields are only ever appended to it.
 _ACKED, _RECEIVED, _SENT = 120, 128, 200
@@ -53,14 +51,6 @@ def _tcp_sockets() -> Iterator[socket.socket]:
                     yield copy
         except OSError:  # closed meanwhile, or not TCP
             continue
-
-
-def hang_up() -> None:
-    """End this process's TCP connections, so that who waits for it hears at once (Linux)."""
-    if sys.platform == "linux":
-        for one in _tcp_sockets():
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
 
 
 def socket_bytes() -> int | None:
@@ -89,21 +79,6 @@ def socket_bytes() -> int | None:
         elif len(info) >= _RECEIVED:  # Linux before 4.19
             total += struct.unpack_from("Q", info, _ACKED)[0]
     return total
-
-
-def loopback_bytes() -> int | None:
-    """Return what the loopback interface has sent, headers and all other processes included.
-
-    None where ``/proc/net/dev`` is missing.
-    """
-    file = Path("/proc/net/dev")
-    if not file.is_file():
-        return None
-    for line in file.read_text().splitlines():
-        name, _, numbers = line.partition(":")
-        if name.strip() == "lo":
-            return int(numbers.split()[8])
-    return None
 
 
 @dataclass

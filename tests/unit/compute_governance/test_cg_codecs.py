@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lib.compute_governance.codecs import Fp16, Fp32, Int4, Int8, LowRank, TopK, size_of
-from lib.compute_governance.lowcomm.controls import Disguised
+from lib.compute_governance.codecs import Fp16, Fp32, Int4, Int8, TopK, size_of
+from lib.compute_governance.study.patterns import Disguised, LowRank
 
 CODECS = [Fp32(), Fp16(), Int8(), Int4(), Int4(block=8), TopK(0.1), TopK(1.0), LowRank(1)]
 VECTORS = hnp.arrays(
@@ -108,12 +108,35 @@ def test_bad_input_is_refused(codec):
 
 
 def test_bad_parameters_are_refused():
-    with pytest.raises(ValueError, match="block is 7"):
+    with pytest.raises(ValueError, match="block is 7, expected an even"):
         Int4(block=7)
     with pytest.raises(ValueError, match="fraction is 0"):
         TopK(0)
     with pytest.raises(ValueError, match="rank is 0"):
         LowRank(0)
+
+
+def test_int8_has_a_scale_for_every_tensor():
+    """One scale for a whole model would send a tensor of 1e-3 beside one of 1 as zeros."""
+    large, small = torch.tensor([1.0, -0.25]), torch.tensor([1e-3, -5e-4, 2e-4])
+    shapes = [(2,), (3,), (0,)]
+    codec = Int8()
+    assert codec.nbytes(shapes) == 5 + 12
+    found = round_trip(codec, torch.cat([large, small]), shapes)
+    assert torch.allclose(found[2:], small, atol=1e-3 / 254 + 1e-9)
+    assert float(found[2]) == pytest.approx(1e-3)
+    assert float(found[1]) == pytest.approx(-32 / 127)
+    as_one = round_trip(codec, torch.cat([large, small]))
+    assert not as_one[2:].any()
+
+
+def test_values_by_hand():
+    vector = torch.tensor([7.0, -3.4, 0.0, 1.6, 14.0, -14.0])
+    assert round_trip(Int4(block=4), vector).tolist() == [7.0, -3.0, 0.0, 2.0, 14.0, -14.0]
+    assert round_trip(TopK(0.5), vector).tolist() == [7.0, 0.0, 0.0, 0.0, 14.0, -14.0]
+    assert round_trip(Fp16(), torch.tensor([1e6, -1e6, 0.5])).tolist() == [65504.0, -65504.0, 0.5]
+    assert TopK(0.34).nbytes([(10,)]) == 24
+    assert LowRank(2).nbytes([(4, 4), (30, 40), ()]) == 2 * (16 + 140 + 1)
 
 
 def test_altered_places_are_refused():

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from lib.compute_governance.hardware import CHIPS, Chip, Node, catalogue
-from lib.compute_governance.regime import LEGITIMATE, Regime, longest_useful_run
+from lib.compute_governance.regime import LEGITIMATE, SERVERS, Regime, System, longest_useful_run
 
 
 def test_the_catalogue_is_the_published_one():
@@ -70,7 +70,7 @@ def test_a_bad_price_is_named(price):
 def test_bad_nodes():
     with pytest.raises(ValueError, match="count is 0"):
         Node(CHIPS["H100"], 0)
-    with pytest.raises(ValueError, match=r"count is 1\.5"):
+    with pytest.raises(ValueError, match=r"count is 1\.5, expected a whole"):
         Node(CHIPS["H100"], 1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="has no FP8 path"):
         Node(CHIPS["A100 80GB"], 50, "FP8")
@@ -87,5 +87,65 @@ def test_bad_rules():
 
 @pytest.mark.parametrize("growth", [(), (1.0,), (0.5, 1.5), (math.nan,), (-1.0,)])
 def test_a_window_needs_growth(growth):
-    with pytest.raises(ValueError, match="growth is"):
+    with pytest.raises(ValueError, match="growth"):
         longest_useful_run(*growth)
+
+
+def test_figures_of_a_node():
+    node = Node(CHIPS["H100"], 16, "FP8")
+    assert (node.chips_usd, node.gradient_bits, node.bytes_per_param) == (400_000.0, 8.0, 14.0)
+    assert node.largest_model == 1280e9 / 14
+    half = Node(CHIPS["A100 80GB"], 50)
+    assert (half.gradient_bits, half.bytes_per_param, half.flops) == (16.0, 16.0, 15.6e15)
+    assert half.largest_model == 250e9
+    assert half.h100_eq == pytest.approx(15.7576, abs=1e-4)
+    assert Node(CHIPS["H100"], 2.0).name == "2x H100"
+
+
+def test_servers_of_today():
+    """A B200 has 2.27 H100-equivalents: eight are over the threshold; 8 MI300X over the cap."""
+    rows = [(s.name, round(s.h100_eq, 2), s.mem_gb) for s in SERVERS]
+    assert rows == [
+        ("server, 8 H200", 8.0, 1128.0),
+        ("server, 8 B200", 18.18, 1440.0),
+        ("server, 8 MI300X", 10.56, 1536.0),
+    ]
+    assert [Regime().covers(s) for s in SERVERS] == [False, True, False]
+    assert [Regime(mem_gb=1_280.0).covers(s) for s in SERVERS] == [False, True, True]
+    assert [Regime(mem_gb=1_000.0).covers(s) for s in SERVERS] == [True, True, True]
+    assert Regime().burden(SERVERS) == 1
+
+
+def test_the_rule_is_strict_at_both_thresholds():
+    rule = Regime(mem_gb=1_280.0)
+    assert not rule.covers(System("at both", 16.0, 1_280.0))
+    assert rule.covers(System("one GB more", 1.0, 1_281.0))
+    assert rule.covers(System("a little faster", 16.001, 1.0))
+
+
+def test_choices_are_all_sizes_up_to_the_largest():
+    rule = Regime(4.0)
+    some = rule.choices([Node(CHIPS["GH200"], 16, "FP8"), Node(CHIPS["H100"], 1)])
+    assert [(n.name, n.count) for n in some] == [
+        *((f"{k}x GH200 FP8", k) for k in (1, 2, 3, 4)),
+        *((f"{k}x H100", k) for k in (1, 2, 3, 4)),
+    ]
+    few = Regime(7.0).choices([Node(CHIPS["H100"], 1)], every=False)
+    assert [n.count for n in few] == [1, 2, 4, 7]
+    assert Regime(0.5).choices([Node(CHIPS["H100"], 1)]) == ()
+
+
+def test_windows_by_hand():
+    assert longest_useful_run(1.06, 1.5, 1.03) == pytest.approx(740.43, abs=0.01)
+    assert longest_useful_run(1.37, 3.0, 3.5) == pytest.approx(136.99, abs=0.01)
+    assert longest_useful_run(0.5, 4.0) == pytest.approx(365.25 / math.log(2.0))
+
+
+def test_the_published_list_by_its_numbers():
+    first = {s.name: (round(s.h100_eq, 3), s.mem_gb) for s in LEGITIMATE}
+    assert first["gaming computer, 1 RTX 5090"] == (0.105, 32.0)
+    assert first["laboratory server, 8 A100 80 GB"] == (2.521, 640.0)
+    assert first["cloud instance, 8 A100 40 GB"] == (2.521, 320.0)
+    assert first["inference server, 8 L40S"] == (1.487, 384.0)
+    assert [Regime(t).burden() for t in (16.0, 8.0, 4.0, 2.0, 1.0)] == [0, 0, 4, 7, 11]
+    assert [Regime(1e9, gb).burden() for gb in (2_000, 1_000, 512, 256)] == [0, 0, 6, 10]

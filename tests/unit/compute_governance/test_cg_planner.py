@@ -4,32 +4,39 @@ import math
 
 import numpy as np
 import pytest
+from cg_oracle import scalar_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.compute_governance import tables
-from lib.compute_governance.hardware import CHIPS, Node, catalogue
-from lib.compute_governance.oracle import scalar_plan
+from lib.compute_governance.hardware import CHIPS, CURRENT, Node, catalogue
 from lib.compute_governance.planner import (
     FLAT,
     HIERARCHICAL,
     MODEL_SIZES,
     PIPELINE,
+    SMALLEST,
     Assumptions,
     InfeasibleError,
     Network,
-    at_nodes,
-    author_search,
     branch_search,
     branches,
-    cheapest,
+    cheapest_by_node,
     evaluate,
+    pick,
+    plan,
+    replica_efficiency,
+)
+from lib.compute_governance.scaling import FIT
+from lib.compute_governance.study import tables
+from lib.compute_governance.study.searches import (
+    at_nodes,
+    author_search,
+    bisect_first,
+    cheapest,
     exhaustive_search,
     grid_best,
-    plan,
     ties,
 )
-from lib.compute_governance.regime import Regime
 
 NODES = catalogue()
 H100 = Node(CHIPS["H100"], 16, "FP8")
@@ -52,7 +59,8 @@ def test_rows_of_table_1(key):
     label, numbers, cost = TABLE1[key]
     target = tables.TARGETS[key]
     found = author_search(target, NODES)
-    assert label in ties(found, target)
+    assert label in ties(found, target).labels()
+    assert tables.shown(key, found, target) == label
     assert tables.row_numbers(found) == numbers
     assert tables.row_outcome(found)[-1] == cost
 
@@ -125,14 +133,15 @@ def test_cost_rises_with_the_target_and_falls_with_bandwidth(log_target, more):
     assert branch_search(target, NODES, network=faster).value("cost_usd") <= cost
 
 
-@pytest.mark.parametrize("metric", ["c_local", "c_quality"])
-def test_cost_does_not_fall_when_a_rule_leaves_fewer_nodes(metric):
-    pool = NODES + Regime(8.0).shrink(NODES) + Regime(4.0).shrink(NODES)
-    costs = [
-        branch_search(5e24, rule.allowed(pool), metric=metric).value("cost_usd")
-        for rule in (Regime(), Regime(8.0), Regime(4.0), Regime(4.0, 400.0))
-    ]
-    assert costs == sorted(costs)
+def test_every_node_type_has_its_own_cheapest_plan():
+    nodes = [H100, GH200, Node(CHIPS["A100 80GB"], 50)]
+    found = cheapest_by_node(1e25, nodes)
+    assert found.node.tolist() == [0, 1, 2]
+    alone = [branch_search(1e25, [node]) for node in nodes]
+    assert found.cost_usd.tolist() == [one.value("cost_usd") for one in alone]
+    assert found.c_quality.tolist() == [one.value("c_quality") for one in alone]
+    assert pick(found).labels() == branch_search(1e25, nodes).labels()
+    assert cheapest_by_node(1e26, [Node(CHIPS["TPU v6e"], 1), H100]).node.tolist() == [1]
 
 
 def test_quality_never_exceeds_local_and_shares_are_shares():
@@ -213,54 +222,179 @@ def test_a_target_out_of_reach(search):
         cheapest(1e30, NODES, search=search)
 
 
+def test_a_fixed_interval():
+    """H is taken as given; where the exchange is longer the chips wait."""
+    free = plan(GH200, 34, 160e9)
+    assert free.value("h") == 19
+    often = plan(GH200, 34, 160e9, every=2)
+    assert (often.value("h"), often.every) == (2, 2)
+    assert often.value("outer_s") == often.value("sync_s") > 2 * often.value("step_s")
+    seldom = plan(GH200, 34, 160e9, every=200)
+    assert seldom.value("outer_s") == pytest.approx(200 * seldom.value("step_s"))
+    assert seldom.value("eta") < free.value("eta")
+    assert seldom.value("tokens") == pytest.approx(free.value("tokens"))
+    assert plan(GH200, 1, 160e9, every=9).value("h") == 1
+    with pytest.raises(ValueError, match="hierarchical plans have two"):
+        plan(GH200, 34, 160e9, HIERARCHICAL, 8, every=20)
+    with pytest.raises(ValueError, match="every is 0"):
+        plan(GH200, 34, 160e9, every=0)
+
+
+def test_covenant_72b():
+    """20 nodes of 8 B200, 110/500 Mbit/s, H = 30, compressed 146 times: 96 s where 70 were seen."""
+    network = Network.mbps(110, 500)
+    real = Assumptions(compression=146, batch_tokens=192 * 2_048, overtraining=(1e-3, 1e3))
+    run = plan(Node(CURRENT["B200"], 8), 20, 72.7e9, network=network, assumptions=real, every=30)
+    assert run.value("sync_s") == pytest.approx(96.1, abs=0.05)
+    assert run.value("h") == 30
+    assert run.value("payload_bits") == pytest.approx(72.7e9 * 16 / 146)
+
+
+def test_a_hierarchical_plan_by_hand():
+    a = Assumptions()
+    p = plan(GH200, 34, 160e9, HIERARCHICAL, 8)
+    payload = 160e9 * 8 / 150
+    step = 6 * 160e9 * 131_072 / (31.68e15 * 0.4)
+    regional = (2 * payload / 100e6 + 0.1) * (1 + 0.02 * 3)
+    inner = math.ceil(regional / step)
+    sync = (2 * payload / 100e6 + 0.1) * (1 + 0.02 * 2)
+    cycle = max(inner * step, regional)
+    outer = max(1, math.ceil(sync / cycle))
+    assert p.value("h") == pytest.approx(inner * math.sqrt(outer))
+    assert p.value("regional_sync_s") == pytest.approx(regional)
+    assert p.value("sync_s") == pytest.approx(sync)
+    assert p.value("replicas") == 34
+    assert p.value("multiplier") == pytest.approx(
+        34 ** (1.0923 * 160e9**-0.2342 * math.log(p.value("h")) / math.log(30))
+    )
+    alpha = 0.08 / (1 + math.log10(160) / 5)
+    assert p.value("eta_h") == pytest.approx(1 - alpha * math.log10(p.value("h")))
+    assert p.value("overtraining") == pytest.approx(p.value("tokens") / (25.6 * 160e9))
+    assert p.value("cost_usd") == pytest.approx(34 * 16 * 28_000 * 1.64 * 1.23)
+    assert float(a.slowest(8)) == pytest.approx(1.06)
+
+
+def test_two_groups_make_a_plan_and_fewer_do_not():
+    """Groups, not nodes, are counted in a pipeline; two suffice."""
+    two = evaluate([H100], 0, [3, 4, 5, 6], 180e9, PIPELINE)
+    assert two.group.tolist() == [2.0] * 4
+    assert two.replicas.tolist() == [1, 2, 2, 3]
+    assert two.h.tolist()[0] == 1
+    inside = evaluate(
+        [H100], 0, [3, 4], 180e9, PIPELINE, assumptions=Assumptions(overtraining=(1e-9, 1e9))
+    )
+    assert inside.admissible.tolist() == [False, True]
+    pair = evaluate([H100], 0, [15, 16], 50e9, HIERARCHICAL, 8, assumptions=Assumptions(
+        overtraining=(1e-9, 1e9)))  # fmt: skip
+    assert pair.admissible.tolist() == [False, True]
+
+
+def test_the_floor_of_eta_and_the_scale_of_the_replicas():
+    low = Assumptions(alpha_base=0.9)
+    assert plan(GH200, 34, 160e9, assumptions=low).value("eta_h") == 0.4
+    assert plan(GH200, 34, 160e9, assumptions=Assumptions(alpha_base=0.9, eta_floor=0.1)).value(
+        "eta_h"
+    ) == pytest.approx(1 - 0.9 / (1 + math.log10(160) / 5) * math.log10(19))
+    half = Assumptions(replica_scale=1.0923 / 2)
+    whole = plan(GH200, 34, 160e9).value("multiplier")
+    assert plan(GH200, 34, 160e9, assumptions=half).value("multiplier") == pytest.approx(whole**0.5)
+    assert float(Assumptions().replica_multiplier(72, 250e9, 200)) == pytest.approx(
+        1.0157, abs=1e-4
+    )
+
+
+def test_the_share_kept_by_hand():
+    loss = FIT.loss(250e9, 25.6 * 250e9)
+    worse = FIT.effective_compute(1.01 * loss) / FIT.effective_compute(loss)
+    assert float(replica_efficiency(FIT, 250e9, 25.6 * 250e9, 1.01)) == pytest.approx(float(worse))
+
+
+def test_formulas_have_a_domain():
+    """α(P) has a pole at 10⁴ parameters; the exponents were fitted from 3.5·10⁷ on."""
+    a = Assumptions()
+    assert float(a.alpha(1e9)) == pytest.approx(0.08)
+    assert float(a.alpha(1e14)) == pytest.approx(0.04)
+    assert float(a.alpha(SMALLEST)) == pytest.approx(0.08 / (1 + math.log10(0.035) / 5))
+    for call in (a.alpha, lambda p: a.replica_multiplier(4, p, 20)):
+        with pytest.raises(ValueError, match=r"params is 57728\.0"):
+            call(57_728)
+    with pytest.raises(ValueError, match=r"replicas is 0\.5"):
+        a.replica_multiplier(0.5, 1e9, 20)
+
+
+def test_plans_remember_their_network():
+    fast = Network.mbps(1_000)
+    found = branch_search(1e25, NODES, network=fast)
+    assert found.network == fast
+    assert at_nodes([H100], 4, network=fast).take(0).network == fast
+    assert found.every is None
+
+
+def test_bisection_ends_where_it_should():
+    flags = np.array([False] * 6 + [True] * 4)
+    found, probes = bisect_first(flags)
+    assert (found, probes) == (6, [9, 4, 7, 6, 5])
+    assert bisect_first(np.zeros(3, dtype=bool)) == (None, [2])
+
+
 def test_bad_networks_and_assumptions():
+    def refused(match, **fields):
+        with pytest.raises(ValueError, match=match):
+            Assumptions(**fields)
+
     with pytest.raises(ValueError, match=r"up_bps is 0\.0"):
         Network(0.0)
     with pytest.raises(ValueError, match="latency_s is nan"):
         Network(latency_s=math.nan)
-    with pytest.raises(ValueError, match="mfu is"):
-        Assumptions(mfu=np.array([0.4, math.nan]))
-    with pytest.raises(ValueError, match="tail is"):
-        Assumptions(tail=-0.1)
-    with pytest.raises(ValueError, match="quality_shift is nan"):
-        Assumptions(quality_shift=math.nan)
-    with pytest.raises(ValueError, match="quality is 'good'"):
-        Assumptions(quality="good")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="compression is"):
-        Assumptions(compression=0.5)
-    with pytest.raises(ValueError, match="overtraining is"):
-        Assumptions(overtraining=(2.0, 1.0))
+    refused(r"mfu is 40\.0, expected a share", mfu=40)
+    refused(r"goodput is 95\.0, expected a share", goodput=95)
+    refused(r"mfu\[1\] is nan", mfu=np.array([0.4, math.nan]))
+    refused(r"mfu is 0\.0", mfu=0.0)
+    refused(r"tail is -0\.1", tail=-0.1)
+    refused("quality_shift is nan", quality_shift=math.nan)
+    refused("quality is 'expectd'.*did you mean 'expected'", quality="expectd")
+    refused(r"compression is 0\.5", compression=0.5)
+    refused(r"overtraining is \(2\.0, 1\.0\)", overtraining=(2.0, 1.0))
+    refused(r"replica_h is 1\.0", replica_h=1.0)
+    refused(r"micro_batches is 0\.5", micro_batches=0.5)
+    refused("law is None", law=None)
 
 
 def test_bad_plans():
-    with pytest.raises(ValueError, match="do not fit 16x H100 FP8"):
-        plan(H100, 4, 200e9)
-    with pytest.raises(ValueError, match="no pipeline is needed"):
-        plan(H100, 4, 50e9, PIPELINE)
-    with pytest.raises(ValueError, match="fewer than two groups"):
-        plan(H100, 7, 50e9, HIERARCHICAL, 4)
-    with pytest.raises(ValueError, match="whole numbers"):
-        evaluate([H100], 0, 1.5, 50e9, FLAT)
-    with pytest.raises(ValueError, match="params must be positive"):
-        evaluate([H100], 0, 1, math.nan, FLAT)
-    with pytest.raises(ValueError, match="index below 1"):
-        evaluate([H100], 3, 1, 50e9, FLAT)
-    with pytest.raises(ValueError, match="mode must be"):
-        evaluate([H100], 0, 1, 50e9, 7)
-    with pytest.raises(ValueError, match="no node type"):
-        evaluate([], 0, 1, 50e9, FLAT)
+    def refused(match, call):
+        with pytest.raises(ValueError, match=match):
+            call()
+
+    refused("do not fit 16x H100 FP8", lambda: plan(H100, 4, 200e9))
+    refused("no pipeline is needed", lambda: plan(H100, 4, 50e9, PIPELINE))
+    refused("fewer than two groups of 4", lambda: plan(H100, 7, 50e9, HIERARCHICAL, 4))
+    assert plan(H100, 8, 50e9, HIERARCHICAL, 4).value("n") == 8
+    refused(r"n is 1\.5, expected a whole", lambda: evaluate([H100], 0, 1.5, 50e9, FLAT))
+    refused(r"group is 2\.5", lambda: evaluate([H100], 0, 8, 50e9, HIERARCHICAL, 2.5))
+    refused(r"node is 0\.9", lambda: evaluate([H100], 0.9, 8, 50e9, FLAT))
+    refused("params is nan", lambda: evaluate([H100], 0, 1, math.nan, FLAT))
+    refused(r"node is 3\.0, expected a whole number at least 0 and below 1",
+            lambda: evaluate([H100], 3, 1, 50e9, FLAT))  # fmt: skip
+    refused(r"mode is 7\.0", lambda: evaluate([H100], 0, 1, 50e9, 7))
+    refused("nodes is", lambda: evaluate([], 0, 1, 50e9, FLAT))
+    refused("columns is 'etta'.*did you mean 'eta'", lambda: plan(H100, 2, 91e9).frame("etta"))
 
 
 def test_bad_searches():
-    with pytest.raises(ValueError, match="target is nan"):
-        branch_search(math.nan, NODES)
-    with pytest.raises(ValueError, match="metric is 'cost'"):
-        author_search(1e24, NODES, metric="cost")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="search is 'random'"):
-        cheapest(1e24, NODES, search="random")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="limit is 0"):
-        exhaustive_search(1e24, NODES, limit=0)
+    def refused(match, call):
+        with pytest.raises(ValueError, match=match):
+            call()
+
+    sampled = Assumptions(mfu=np.array([0.3, 0.4]))
+    laws = Assumptions(law=FIT.sample(3, np.random.default_rng(0)))
+    refused("target is nan", lambda: branch_search(math.nan, NODES))
+    refused("metric is 'c_locl'.*did you mean", lambda: branch_search(1e24, NODES, metric="c_locl"))
+    refused("metric is 'cost'", lambda: author_search(1e24, NODES, metric="cost"))
+    for bad in (sampled, laws):
+        refused("assumptions hold samples", lambda a=bad: branch_search(1e24, NODES, assumptions=a))
+    refused("search is 'random'", lambda: cheapest(1e24, NODES, search="random"))
+    refused("limit is 0", lambda: exhaustive_search(1e24, NODES, limit=0))
+    refused("nodes is", lambda: branches([]))
+    refused("sizes is empty", lambda: branches([H100], []))
     with pytest.raises(InfeasibleError, match="at most 1 nodes"):
         exhaustive_search(1e24, NODES, limit=1)
-    with pytest.raises(ValueError, match="no branch"):
-        branches([])

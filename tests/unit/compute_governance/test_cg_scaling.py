@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cg_oracle import bisected_compute
+from cg_propositions import amplification
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize
 
-from lib.compute_governance.oracle import bisected_compute
 from lib.compute_governance.planner import Assumptions
 from lib.compute_governance.scaling import FIT, Chinchilla
 
@@ -45,16 +46,20 @@ def test_amplification_is_the_slope(flop):
     loss = float(FIT.loss(*FIT.allocate(flop)))
     step = 1e-5
     up, down = (np.log(FIT.effective_compute(loss * np.exp(s))) for s in (step, -step))
-    assert float(FIT.amplification(loss)) == pytest.approx(float(up - down) / (2 * step), rel=1e-3)
+    assert float(amplification(np.asarray(loss))) == pytest.approx(
+        float(up - down) / (2 * step), rel=1e-3
+    )
 
 
-def test_samples_are_arrays_of_laws():
-    drawn = FIT.sample(500, np.random.default_rng(0))
-    assert drawn.loss(1e10, 1e12).shape == (500,)
-    assert np.all(drawn.B > 0)
-    tied = FIT.sample(500, np.random.default_rng(0), ridge=True)
-    spread = [np.ptp(law.loss(1e10, 2.56e11) - law.E) for law in (drawn, tied)]
-    assert spread[1] < 1e-9 < spread[0]
+def test_samples_are_arrays_of_laws_with_the_published_errors():
+    drawn = FIT.sample(20_000, np.random.default_rng(0))
+    assert drawn.loss(1e10, 1e12).shape == (20_000,)
+    assert np.all(drawn.B >= FIT.B / 20)
+    assert drawn.alpha.std() == pytest.approx(0.02, rel=0.02)
+    assert drawn.E.mean() == pytest.approx(FIT.E, abs=1e-3)
+    assert abs(np.corrcoef(np.log(drawn.A), drawn.alpha)[0, 1]) < 0.03
+    assert drawn.take(3).alpha == drawn.alpha[3]
+    assert FIT.take([0, 1]) == FIT
 
 
 def test_samples_come_from_the_seed():
@@ -65,14 +70,28 @@ def test_samples_come_from_the_seed():
 def test_bad_input():
     with pytest.raises(ValueError, match="floor E"):
         FIT.effective_compute(1.0)
-    with pytest.raises(ValueError, match="positive budget"):
+    for bad in (np.inf, np.nan):
+        with pytest.raises(ValueError, match=f"loss is {bad}"):
+            FIT.effective_compute(bad)
+    with pytest.raises(ValueError, match=r"loss is 1\.8172 at least, expected above the floor E"):
+        FIT.effective_compute([2.0, FIT.E])
+    with pytest.raises(ValueError, match=r"flop is -1\.0"):
         FIT.allocate(-1.0)
     with pytest.raises(ValueError, match="rule is 'best'"):
         FIT.allocate(1e24, "best")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="must be positive"):
+    with pytest.raises(ValueError, match=r"params is 0\.0"):
         FIT.loss(0.0, 1.0)
-    with pytest.raises(ValueError, match="beta is"):
+    with pytest.raises(ValueError, match="beta is nan"):
         replace(FIT, beta=np.nan)
     with pytest.raises(ValueError, match="n is 0"):
         FIT.sample(0, np.random.default_rng(0))
     assert isinstance(FIT, Chinchilla)
+
+
+def test_values_by_hand():
+    assert float(FIT.loss(1e9, 25.6e9)) == pytest.approx(2.49934, abs=1e-5)
+    params, tokens = FIT.allocate(6 * 25.6 * 1e20)
+    assert (float(params), float(tokens)) == pytest.approx((1e10, 25.6e10))
+    assert float(FIT.allocate(600.0, ratio=4.0)[0]) == pytest.approx(5.0)
+    loss = FIT.loss(*FIT.allocate(1e24, ratio=100.0))
+    assert float(FIT.effective_compute(loss, 100.0)) == pytest.approx(1e24)

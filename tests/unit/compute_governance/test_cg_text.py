@@ -6,8 +6,16 @@ import pickle
 import numpy as np
 import pytest
 
-from lib.compute_governance import text
-from lib.compute_governance.text import ALPHABET, Corpus, manual_pages, read_corpus, tokens_of
+from lib.compute_governance.study import text
+from lib.compute_governance.study.text import (
+    ALPHABET,
+    Corpus,
+    Shards,
+    manual_pages,
+    read_corpus,
+    sort_pieces,
+    tokens_of,
+)
 from lib.core import data
 
 
@@ -60,3 +68,38 @@ def test_a_pickle_that_names_a_class_is_refused():
 
     with pytest.raises(pickle.UnpicklingError, match="not plain data"):
         text._Plain(io.BytesIO(pickle.dumps({"a": Evil()}))).load()
+
+
+def test_shards_are_apart_and_together_the_whole():
+    tokens = np.repeat(np.arange(4, dtype=np.uint8), 100)
+    shards = Shards(Corpus("x", tokens, tokens, 8), 4)
+    batch = shards.draw(1, 2, 12)
+    assert batch.shape == (12, 9)
+    assert [set(batch[3 * k : 3 * k + 3].reshape(-1).tolist()) for k in range(4)] == [
+        {0}, {1}, {2}, {3},
+    ]  # fmt: skip
+    assert np.array_equal(batch, shards.draw(1, 2, 12))
+    assert not np.array_equal(batch, shards.draw(1, 3, 12))
+    assert np.array_equal(shards.validation(), shards.corpus.validation())
+    with pytest.raises(ValueError, match="size is 10, expected a multiple of 4"):
+        shards.draw(1, 2, 10)
+
+
+def test_pieces_are_sorted_by_kind():
+    lower = np.full(30, ALPHABET.index("q"), np.uint8)
+    digits = np.full(20, ALPHABET.index("7"), np.uint8)
+    mixed = np.concatenate([lower, digits, np.zeros(5, np.uint8)])
+    found = sort_pieces(Corpus("x", mixed, mixed, 4), 10).train
+    assert len(found) == 50
+    assert (found[:20] == ALPHABET.index("7")).all()
+    assert (found[20:] == ALPHABET.index("q")).all()
+
+
+def test_windows_end_where_the_text_does():
+    tokens = np.arange(20, dtype=np.uint8)
+    corpus = Corpus("x", tokens, tokens, 4)
+    last = corpus.validation()
+    assert last[0].tolist() == [0, 1, 2, 3, 4]
+    assert last[-1].tolist() == [15, 16, 17, 18, 19]
+    assert len(last) == 15
+    assert max(corpus.draw(0, step, 50).max() for step in range(5)) <= 19

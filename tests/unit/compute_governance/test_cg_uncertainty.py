@@ -4,17 +4,27 @@ import numpy as np
 import pytest
 
 from lib.compute_governance.hardware import CHIPS, Node
-from lib.compute_governance.planner import FLAT, PIPELINE, Assumptions, plan
-from lib.compute_governance.uncertainty import (
+from lib.compute_governance.planner import (
+    FLAT,
+    PIPELINE,
+    Assumptions,
+    Network,
+    branch_search,
+    plan,
+)
+from lib.compute_governance.study.uncertainty import (
     INPUTS,
     RANGES,
     again,
     draw,
+    laws,
     one_draw,
     sampled_cost,
     scenario_moves,
+    shrunk,
     sobol_indices,
     spread,
+    sure_cost,
 )
 
 GH200 = Node(CHIPS["GH200"], 16, "FP8")
@@ -34,6 +44,42 @@ def test_a_single_draw_is_one_of_the_sample():
     together = again(PLAN, sampled).c_quality
     alone = [again(PLAN, one_draw(sampled, i)).value("c_quality") for i in range(5)]
     assert together == pytest.approx(alone)
+
+
+def test_laws_are_drawn_as_a_whole():
+    known = laws(40, seed=1)
+    drawn = draw(500, np.random.default_rng(0), known)
+    pairs = {(float(a), float(b)) for a, b in zip(known.alpha, known.A, strict=True)}
+    assert {
+        (float(a), float(b)) for a, b in zip(drawn.law.alpha, drawn.law.A, strict=True)
+    } <= pairs
+
+
+def test_again_keeps_the_network_and_the_interval():
+    """At 1 Gbit/s H is 2; with the network dropped it would be 19."""
+    fast = branch_search(1e25, [GH200], network=Network.mbps(1_000))
+    assert again(fast, Assumptions()).value("h") == fast.value("h") == 2
+    fixed = plan(GH200, 34, 160e9, every=50)
+    assert again(fixed, Assumptions(mfu=0.3)).value("h") == 50
+
+
+def test_shrunk_errors():
+    sampled = draw(200, np.random.default_rng(0))
+    calm = shrunk(sampled, 100.0)
+    assert calm.mfu - 0.4 == pytest.approx((sampled.mfu - 0.4) / 100)
+    assert np.ptp(calm.law.alpha) == pytest.approx(np.ptp(sampled.law.alpha) / 100)
+    with pytest.raises(ValueError, match=r"times is 0\.5"):
+        shrunk(sampled, 0.5)
+
+
+def test_a_sure_plan_reaches_its_target_and_costs_more():
+    sampled = draw(400, np.random.default_rng(3), laws(40, seed=1))
+    margin, found = sure_cost(3e24, [GH200], sampled)
+    assert (again(found, sampled).c_local >= 3e24).mean() >= 0.95
+    assert 1.1 < margin < 2.0
+    assert found.value("cost_usd") > branch_search(3e24, [GH200]).value("cost_usd")
+    with pytest.raises(ValueError, match="confidence is 95"):
+        sure_cost(3e24, [GH200], sampled, confidence=95)
 
 
 def test_again_with_the_same_constants_changes_nothing():
@@ -60,11 +106,31 @@ def test_sobol_indices_see_what_the_model_uses():
     found = sobol_indices(PLAN, "c_quality", 128, seed=1)
     assert found.table.index.tolist() == list(INPUTS)
     assert found.table.loc["unused", "total"] == 0
-    assert found.leader == "exponents"
+    assert found.leader == "law"
+    assert found.evaluations == 128 * (len(INPUTS) + 2)
+    plain = sobol_indices(PLAN, "c_quality", 128, seed=1, law=laws(40, seed=1))
+    assert plain.table.loc["law", "total"] < found.table.loc["law", "total"]
     again_ = sobol_indices(PLAN, "c_quality", 128, seed=1)
     assert found.table.equals(again_.table)
     with pytest.raises(ValueError, match="samples is 100"):
         sobol_indices(PLAN, "c_quality", 100, seed=1)
+
+
+def test_sobol_indices_are_of_the_logarithm():
+    """C is proportional to the speed, so with the rest fixed its share is all of the variance."""
+    from lib.compute_governance.study import uncertainty
+
+    kept = dict(uncertainty.RANGES)
+    try:
+        for key in ("alpha_base", "replica_scale", "quality_shift"):
+            middle = sum(kept[key]) / 2
+            uncertainty.RANGES[key] = (middle, middle + 1e-9)
+        one = laws(2, seed=1)
+        law = type(one)(*(np.full(2, v[0]) for v in (one.E, one.A, one.alpha, one.B, one.beta)))
+        found = sobol_indices(plan(GH200, 2, 160e9), "c_local", 512, seed=1, law=law).table
+    finally:
+        uncertainty.RANGES.update(kept)
+    assert found.loc["mfu", "first"] == pytest.approx(1.0, abs=0.05)
 
 
 def test_spread():

@@ -1,6 +1,6 @@
 """Train under torchrun, on one machine or several, with gloo or NCCL.
 
-    torchrun --nproc-per-node 2 -m lib.compute_governance.lowcomm --every 20 --codec int4
+    torchrun --nproc-per-node 2 -m lib.compute_governance.study --every 20 --codec int4
 
 ``--profile full`` takes a model of some 10 to 100 million parameters, for GPUs (``--device cuda``).
 """
@@ -15,14 +15,14 @@ from lib.compute_governance.codecs import Codec, Fp16, Fp32, Int4, Int8, TopK
 from lib.compute_governance.lowcomm import (
     DataParallel,
     DiLoCo,
-    Gossip,
     Inner,
     Settings,
     Transformer,
     train,
 )
 from lib.compute_governance.lowcomm.strategies import Strategy
-from lib.compute_governance.text import manual_pages, read_corpus
+from lib.compute_governance.study.patterns import Gossip
+from lib.compute_governance.study.text import manual_pages, read_corpus
 from lib.core import data
 
 __all__ = ["main"]
@@ -43,7 +43,7 @@ MODELS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Be one worker of a run; the first prints what came of it."""
-    parser = argparse.ArgumentParser(prog="python -m lib.compute_governance.lowcomm")
+    parser = argparse.ArgumentParser(prog="python -m lib.compute_governance.study")
     parser.add_argument(
         "--strategy", choices=("data-parallel", "diloco", "gossip"), default="diloco"
     )
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     if os.environ["RANK"] == "0":
         print(
             f"loss {history.loss:.3f}, {history.tokens} tokens, "
-            f"{history.sent:.0f} bytes sent by a worker, {len(history.survivors)} workers"
+            f"{history.sent:.0f} bytes sent by a worker, {os.environ['WORLD_SIZE']} workers"
         )
     return 0
 

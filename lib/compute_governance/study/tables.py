@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
-from lib.compute_governance.planner import Network, Plans
-from lib.core.ledger.claims import find_claim
+import pandas as pd
+
+from lib.compute_governance.exposure import cheapest_under
+from lib.compute_governance.hardware import Node
+from lib.compute_governance.planner import FLAT, HIERARCHICAL, Metric, Network, Plans
+from lib.compute_governance.regime import Regime
+from lib.compute_governance.study.searches import ties
+from lib.core import check
 
 __all__ = [
     "LATENCIES",
     "NETWORKS",
+    "PRINTED",
     "TARGETS",
-    "among_ties",
+    "cost_curves",
     "decades",
     "fixed",
     "printed_cost",
@@ -20,6 +28,7 @@ __all__ = [
     "printed_ratio",
     "row_numbers",
     "row_outcome",
+    "shown",
     "significant",
 ]
 
@@ -108,32 +117,88 @@ def row_outcome(plan: Plans) -> list[float]:
     ]
 
 
-def among_ties(id: str, labels: Sequence[str]) -> str:
-    """Return the plan that a claim names if it is among exactly tied ones, else the first.
+PRINTED = {
+    "c1e25": (HIERARCHICAL, 8),
+    "c2_1e25": (HIERARCHICAL, 8),
+    "c3_8e25": (HIERARCHICAL, 10),
+    "b30m": (HIERARCHICAL, 10),
+    "b100m": (HIERARCHICAL, 8),
+}
+"""Mode and group that the tables print in rows where several plans tie exactly; elsewhere flat.
 
-    Flat and hierarchical plans with the same H have the same η, χ and cost to the last digit, so
-    that which of them a search prints is decided by rounding. A claim about the plan is therefore
-    met when its plan is one of the tied ones.
+Flat and hierarchical plans with the same H have the same η, χ and cost to the last digit, so that
+which of them a search prints is decided by rounding."""
+
+
+def shown(key: str, found: Plans, target: float, network: Network | None = None) -> str:
+    """Name the plan of a row: among exactly tied ones that of `PRINTED`, if it is among them.
 
     Parameters
     ----------
-    id : str
-        The claim.
-    labels : sequence of str
-        From ``planner.ties``.
-
-    Raises
-    ------
-    ValueError
-        If there is no label.
+    key : str
+        Of the row, in `TARGETS` or `NETWORKS`.
+    found : Plans
+        A single one, from a search on C_local.
+    target : float
+        The search's, FLOP.
+    network : Network, optional
+        The search's.
     """
-    if not labels:
-        raise ValueError("no label given; expected at least one plan")
-    value = find_claim(id).value
-    return str(value) if value in labels else labels[0]
+    tied = ties(found, target, network=network)
+    mode, group = PRINTED.get(key, (FLAT, 1))
+    wanted = (tied.mode == mode) & (tied.group == group)
+    return tied.take(wanted if wanted.any() else slice(0, 1)).labels()[0]
 
 
 def decades(start: float, stop: float, number: int) -> list[float]:
     """Return numbers evenly spaced in the logarithm, ends included, rounded to 6 digits."""
+    number = check.integer("number", number, at_least=2)
     step = math.log10(stop / start) / (number - 1)
     return [significant(start * 10 ** (step * i), 6) for i in range(number)]
+
+
+def cost_curves(
+    targets: Sequence[float],
+    nodes: Sequence[Node],
+    thresholds: Sequence[float],
+    bandwidths_mbps: Sequence[float],
+    metrics: Sequence[Metric] = ("c_local", "c_quality"),
+) -> pd.DataFrame:
+    """Return the cheapest cost for every target, threshold, bandwidth and metric.
+
+    Nodes have a power of two of chips or as many as the threshold leaves (``exposure``).
+
+    Parameters
+    ----------
+    targets : sequence of float
+        FLOP.
+    nodes : sequence of Node
+    thresholds : sequence of float
+        H100-equivalents.
+    bandwidths_mbps : sequence of float
+        Symmetric, Mbit/s.
+    metrics : sequence of str
+
+    Returns
+    -------
+    DataFrame
+        Columns target, threshold, mbps, metric, cost_usd, plan; pairs without a plan are missing.
+    """
+    rules = [Regime(float(threshold)) for threshold in thresholds]
+    rows = []
+    for mbps, metric, target in itertools.product(bandwidths_mbps, metrics, targets):
+        network = Network.mbps(mbps)
+        found = cheapest_under(rules, target, nodes, metric=metric, network=network, every=False)
+        rows += [
+            {
+                "target": target,
+                "threshold": rule.h100_eq,
+                "mbps": mbps,
+                "metric": metric,
+                "cost_usd": best.value("cost_usd"),
+                "plan": best.labels()[0],
+            }
+            for rule, best in zip(rules, found, strict=True)
+            if best is not None
+        ]
+    return pd.DataFrame(rows)

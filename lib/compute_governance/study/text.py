@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.core import data
+from lib.core import check, data
 
-__all__ = ["ALPHABET", "Corpus", "manual_pages", "read_corpus", "tokens_of"]
+__all__ = [
+    "ALPHABET",
+    "Corpus",
+    "Shards",
+    "manual_pages",
+    "read_corpus",
+    "sort_pieces",
+    "tokens_of",
+]
 
 ALPHABET = "\n" + "".join(chr(code) for code in range(32, 127))
 """Newline and the 95 printable ASCII characters; a character's place is its token."""
@@ -81,8 +89,7 @@ class Corpus:
     context: int = 32
 
     def __post_init__(self) -> None:
-        if self.context < 2:
-            raise ValueError(f"context is {self.context}, expected at least 2")
+        check.integer("context", self.context, at_least=2)
         for part in ("train", "held_out"):
             tokens = getattr(self, part)
             if tokens.ndim != 1 or tokens.dtype != np.uint8 or len(tokens) <= self.context + 1:
@@ -120,6 +127,59 @@ class Corpus:
 
 def _windows(tokens: NDArray[np.uint8], starts: NDArray[Any], context: int) -> NDArray[np.int64]:
     return tokens[starts[:, None] + np.arange(context + 1)].astype(np.int64)
+
+
+def sort_pieces(corpus: Corpus, piece: int = 1_024) -> Corpus:
+    """Sort the pieces of a text to learn from by their share of lower-case letters.
+
+    Numbers and tables come first, plain prose last: quarters of it differ in kind.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    piece : int
+        Tokens a piece; what is left over at the end is dropped.
+    """
+    piece = check.integer("piece", piece, at_least=1)
+    rows = corpus.train[: len(corpus.train) // piece * piece].reshape(-1, piece)
+    first = ALPHABET.index("a")
+    lower = ((rows >= first) & (rows < first + 26)).sum(axis=1)
+    return replace(corpus, train=rows[np.argsort(lower, kind="stable")].reshape(-1))
+
+
+@dataclass(frozen=True)
+class Shards:
+    """A text in equal parts, one for each worker: no worker ever sees another's part.
+
+    The part of a batch that worker k takes comes from the k-th part of the text. All workers
+    together see what they would see without shards, and they are judged by the whole.
+
+    Parameters
+    ----------
+    corpus : Corpus
+    parts : int
+        As many as there are workers.
+    """
+
+    corpus: Corpus
+    parts: int = 4
+
+    def __post_init__(self) -> None:
+        check.integer("parts", self.parts, at_least=1)
+
+    def draw(self, seed: int, step: int, size: int) -> NDArray[np.int64]:
+        """Return the windows of one step, part by part; `size` is a multiple of the parts."""
+        if size % self.parts:
+            raise ValueError(f"size is {size}, expected a multiple of {self.parts}, the parts")
+        rng, length = np.random.default_rng((seed, step)), len(self.corpus.train) // self.parts
+        inside = length - self.corpus.context - 1
+        starts = rng.integers(inside, size=(self.parts, size // self.parts))
+        starts += length * np.arange(self.parts)[:, None]
+        return _windows(self.corpus.train, starts.reshape(-1), self.corpus.context)
+
+    def validation(self) -> NDArray[np.int64]:
+        """Return the held-out windows of the whole text."""
+        return self.corpus.validation()
 
 
 def _prose(page: str) -> str:

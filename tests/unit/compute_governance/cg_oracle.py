@@ -11,8 +11,6 @@ import math
 from lib.compute_governance.hardware import Node
 from lib.compute_governance.planner import HIERARCHICAL, PIPELINE, Assumptions, Network
 
-__all__ = ["bisected_compute", "scalar_plan"]
-
 
 def bisected_compute(loss: float, upper: float, a: Assumptions) -> float:
     """Return the FLOP of the reference allocation at a loss, by 200 halvings of [1e10, upper]."""

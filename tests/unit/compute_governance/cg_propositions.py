@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -21,19 +20,7 @@ from lib.compute_governance.planner import (
     replica_efficiency,
 )
 from lib.compute_governance.scaling import FIT, Chinchilla, Floats
-
-__all__ = [
-    "amplification_error",
-    "bisect_first",
-    "bisection_is_right",
-    "bisection_trials",
-    "efficiency_rises",
-    "inspection_agrees",
-    "interval_spread",
-    "ppv_within_bound",
-    "replica_violations",
-    "smaller_nodes",
-]
+from lib.compute_governance.study.searches import bisect_first
 
 
 def interval_spread(node: Node, replicas: int, network: Network) -> float:
@@ -67,8 +54,16 @@ def replica_violations(multipliers: Sequence[float], law: Chinchilla = FIT) -> i
     return int((share > 1 + 1e-12).sum() + (np.diff(share, axis=-1) > 1e-12).sum())
 
 
+def amplification(loss: Floats, law: Chinchilla = FIT) -> Floats:
+    """Return d ln C / d ln L along the reference allocation by the closed form, −L/((L − E)·k)."""
+    params, tokens = law.allocate(law.effective_compute(loss))
+    of_size, of_data = law.A * params ** (-law.alpha), law.B * tokens ** (-law.beta)
+    k = (law.alpha * of_size + law.beta * of_data) / (2.0 * (of_size + of_data))
+    return -loss / ((loss - law.E) * k)
+
+
 def amplification_error(
-    slope: Callable[[Floats], Floats] | None = None, law: Chinchilla = FIT
+    slope: Callable[[Floats, Chinchilla], Floats] | None = None, law: Chinchilla = FIT
 ) -> float:
     """Return the largest relative error of d ln C / d ln L against central differences.
 
@@ -83,7 +78,7 @@ def amplification_error(
     up = np.log(law.effective_compute(loss * np.exp(step)))
     down = np.log(law.effective_compute(loss * np.exp(-step)))
     numeric = (up - down) / (2 * step)
-    formula = (slope or law.amplification)(loss)
+    formula = (slope or amplification)(loss, law)
     return float(np.max(np.abs(formula / numeric - 1.0)))
 
 
@@ -139,35 +134,6 @@ def smaller_nodes(
     return {"bps": bps, "product": bps * np.asarray(counts), "h": plans.h}
 
 
-def bisect_first(feasible: npt.NDArray[np.bool_]) -> tuple[int | None, list[int]]:
-    """Bisect for the first true entry, as the published search does.
-
-    Parameters
-    ----------
-    feasible : bool array, shape (n,)
-
-    Returns
-    -------
-    found : int or None
-        Index; None where the last entry is false.
-    probes : list of int
-        What was looked at.
-    """
-    last = len(feasible) - 1
-    probes = [last]
-    if last < 0 or not feasible[last]:
-        return None, probes
-    low, high = 0, last
-    while low < high:
-        middle = (low + high) // 2
-        probes.append(middle)
-        if feasible[middle]:
-            high = middle
-        else:
-            low = middle + 1
-    return low, probes
-
-
 def bisection_is_right(feasible: npt.NDArray[np.bool_]) -> bool:
     """Whether every probe is feasible exactly when it is not below the first feasible entry."""
     _, probes = bisect_first(feasible)
@@ -207,7 +173,7 @@ def inspection_agrees(population: int) -> bool:
         for inspected in range(population + 1):
             draws = list(itertools.combinations(range(population), inspected))
             hits = sum(any(site < hidden for site in draw) for draw in draws)
-            if p_inspection(population, hidden, inspected) != Fraction(hits, len(draws)):
+            if abs(p_inspection(population, hidden, inspected) - hits / len(draws)) > 1e-12:
                 return False
     return True
 

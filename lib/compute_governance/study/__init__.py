@@ -1,0 +1,1 @@
+"""What only the notebooks of this chapter need: arrangements, tables, peers and figures."""
