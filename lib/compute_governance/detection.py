@@ -5,6 +5,7 @@ No rate is built in: all are the caller's assumptions (`Rates`).
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -175,15 +176,12 @@ def inspection_sample(population: int, hidden: int, confidence: float) -> int:
     population = check.integer("population", population, at_least=1)
     hidden = check.integer("hidden", hidden, at_least=1, at_most=population)
     confidence = check.share("confidence", confidence, inside=True)
-    low, high = 1, population - hidden + 1
-    while low < high:
-        middle = (low + high) // 2
-        # A rounding error must not ask for one inspection more.
-        if p_inspection(population, hidden, middle) >= confidence * (1 - 1e-12):
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    # A rounding error must not ask for one inspection more.
+    wanted = confidence * (1 - 1e-12)
+    counts = range(1, population - hidden + 2)
+    return counts[
+        bisect_left(counts, wanted, key=lambda k: float(p_inspection(population, hidden, k)))
+    ]
 
 
 def predictive_value(prevalence: Any, sensitivity: Any, specificity: Any) -> Floats:

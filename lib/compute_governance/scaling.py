@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -142,31 +142,6 @@ class Chinchilla:
                 break
         compute: Floats = np.exp(x)
         return compute
-
-    def sample(self, n: int, rng: np.random.Generator) -> Chinchilla:
-        """Draw laws from the published standard errors as if they were independent.
-
-        They are not: the fit ties A and B to the exponents (`lib.compute_governance.fits.bootstrap`
-        keeps that). This is what one gets from the published table alone.
-
-        Parameters
-        ----------
-        n : int
-            Draws, at least 1.
-        rng : Generator
-
-        Returns
-        -------
-        Chinchilla
-            One law with arrays of shape (n,). Draws below a twentieth of the estimate are raised to
-            that, so that every law is a law.
-        """
-        n = check.integer("n", n, at_least=1)
-        drawn: dict[str, Floats] = {}
-        for key, error in STANDARD_ERRORS.items():
-            centre = float(getattr(self, key))
-            drawn[key] = np.maximum(rng.normal(centre, error, n), centre / 20.0)
-        return replace(self, **drawn)
 
     def take(self, index: Any) -> Chinchilla:
         """Return some of the draws, by index; a single law comes back as it is."""

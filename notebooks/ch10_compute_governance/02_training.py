@@ -75,7 +75,7 @@ from lib.compute_governance.study.text import (
 # Everything is chosen on seed 0 and reported on other seeds.
 
 # %%
-VALIDATION, SHUFFLE = 0, 20_260_525
+VALIDATION = 0
 SEEDS = pick(smoke=(1, 2), book=(1, 2, 3), full=tuple(range(1, 9)))
 LONG_SEEDS = pick(smoke=(4, 5), book=(4, 5, 6), full=tuple(range(9, 17)))
 H = pick(smoke=(5, 20), book=(5, 20, 80), full=(5, 20, 80, 160))
@@ -169,18 +169,16 @@ figures.show(
 # The band is the point of this figure: after 160 steps on the same text, whoever never talks is as
 # good as anybody but the worst settings. No comparison of strategies at this budget says much.
 
+
 # %%
-rng = np.random.default_rng(SHUFFLE)
-
-
 def losses_by_h(recipe):
     return pd.DataFrame({h: lab.losses(s, SEEDS) for h, s in recipe.items()}).T
 
 
 def shuffled(losses):
-    """The same losses with the intervals H exchanged at random, seed by seed."""
-    columns = [rng.permutation(losses[seed]) for seed in losses]
-    return pd.DataFrame(np.array(columns).T, index=losses.index)
+    """The same losses with the intervals H exchanged in turn, seed by seed."""
+    turned = [np.roll(losses[seed], turn) for turn, seed in enumerate(losses)]
+    return pd.DataFrame(np.array(turned).T, index=losses.index)
 
 
 def report_slope(name, losses):

@@ -31,6 +31,7 @@ from lib.compute_governance.study.uncertainty import (
     again,
     draw,
     laws,
+    loose_laws,
     sampled_cost,
     scenario_moves,
     shrunk,
@@ -88,7 +89,7 @@ def tied(law):
     return [float(np.corrcoef(np.log(a), b)[0, 1]) for a, b in pairs]
 
 
-loose = FIT.sample(BOOTSTRAPS, np.random.default_rng(SEED))
+loose = loose_laws(BOOTSTRAPS, np.random.default_rng(SEED))
 gain = 1 - huber(ours, size, tokens, loss) / huber(FIT, size, tokens, loss)
 print(f"{len(size)} points; our fit's loss is lower by {100 * gain:.2f} %")
 ledger.report("ch10.ours.law.refit", values(ours), control=values(with_all))

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from lib.compute_governance.codecs import Codec, Shapes
 
-__all__ = ["Link", "WireError", "make_link", "socket_bytes"]
+__all__ = ["Link", "WireError", "guard", "make_link", "socket_bytes"]
 
 # Offsets in struct tcp_info of linux/tcp.h; fields are only ever appended to it.
 _ACKED, _RECEIVED, _SENT = 120, 128, 200
@@ -114,7 +114,8 @@ class Link:
         """How many take part."""
         return len(self.members)
 
-    def _count(self, copies: float, claimed: int, sent: int) -> None:
+    def count(self, copies: float, claimed: int, sent: int) -> None:
+        """Enter an exchange in the books: how often its payload was handed on, and its bytes."""
         self.claimed += copies * claimed
         self.sent += copies * sent
         self.exchanges += 1
@@ -124,10 +125,10 @@ class Link:
         if self.size == 1:
             return
         packed = vector.float()
-        _guard(lambda: dist.all_reduce(packed, group=self.group))
+        guard(lambda: dist.all_reduce(packed, group=self.group))
         vector.copy_(packed)
         dense = 4 * vector.numel()
-        self._count(2 * (self.size - 1) / self.size, dense, dense)
+        self.count(2 * (self.size - 1) / self.size, dense, dense)
 
     def mean(self, vector: Tensor) -> Tensor:
         """Return the members' average of a vector; see `sum`."""
@@ -139,7 +140,7 @@ class Link:
         """Return the members' average in full precision, off the books: for a judgement."""
         total = vector.clone()
         if self.size > 1:
-            _guard(lambda: dist.all_reduce(total, group=self.group))
+            guard(lambda: dist.all_reduce(total, group=self.group))
         return total / self.size
 
     def gather(self, codec: Codec, vector: Tensor, shapes: Shapes) -> list[Tensor]:
@@ -151,48 +152,13 @@ class Link:
         if self.size == 1:
             return [codec.decode(payload, shapes).to(vector.dtype)]
         received = [torch.empty_like(payload) for _ in self.members]
-        _guard(lambda: dist.all_gather(received, payload, group=self.group))
-        self._count(self.size - 1, codec.nbytes(shapes), payload.numel())
+        guard(lambda: dist.all_gather(received, payload, group=self.group))
+        self.count(self.size - 1, codec.nbytes(shapes), payload.numel())
         return [codec.decode(one, shapes).to(vector.dtype) for one in received]
 
-    def swap(self, codec: Codec, vector: Tensor, shapes: Shapes, partner: int) -> Tensor:
-        """Exchange a vector with one partner; return the partner's, decoded."""
-        payload = codec.encode(vector.float(), shapes)
-        received = torch.empty_like(payload)
 
-        def both() -> None:
-            pending = [dist.isend(payload, partner), dist.irecv(received, partner)]
-            for one in pending:
-                if one is not None:
-                    one.wait()
-
-        _guard(both)
-        self._count(1, codec.nbytes(shapes), payload.numel())
-        return codec.decode(received, shapes).to(vector.dtype)
-
-    def spread(self, vector: Tensor) -> None:
-        """Send the first member's 32-bit floats to the others, in place, one copy to each.
-
-        The first member claims all copies, the others none.
-        """
-        if self.size == 1:
-            return
-        first, packed = self.members[0], vector.float()
-
-        def hand_out() -> None:
-            if self.rank == first:
-                for one in self.members[1:]:
-                    dist.send(packed, one)
-            else:
-                dist.recv(packed, first)
-
-        _guard(hand_out)
-        vector.copy_(packed)
-        dense = 4 * vector.numel()
-        self._count(self.size - 1 if self.rank == first else 0, dense, dense)
-
-
-def _guard(exchange: Callable[[], object]) -> None:
+def guard(exchange: Callable[[], object]) -> None:
+    """Run an exchange; its failure is another worker's (`WireError`)."""
     try:
         exchange()
     except RuntimeError as error:

@@ -11,15 +11,54 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from lib.compute_governance.codecs import Codec, Fp16, Fp32, Int4, Shapes, size_of
 from lib.compute_governance.lowcomm.models import Replica
 from lib.compute_governance.lowcomm.strategies import DiLoCo, Rounds, Strategy, Sync, check_outer
-from lib.compute_governance.lowcomm.wire import Link, make_link
+from lib.compute_governance.lowcomm.wire import Link, guard, make_link
 from lib.core import check
 
-__all__ = ["Disguised", "Gossip", "Hierarchical", "LowRank", "WrongSign", "pairs"]
+__all__ = ["Disguised", "Gossip", "Hierarchical", "LowRank", "WrongSign", "pairs", "spread", "swap"]
+
+
+def swap(link: Link, codec: Codec, vector: Tensor, shapes: Shapes, partner: int) -> Tensor:
+    """Exchange a vector with one partner; return the partner's, decoded."""
+    payload = codec.encode(vector.float(), shapes)
+    received = torch.empty_like(payload)
+
+    def both() -> None:
+        pending = [dist.isend(payload, partner), dist.irecv(received, partner)]
+        for one in pending:
+            if one is not None:
+                one.wait()
+
+    guard(both)
+    link.count(1, codec.nbytes(shapes), payload.numel())
+    return codec.decode(received, shapes).to(vector.dtype)
+
+
+def spread(link: Link, vector: Tensor) -> None:
+    """Send the first member's 32-bit floats to the others, in place, one copy to each.
+
+    The first member claims all copies, the others none.
+    """
+    if link.size == 1:
+        return
+    first, packed = link.members[0], vector.float()
+
+    def hand_out() -> None:
+        if link.rank == first:
+            for one in link.members[1:]:
+                dist.send(packed, one)
+        else:
+            dist.recv(packed, first)
+
+    guard(hand_out)
+    vector.copy_(packed)
+    dense = 4 * vector.numel()
+    link.count(link.size - 1 if link.rank == first else 0, dense, dense)
 
 
 @dataclass(frozen=True)
@@ -96,10 +135,10 @@ class _Gossiping(Sync):
         if partner is not None:
             packed = recipe.codec.encode(change.float(), shapes)
             own = recipe.codec.decode(packed, shapes).to(change.dtype)
-            change = (own + link.swap(recipe.codec, change, shapes, partner)) / 2
+            change = (own + swap(link, recipe.codec, change, shapes, partner)) / 2
             # As it is sent, so that both partners hold the same mean.
             sent = self.outer.float().to(self.outer.dtype)
-            centre = (sent + link.swap(Fp32(), self.outer, shapes, partner)) / 2
+            centre = (sent + swap(link, Fp32(), self.outer, shapes, partner)) / 2
             self.largest = max(self.largest, 4 * size_of(shapes))
         self.velocity.mul_(recipe.momentum).add_(change, alpha=recipe.outer_lr)
         self.velocity.add_(centre - self.outer, alpha=recipe.pull)
@@ -175,7 +214,7 @@ class _Regional(Sync):
         if step % self.recipe.outer.every == 0:
             if region.rank == region.members[0]:
                 self.rounds.exchange(slice(None))
-            region.spread(flat)
+            spread(region, flat)
 
     def state(self) -> dict[str, Tensor]:
         return self.rounds.state()

@@ -37,6 +37,7 @@ from lib.compute_governance.study.searches import (
     grid_best,
     ties,
 )
+from lib.compute_governance.study.uncertainty import loose_laws
 
 NODES = catalogue()
 H100 = Node(CHIPS["H100"], 16, "FP8")
@@ -386,7 +387,7 @@ def test_bad_searches():
             call()
 
     sampled = Assumptions(mfu=np.array([0.3, 0.4]))
-    laws = Assumptions(law=FIT.sample(3, np.random.default_rng(0)))
+    laws = Assumptions(law=loose_laws(3, np.random.default_rng(0)))
     refused("target is nan", lambda: branch_search(math.nan, NODES))
     refused("metric is 'c_locl'.*did you mean", lambda: branch_search(1e24, NODES, metric="c_locl"))
     refused("metric is 'cost'", lambda: author_search(1e24, NODES, metric="cost"))
