@@ -16,8 +16,6 @@ from lib.compute_governance.lowcomm.pool import Pool, Seat
 from lib.compute_governance.lowcomm.training import Batches, Settings
 from lib.compute_governance.lowcomm.wire import socket_bytes
 
-__all__ = ["post_local_sgd", "power_sgd"]
-
 
 def _peer(
     seat: Seat,

@@ -1,14 +1,21 @@
 """Chapter 10: the branch-wise search against the published one, and arrays against a loop."""
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lib.compute_governance import oracle, tables
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "compute_governance"))
+import cg_oracle
+
+from lib.compute_governance.exposure import cheapest_under
 from lib.compute_governance.hardware import catalogue
-from lib.compute_governance.oracle import scalar_plan
-from lib.compute_governance.planner import author_search, branch_search, branches, evaluate
+from lib.compute_governance.planner import branch_search, branches, evaluate
+from lib.compute_governance.regime import Regime
+from lib.compute_governance.study import tables
+from lib.compute_governance.study.searches import author_search
 
 pytestmark = pytest.mark.bench
 NODES = catalogue()
@@ -28,6 +35,14 @@ def test_branch_search_against_the_published_search(seconds):
             f"{1e3 * spent[1]:6.1f} ms, cost saved {100 * saved:4.0f} %"
         )
         assert saved >= -1e-12
+
+
+def test_any_size_of_node(seconds):
+    rules = [Regime(float(t)) for t in (16, 8, 4, 2, 1)]
+    spent = seconds(lambda: cheapest_under(rules, 1e25, NODES), 2)
+    count = len({node for rule in rules for node in rule.choices(NODES)})
+    print(f"\nfive rules over {count} node types: {spent:.2f} s")
+    assert count == 394
 
 
 def newton(loss, upper, a):
@@ -57,7 +72,7 @@ def test_arrays_against_one_plan_at_a_time(seconds, monkeypatch):
 
     def scalar():
         return [
-            scalar_plan(
+            cg_oracle.scalar_plan(
                 NODES[some.node[k]],
                 int(m),
                 float(some.params[k]),
@@ -70,7 +85,7 @@ def test_arrays_against_one_plan_at_a_time(seconds, monkeypatch):
     fast, slow = seconds(vectorised) / len(at), seconds(scalar, 3) / few
     # The published functions bisect; the share of the gain that is not vectorisation is that.
     with monkeypatch.context() as patch:
-        patch.setattr(oracle, "bisected_compute", newton)
+        patch.setattr(cg_oracle, "bisected_compute", newton)
         solved = seconds(scalar, 3) / few
     together, alone = vectorised(), scalar()
     gaps = [

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
+from cg_peers import post_local_sgd, power_sgd
 
 from lib.compute_governance.codecs import Fp16, Int4, Int8
 from lib.compute_governance.lowcomm import DataParallel, DiLoCo, Inner, Pool, Settings, Transformer
-from lib.compute_governance.lowcomm.lab import Lab, interval
-from lib.compute_governance.lowcomm.peers import post_local_sgd, power_sgd
 from lib.compute_governance.lowcomm.wire import socket_bytes
-from lib.compute_governance.text import manual_pages
+from lib.compute_governance.study.lab import Lab, interval
+from lib.compute_governance.study.text import manual_pages
 
 pytestmark = [
     pytest.mark.bench,
