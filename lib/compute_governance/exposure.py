@@ -50,11 +50,6 @@ class Exposure:
     usd: float
     years: float
 
-    @property
-    def node_days(self) -> float:
-        """Nodes times days."""
-        return self.sites * self.years * YEAR_S / 86_400.0
-
     def __post_init__(self) -> None:
         for key, value in vars(self).items():
             check.number(key, value, above=0)

@@ -81,8 +81,6 @@ class Regime:
         Threshold on FP16 throughput, H100-equivalents.
     mem_gb : float or None
         Threshold on accelerator memory, GB; None for a rule without one.
-    run_flop : float
-        Cap on one training run, FLOP.
 
     Raises
     ------
@@ -101,11 +99,9 @@ class Regime:
 
     h100_eq: float = 16.0
     mem_gb: float | None = None
-    run_flop: float = 1e24
 
     def __post_init__(self) -> None:
         check.number("h100_eq", self.h100_eq, above=0)
-        check.number("run_flop", self.run_flop, above=0)
         if self.mem_gb is not None:
             check.number("mem_gb", self.mem_gb, above=0)
 

@@ -39,6 +39,9 @@ where a machine is loaded, a whole job may take hours. One that dies is noticed 
 _BEAT = 1.0
 """Seconds between signs of life, at least."""
 
+_START = 600.0
+"""Seconds that a worker may need to start, import torch and meet the others, at least."""
+
 _GRACE = 2.0
 
 
@@ -98,7 +101,8 @@ def _serve(rank: int, world: int, file: Path, timeout: float, parent: Connection
     seat = Seat(rank, world, lambda: parent.send(("beat", None)))
     with contextlib.suppress(EOFError, KeyboardInterrupt, ConnectionResetError, BrokenPipeError):
         try:
-            join_group(rank, world, file, timeout)
+            join_group(rank, world, file, max(timeout, _START))
+            parent.send(("beat", None))
             while True:
                 function, arguments = parent.recv()
                 parent.send(("done", function(seat, *arguments)))
@@ -133,6 +137,7 @@ class Pool:
         self._folder = tempfile.TemporaryDirectory(prefix="book-pool-")
         self._meetings = 0
         context = get_context("spawn")
+        self._begun: set[int] = set()
         self._pipes: list[Connection] = []
         self._processes = []
         file = self.meeting()
@@ -189,12 +194,14 @@ class Pool:
     def _collect(self) -> list[Any]:
         results: dict[int, Any] = {}
         open_ranks = set(range(self.world))
-        heard = dict.fromkeys(open_ranks, time.monotonic())
+        now = time.monotonic()
+        slow = max(self.timeout, _START)
+        until = {r: now + (self.timeout if r in self._begun else slow) for r in open_ranks}
         while open_ranks:
-            silent = min(heard[rank] for rank in open_ranks) + self.timeout - time.monotonic()
-            ready = wait([self._pipes[rank] for rank in open_ranks], max(0.0, silent))
+            left = min(until[rank] for rank in open_ranks) - time.monotonic()
+            ready = wait([self._pipes[rank] for rank in open_ranks], max(0.0, left))
             if not ready:
-                late = [r for r in open_ranks if time.monotonic() - heard[r] >= self.timeout]
+                late = [rank for rank in open_ranks if time.monotonic() >= until[rank]]
                 raise WorkerError(f"workers {late} gave no sign of life for {self.timeout:g} s")
             for rank in sorted(open_ranks):
                 if self._pipes[rank] not in ready:
@@ -204,7 +211,8 @@ class Pool:
                 except (EOFError, ConnectionResetError):
                     self._processes[rank].join(_GRACE)
                     raise WorkerError(self._death(rank)) from None
-                heard[rank] = time.monotonic()
+                self._begun.add(rank)
+                until[rank] = time.monotonic() + self.timeout
                 if kind == "done":
                     results[rank] = content
                     open_ranks.discard(rank)

@@ -54,8 +54,3 @@ def work(seat, seconds, beats):
         if beats:
             seat.beat()
     return seat.rank
-
-
-def one_sleeps(seat, seconds):
-    """The second worker says nothing, the first goes on telling that it lives."""
-    return work(seat, seconds, beats=seat.rank == 0)

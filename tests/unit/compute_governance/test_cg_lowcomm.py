@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cg_toys import Cloud, Quadratic, one_sleeps, work
+from cg_toys import Cloud, Quadratic, work
 
 from lib.compute_governance.codecs import Fp16, Fp32, Int4, Int8, TopK
 from lib.compute_governance.lowcomm import (
@@ -23,6 +23,7 @@ from lib.compute_governance.lowcomm import (
     WorkerError,
     train,
 )
+from lib.compute_governance.lowcomm import pool as pool_module
 from lib.compute_governance.lowcomm.models import Replica
 from lib.compute_governance.lowcomm.pool import Seat
 from lib.compute_governance.lowcomm.wire import socket_bytes
@@ -52,7 +53,7 @@ SGD = Inner("sgd", lr=0.5, warmup=0)
 
 @pytest.fixture(scope="module")
 def pool():
-    with Pool(4, timeout=60) as found:
+    with Pool(4, timeout=900) as found:
         yield found
 
 
@@ -323,7 +324,7 @@ def test_what_cannot_reach_a_worker_is_refused(pool):
 
 def test_two_workers_gossip_and_then_one_is_killed(corpus):
     """Plain gossip of two is plain averaging; a strict run ends with the name of the dead."""
-    with Pool(2, timeout=60) as two:
+    with Pool(2, timeout=900) as two:
         averaged = run(two, corpus, DiLoCo(5, 1.0, 0.0))
         gossip = run(two, corpus, Gossip(5))
         assert np.abs(averaged.weights - gossip.weights).max() < 1e-5
@@ -336,18 +337,66 @@ def test_two_workers_gossip_and_then_one_is_killed(corpus):
 
 
 def test_an_error_in_a_worker_comes_with_its_traceback(corpus):
-    with Pool(2, timeout=60) as two, pytest.raises(WorkerError, match="are not finite; the train"):
+    with Pool(2, timeout=900) as two, pytest.raises(WorkerError, match="are not finite; the train"):
         run(two, corpus, DiLoCo(10), inner=Inner("sgd", lr=1e30, warmup=0))
 
 
-def test_a_long_job_is_no_silence():
-    """The time-out is on silence, not on a whole job: workers tell that they are at work."""
-    with Pool(2, timeout=1.5) as two:
-        assert two.run(work, 3.0, True) == [0, 1]
-        with pytest.raises(WorkerError, match=r"workers \[.*\] gave no sign of life for 1.5 s"):
-            two.run(work, 4.0, False)
-    with Pool(2, timeout=1.5) as two, pytest.raises(WorkerError, match=r"workers \[1\] gave no"):
-        two.run(one_sleeps, 6.0)
+class Script:
+    """A pool without processes: who says what at which second, on a clock of its own."""
+
+    def __init__(self, monkeypatch, timeout, events, begun=(0, 1)):
+        self.now, self.events = 0.0, sorted(events)
+        self.pool = object.__new__(Pool)
+        self.pool.world, self.pool.timeout, self.pool._begun = 2, timeout, set(begun)
+        self.pool._pipes = [Pipe(self, rank) for rank in range(2)]
+        monkeypatch.setattr(pool_module.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(pool_module, "wait", self.wait)
+
+    def wait(self, pipes, seconds):
+        if not self.events or self.events[0][0] > self.now + seconds:
+            self.now += seconds
+            return []
+        self.now = self.events[0][0]
+        return [pipe for pipe in pipes if pipe.rank == self.events[0][1]]
+
+
+class Pipe:
+    def __init__(self, script, rank):
+        self.script, self.rank = script, rank
+
+    def recv(self):
+        return self.script.events.pop(0)[2]
+
+
+BEAT = ("beat", None)
+
+
+def test_a_long_job_is_no_silence(monkeypatch):
+    """The time-out is on silence, not on a whole job: 30 s of work with a time-out of 10."""
+    beats = [(t, rank, BEAT) for t in (8, 16, 24) for rank in (0, 1)]
+    done = [(30, rank, ("done", rank + 5)) for rank in (0, 1)]
+    assert Script(monkeypatch, 10, beats + done).pool._collect() == [5, 6]
+    with pytest.raises(WorkerError, match=r"workers \[0, 1\] gave no sign of life for 10 s"):
+        Script(monkeypatch, 10, done).pool._collect()
+
+
+def test_who_is_silent_is_named(monkeypatch):
+    beats = [(t, 0, BEAT) for t in (8, 9, 17, 25)]
+    script = Script(monkeypatch, 10, beats)
+    with pytest.raises(WorkerError, match=r"workers \[1\] gave no sign of life for 10 s"):
+        script.pool._collect()
+    assert script.now == 10
+
+
+def test_a_worker_may_take_its_time_to_start(monkeypatch):
+    done = [(90, 0, BEAT), (95, 1, BEAT), (99, 0, ("done", 1)), (100, 1, ("done", 2))]
+    script = Script(monkeypatch, 10, done, begun=())
+    assert script.pool._collect() == [1, 2]
+    assert script.pool._begun == {0, 1}
+
+
+def test_workers_beat_while_they_work(pool):
+    assert pool.run(work, 1.5, True) == [0, 1, 2, 3]
 
 
 def test_beats_are_not_too_many():
