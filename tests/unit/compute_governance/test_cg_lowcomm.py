@@ -221,7 +221,7 @@ def test_the_audit_tells_honest_codecs_from_a_disguise(pool):
     assert table.loc["int8", "claimed"] == 2 * 3 * (128 * 512 + 4)
     assert table.loc["disguise", "ratio"] > 3.5
     assert (table["idle"] == 0).all()
-    with pytest.raises(ValueError, match="0 rounds"):
+    with pytest.raises(ValueError, match="rounds is 0"):
         wire_audit(pool, {"int8": Int8()}, [(8,)], 0)
 
 
@@ -301,7 +301,7 @@ def test_bad_input_is_refused_before_anything_starts(corpus):
         (lambda: DiLoCo(10, fragments=3), "3 fragments do not divide"),
         (
             lambda: DiLoCo(10, fragments=2, codec=LowRank()),
-            "fragments is 2, expected 1 with LowRank",
+            "fragments is 2, expected 1",
         ),
         (lambda: Hierarchical(2, 3, DiLoCo(10)), "a divisor of 10"),
         (lambda: Gossip(10, pull=2), "pull is 2.0, expected a share"),
