@@ -170,7 +170,7 @@ figures.show(
 # good as anybody but the worst settings. No comparison of strategies at this budget says much.
 
 
-# %%
+# %% tags=["trained-textbook"]
 def losses_by_h(recipe):
     return pd.DataFrame({h: lab.losses(s, SEEDS) for h, s in recipe.items()}).T
 
@@ -470,7 +470,7 @@ ledger.report(
     digits=4,
 )
 
-# %%
+# %% tags=["trained-textbook"]
 figures.show(
     plots.bytes_figure(frontier),
     alt="Loss above data-parallel against kilobytes on a log axis, short budget: "

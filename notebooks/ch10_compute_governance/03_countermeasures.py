@@ -407,7 +407,7 @@ ledger.report(
 # |---|---|---|---|
 # | lower compute threshold | low to medium | none | on C_local nothing down to 4; on C_quality doubles the cost from 8 on |
 # | memory threshold | low to medium | none | doubles the cost on C_quality only; 1,280 GB covers current servers |
-# | bandwidth caps | none | none | a factor of four at 10 Mbit/s, ninety in the published search |
+# | bandwidth caps | none | none | a factor of four to five at 10 Mbit/s, ninety in the published search |
 # | chip tracking | medium to high | low | leads in some draws, never in all |
 # | whistleblowing | medium to high | not rated | leads in small plans; one anchor for the rate |
 # | financial monitoring | not rated | medium | leads in some draws, never in all |
