@@ -150,7 +150,7 @@ ledger.report(
 
 # %% [markdown]
 # Every printed digit comes out. What the formulas leave open (group sizes, the
-# 76 model sizes, which replicas are counted) is settled in the module's
+# 72 model sizes, which replicas are counted) is settled in the module's
 # docstring. One thing cannot be settled: in the row of $10^{25}$ the flat and
 # some hierarchical plans have exactly the same numbers, and which of them is
 # printed is a matter of the last bit.

@@ -373,8 +373,11 @@ grids = {
     )
     for metric, title in metrics.items()
 }
+fig = plots.frontier_figure(grids)
+for ax in fig.axes:
+    ax.set_xlabel(f"systems covered, of {len(systems)}")
 figures.show(
-    plots.frontier_figure(grids),
+    fig,
     alt="Cost against burden, two panels; on C_local the cost is flat up to a burden of "
     "nine systems, on C_quality it doubles at a burden of two.",
     caption="Pairs of thresholds, nodes of any size; the step is the frontier. On C_local "
