@@ -81,3 +81,18 @@ def test_node_table_counts_what_passes_through() -> None:
             node_table(targets, wrong, n_codes=4)
     with pytest.raises(ValueError, match="n_first is 0 and"):
         node_table(targets, hits, n_codes=4, n_first=0)
+
+
+def test_intervals_of_two_users_and_of_default_seeds() -> None:
+    assert checks.user_interval([0.0, 1.0]) == [(0.0, 1.0)]
+    values = np.arange(9.0)
+    kinds = [checks.user_interval(values, **options) for options in ({}, {"seed": 0}, {"seed": 1})]
+    assert kinds[0] == kinds[1]
+    groups, sets = np.arange(40) % 10, np.random.default_rng(0).random((40, 5)) < 0.5
+    sets[:, 0] = True
+    gaps = [
+        films.jaccard_gap(groups, sets, **options) for options in ({}, {"seed": 0}, {"seed": 1})
+    ]
+    assert gaps[0] == gaps[1]
+    assert gaps[0][0] == gaps[2][0]
+    assert gaps[0][1] != gaps[2][1]

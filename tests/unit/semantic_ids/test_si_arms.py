@@ -12,7 +12,7 @@ from lib.semantic_ids.intervals import Estimate, Resample
 from lib.semantic_ids.prefixmem import PrefixMemConfig
 from lib.semantic_ids.study import arms as arms_module
 from lib.semantic_ids.study import experiment, lm_arms
-from lib.semantic_ids.study.arms import Arm, ArmResult, Beam, CountResult, run_arm
+from lib.semantic_ids.study.arms import Arm, ArmResult, Beam, CountResult, recipe, run_arm
 from lib.semantic_ids.training import TrainConfig
 from lib.semantic_ids.transformer import TransformerConfig
 
@@ -291,3 +291,31 @@ def test_bleu_of_runs_is_averaged_over_the_seeds_drawn():
     assert found.gain("count table", "one").value == 1
     assert found.gain("no prefix", "count table").value == -1
     assert found.accuracy("one", 3).value == 0
+
+
+def test_every_generative_model_is_trained_by_one_recipe():
+    assert recipe(100) == TrainConfig(
+        steps=100, items_per_batch=512, lr=0.03, matrix_lr=0.04, warmup=25, weight_decay=0.1,
+        average=0.2,
+    )  # fmt: skip
+    assert recipe(1000, 128).warmup == 50
+    assert recipe(1000, 128).items_per_batch == 128
+
+
+def test_pre_training_fills_the_tables(data, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        arms_module,
+        "pretrain_classifier",
+        lambda encoder, codes, counts, **rest: calls.append(rest),
+    )
+    run_arm(
+        replace(ARM, encoder="prefixmem", start="classifier", train=replace(ARM.train, steps=1))
+    )
+    run_arm(
+        replace(
+            ARM, encoder="prefixmem", start="shuffled classifier",
+            train=replace(ARM.train, steps=1),
+        )
+    )  # fmt: skip
+    assert [one["targets"] is None for one in calls] == [True, False]

@@ -283,3 +283,18 @@ def test_a_spread_widens_each_side_by_itself():
     assert found.value == 1.0
     assert found.low == pytest.approx(1 - np.hypot(1, more), rel=1e-5)
     assert found.high == pytest.approx(1 + np.hypot(2, more), rel=1e-5)
+
+
+def test_draws_depend_on_the_seed_alone_and_by_default_on_none():
+    """The same draws in every process: the first interval of the default seed."""
+    values = np.arange(20.0)
+    one, same, other = (
+        draw.estimate(draw.mean(values))
+        for draw in (
+            Resample(1, 20, draws=50),
+            Resample(1, 20, draws=50, seed=0),
+            Resample(1, 20, draws=50, seed=1),
+        )
+    )
+    assert one == same
+    assert one != other

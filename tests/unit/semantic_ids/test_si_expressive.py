@@ -113,3 +113,19 @@ def test_rows_of_a_real_catalogue_are_independent(catalogues) -> None:
     wide, narrow = (prefix_rows(PrefixHash(4, 4, 4, size), prefixes) for size in (16_381, 1_021))
     assert expressive.independent_rows(wide)
     assert not expressive.independent_rows(narrow)  # 4,084 rows for 7,840 prefixes
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1, 1]],
+        [[0, 1, 2], [0, 2, 1], [1, 0, 1], [1, 2, 2], [2, 0, 2], [2, 1, 1], [2, 2, 1]],
+    ],
+)
+def test_pivots_that_are_not_one_are_divided_by(rows) -> None:
+    """Three heads that depend by multiples other than 1 and -1."""
+    table = np.array(rows)
+    dense = np.concatenate([np.eye(3)[column] for column in table.T], axis=1)
+    assert np.linalg.matrix_rank(dense) == len(table) - 1
+    assert not expressive.independent_rows(table)
+    assert expressive.independent_rows(table[:-1])

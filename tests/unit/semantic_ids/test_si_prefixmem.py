@@ -375,3 +375,10 @@ def test_any_shape_is_causal_and_starts_at_nothing(n_levels, n_codes, size, head
     encoder = made(replace(config, init_std=0.5))
     assert guarantees.sees_no_further(encoder, codes.numpy(), n_codes, 6)
     assert encoder.hash.rows(codes).max() < encoder.table.num_embeddings
+
+
+def test_codes_are_checked_also_where_nothing_is_added():
+    encoder = made(replace(SMALL, active_levels=(4,)))
+    assert not encoder(codes_of((2, 1)), torch.zeros(2, 1, 12)).any()
+    with pytest.raises(ValueError, match="code 16 is out of range"):
+        encoder(torch.tensor([[16]]), torch.zeros(1, 1, 12))

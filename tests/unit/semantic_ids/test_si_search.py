@@ -228,3 +228,11 @@ def test_a_search_stops_at_nan(level):
 
     with pytest.raises(ValueError, match=f"level {level + 1} hold NaN"):
         beam_search(Broken(3), 3, 2)
+
+
+def test_one_history_at_a_time_is_enough(model):
+    some = examples()
+    one, many = (generate(model, some, CODES, 3, batch=batch) for batch in (1, 128))
+    assert (one.codes == many.codes).all()
+    with pytest.raises(ValueError, match="batch is 0"):
+        generate(model, some, CODES, 3, batch=0)

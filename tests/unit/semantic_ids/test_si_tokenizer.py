@@ -148,3 +148,21 @@ def test_movielens_is_a_catalogue_with_histories(monkeypatch) -> None:
     assert table["movieId"].to_numpy()[data.sequences[0]].tolist() == first["movieId"].tolist()
     split = data.split()
     assert split.test.targets[0] == data.sequences[0][-1]
+
+
+def test_short_texts_beside_long_ones_are_embedded_as_alone(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tokenizer, "CACHE", tmp_path)
+    texts = ["ant", "a red apple that fell from the tree behind the old house", "one more text"]
+    together = tokenizer.embed(texts)
+    alone = np.concatenate([tokenizer.embed([text]) for text in texts])
+    assert np.abs(together - alone).max() <= 1 / tokenizer.GRID
+    assert np.abs(together[0] - together[1]).max() > 0.05
+
+
+def test_the_file_of_films_is_verified_before_it_is_read(monkeypatch) -> None:
+    def missing(name, *_):
+        raise RuntimeError(f"{name} was asked for")
+
+    monkeypatch.setattr(films.data, "path", missing)
+    with pytest.raises(RuntimeError, match="movielens was asked for"):
+        films._ratings.__wrapped__()

@@ -16,6 +16,7 @@ from lib.semantic_ids.pretraining import (
 from lib.semantic_ids.training import (
     TrainConfig,
     epoch,
+    next_code_loss,
     split_parameters,
     train,
     train_sasrec,
@@ -275,3 +276,20 @@ def test_the_generative_rung_returns_a_trained_memory():
     trained = pretrain_generative(encoder, windows(SEQUENCES, 4), CODES, SHAPE, FEW)
     assert torch.equal(encoder.table.weight, before)
     assert not torch.equal(trained.table.weight, before)
+
+
+def test_the_loss_asks_for_every_code_that_has_a_context():
+    """The mean over levels of each one's mean: the first level from the item before."""
+    model = fresh()
+    codes = torch.from_numpy(CODES[np.array([[0, 1, 2], [3, 4, 5]])])
+    logits = [one.log_softmax(-1) for one in model(codes)]
+    parts = [[], [], []]
+    for row in range(2):
+        for item in range(3):
+            for level in range(3):
+                if level == 0 and item == 0:
+                    continue
+                at = item - 1 if level == 0 else item
+                parts[level].append(-logits[level][row, at, codes[row, item, level]].item())
+    wanted = np.mean([np.mean(one) for one in parts])
+    assert next_code_loss(model, codes).item() == pytest.approx(wanted, rel=1e-5)
