@@ -46,15 +46,20 @@ _INDEX = """\
 
 *To be written: data, sizes, what is simulated, and the run time.*
 
-## Verdicts
-
-```{{verdicts}} {slug}
-```
+All rows are {{ref}}`on a page of their own <ch{number:02d}-rows>`.
 
 ## References
 
 ```{{bibliography}}
 :filter: docname in docnames
+```
+"""
+
+_ROWS = """\
+(ch{number:02d}-rows)=
+# Every claim and its verdict
+
+```{{verdicts}} {slug}
 ```
 """
 
@@ -156,6 +161,7 @@ def test_the_package_names_its_paper() -> None:
 _FILES = {
     "book/{slug}/index.md": _INDEX,
     "book/{slug}/theory.md": _THEORY,
+    "book/{slug}/claims.md": _ROWS,
     "book/{slug}/claims.yml": _CLAIMS,
     "book/{slug}/findings.yml": _FINDINGS,
     "book/{slug}/references.bib": _REFERENCES,
@@ -171,6 +177,7 @@ _TOC = """\
         sections:
           - file: book/{slug}/theory
           - file: notebooks/{slug}/01_first
+          - file: book/{slug}/claims
 """
 
 

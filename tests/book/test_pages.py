@@ -202,11 +202,22 @@ def test_the_ledger_shows_every_claim_and_its_verdict(pages: Pages) -> None:
     ] == []
 
 
-def test_every_written_chapter_opens_with_its_verdicts(pages: Pages) -> None:
+def test_every_written_chapter_has_a_page_with_all_its_verdicts(pages: Pages) -> None:
     for chapter in ledger.load_all():
-        page = pages[f"book/{chapter.slug}/index.html"]
+        page = pages[f"book/{chapter.slug}/claims.html"]
         shown = page.select("table.ledger-chapter > tbody > tr")
         assert len(shown) == len(chapter.claims), chapter.slug
+
+
+def test_every_written_chapter_opens_with_its_number_and_its_findings(pages: Pages) -> None:
+    for chapter in ledger.load_all():
+        page = pages[f"book/{chapter.slug}/index.html"]
+        assert page.title.text.startswith(f"{chapter.number}. "), chapter.slug
+        assert page.select(".finding-figure"), chapter.slug
+        found = pages["book/found.html"].find(id=f"ch{chapter.number:02d}-findings")
+        assert len(found.select(".finding")) == len(page.select(".finding")), chapter.slug
+        names = pages["book/intro.html"].select(".headline .ledger-small a")
+        assert [one for one in names if one.text.startswith(f"Chapter {chapter.number}: ")]
 
 
 def test_the_front_page_has_ten_cards(pages: Pages) -> None:

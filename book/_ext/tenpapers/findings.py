@@ -1,4 +1,4 @@
-"""Findings on the pages: directives ``findings``, ``headlines``; roles ``measured``, ``row``."""
+"""Findings on the pages: the directives of chapters, front page and all; two roles for rows."""
 
 from __future__ import annotations
 
@@ -85,23 +85,14 @@ class RowLink(_LedgerRole):
 
 
 class Findings(LedgerDirective):
-    """``{findings} <slug>``: what a chapter found, each sentence with its rows and its figure.
-
-    ``:short:`` is for a page of several chapters: the figure of the first finding alone.
-    """
+    """``{findings} <slug>``: what a chapter found, each sentence with its rows and its figure."""
 
     required_arguments = 1
-    option_spec = {"short": directives.flag}  # noqa: RUF012
 
     def build(self) -> list[nodes.Node]:
         slug = self.arguments[0]
         findings, rows = self.checked(slug)
-        short = "short" in self.options
-        prefix = f"{slug.partition('_')[0]}-" if short else ""
-        found = [
-            self.finding(one, slug, rows, prefix, picture=not short or one is findings[0])
-            for one in findings
-        ]
+        found = [self.finding(one, slug, rows, "", picture=True) for one in findings]
         return [box(*found, classes=["findings"])]
 
     def checked(self, slug: str) -> tuple[tuple[Finding, ...], dict[str, Row]]:
@@ -163,8 +154,33 @@ class Findings(LedgerDirective):
         return "/" + os.path.relpath(file.resolve(), self.root)
 
 
+class AllFindings(Findings):
+    """``{all-findings}``: the findings of every chapter that has some, a section for each."""
+
+    required_arguments = 0
+    option_spec: dict[str, Any] = {}  # noqa: RUF012
+
+    def build(self) -> list[nodes.Node]:
+        found = []
+        for one in load_contents(root=self.root):
+            if not load_findings(one.slug, root=self.root):
+                continue
+            findings, rows = self.checked(one.slug)
+            chapter = load_chapter(one.slug, root=self.root)
+            title = f"{chapter.number}. {chapter.title}"
+            prefix = f"ch{chapter.number:02d}-"
+            section = nodes.section("", nodes.title("", title), ids=[f"{prefix}findings"])
+            whole = link("The chapter, with figures, proofs and limits", index(one.slug))
+            section += nodes.paragraph("", "", whole)
+            for finding in findings:
+                picture = finding is findings[0]
+                section += self.finding(finding, one.slug, rows, prefix, picture=picture)
+            found.append(section)
+        return found
+
+
 class Headlines(Findings):
-    """``{headlines}``: of each chapter written, one sentence, two numbers and a link.
+    """``{headlines}``: of each chapter that has one, one sentence, two numbers and a link.
 
     The chapter named in ``:first:`` leads, with its figure.
     """
@@ -174,7 +190,7 @@ class Headlines(Findings):
 
     def build(self) -> list[nodes.Node]:
         written = [one.slug for one in load_contents(root=self.root)]
-        slugs = [one for one in written if load_findings(one, root=self.root)]
+        slugs = [s for s in written if any(f.headline for f in load_findings(s, root=self.root))]
         first = self.options.get("first")
         if first is not None and first not in slugs:
             raise LedgerError(f"first is {first!r}; expected one of {', '.join(slugs)}")
@@ -184,11 +200,7 @@ class Headlines(Findings):
 
     def headline(self, slug: str, lead: bool) -> nodes.container:
         findings, rows = self.checked(slug)
-        leading = [one for one in findings if one.headline]
-        if not leading:
-            raise LedgerError(f"book/{slug}/findings.yml: no finding has a headline")
-        finding, said = leading[0], leading[0].headline
-        assert said is not None
+        finding, said = next((one, one.headline) for one in findings if one.headline)
         chapter = load_chapter(slug, root=self.root)
         numbers = []
         for text, claim in said.numbers:
@@ -209,6 +221,7 @@ class Headlines(Findings):
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register directive and roles; `tenpapers.ledger` asks for this."""
     app.add_directive("findings", Findings)
+    app.add_directive("all-findings", AllFindings)
     app.add_directive("headlines", Headlines)
     app.add_role("measured", Measured())
     app.add_role("row", RowLink())

@@ -90,7 +90,8 @@ def user_interval(
 
     Parameters
     ----------
-    values : float (n_users, n_columns) or (n_users,)
+    values : float or bool (n_users, n_columns) or (n_users,)
+        Numbers, or hits and misses.
     seed, n_resamples : int
 
     Returns
@@ -98,7 +99,8 @@ def user_interval(
     list of (low, high)
         One a column.
     """
-    table = check.array("values", np.asarray(values))
+    given = np.asarray(values)
+    table = check.array("values", given.astype(float) if given.dtype == bool else given)
     if len(table) < 2:
         raise ValueError(f"values have {len(table)} rows, expected at least 2")
     table = table.reshape(len(table), -1)

@@ -289,13 +289,16 @@ def test_findings_on_the_page(book: Path) -> None:
     assert "Nothing <script>alert(1)</script> & more." in second.text
 
 
-def test_the_findings_of_several_chapters_on_one_page(book: Path) -> None:
+def test_the_findings_of_all_chapters_on_one_page(book: Path) -> None:
     draw(book, PICTURE, CAPTION)
     figure = {"notebook": "01_one", "id": "gain"}
     put(book, one(figure=figure), one(id="second", figure=figure))
-    write(book, "book/ch01_toy/index.md", "# Toys\n\n```{findings} ch01_toy\n:short:\n```\n")
+    write(book, "book/ch01_toy/index.md", "# Found\n\n```{all-findings}\n```\n")
     build(book)
-    first, second = page(book, "book/ch01_toy/index.html").select(".finding")
+    (shown,) = page(book, "book/ch01_toy/index.html").select("section > section")
+    assert shown["id"] == "ch01-findings"
+    assert shown.h2.text.startswith("1. Toys")
+    first, second = shown.select(".finding")
     assert (first["id"], second["id"]) == ("ch01-finding-first", "ch01-finding-second")
     assert len(first.select(".finding-figure")) == 1
     assert second.select(".finding-figure") == []
@@ -322,7 +325,9 @@ def test_headlines(book: Path) -> None:
 
     assert "first is 'ch09'" in build_with(book, "```{headlines}\n:first: ch09\n```\n")
     put(book, FINDING)
-    assert "no finding has a headline" in build_with(book, "```{headlines}\n```\n")
+    write(book, "book/ch01_toy/index.md", "# Toys\n\n```{headlines}\n```\n")
+    build(book)
+    assert page(book, "book/ch01_toy/index.html").select(".headline") == []
 
 
 def test_a_drawing_is_a_part_of_the_page(book: Path) -> None:

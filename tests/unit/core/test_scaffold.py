@@ -56,6 +56,7 @@ def test_the_skeleton(copy_of_tree: Path) -> None:
     new = {path.relative_to(copy_of_tree).as_posix() for path in made}
     assert new == after.keys() - before.keys()
     assert new == {
+        f"book/{SLUG}/claims.md",
         f"book/{SLUG}/claims.yml",
         f"book/{SLUG}/findings.yml",
         f"book/{SLUG}/index.md",
@@ -71,7 +72,8 @@ def test_the_skeleton(copy_of_tree: Path) -> None:
     assert "year = {2026}," in after[f"book/{SLUG}/references.bib"].decode()
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"_toc.yml", "_config.yml"}
-    pages = [f"book/{SLUG}/index", f"book/{SLUG}/theory", f"notebooks/{SLUG}/01_first"]
+    names = ("book/{}/index", "book/{}/theory", "notebooks/{}/01_first", "book/{}/claims")
+    pages = [name.format(SLUG) for name in names]
     listed = files_of_toc(copy_of_tree)
     assert [page for page in listed if "ch92" in page] == pages
     config = yaml.safe_load((copy_of_tree / "_config.yml").read_text())

@@ -56,6 +56,12 @@ def test_interval_of_a_share() -> None:
         checks.user_interval([1.0])
 
 
+def test_hits_and_misses_have_intervals_too() -> None:
+    hits = np.array([[True, False], [False, False], [True, False], [True, False]])
+    assert checks.user_interval(hits) == checks.user_interval(hits.astype(float))
+    assert checks.user_interval(hits)[1] == (0.0, 0.0)
+
+
 def test_jaccard_gap() -> None:
     sets = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], bool)
     gap, (low, high) = films.jaccard_gap(np.array([0, 0, 1, 1]), sets)
