@@ -407,6 +407,8 @@ def _environment(root: Path, results: Path | None = None) -> dict[str, str]:
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "PYTHONHASHSEED": "0",
         "PYTHONPATH": str(root),
+        # Progress bars are off; that their widget is not installed is no news.
+        "PYTHONWARNINGS": "ignore:IProgress not found",
     }
 
 

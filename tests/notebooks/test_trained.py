@@ -22,7 +22,12 @@ MOST = 0.2
 PART = Fraction(1, 3)
 """Of an interval's length: no tolerance is more."""
 
-TURNS: dict[str, str] = {}
+TURNS: dict[str, str] = {
+    "ch02.target.flat": "hit rate at 5 is .0003 below the range; the verdict says inconclusive",
+    "ch02.ours.counts.prefixmem": "after six epochs the interval ends .0007 above 0",
+    "ch02.ours.counts.mix": "after six epochs the interval begins .0003 above 0",
+    "ch10.training.h.tuned": "the interval over seeds begins .005 below 0",
+}
 """Rows whose verdict the tolerance can turn, and why they stand all the same."""
 
 NOTEBOOKS = notebooks.discover()
@@ -76,7 +81,9 @@ def large(row: Row, tolerance: Trained) -> list[str]:
     return [
         f"{row.claim.id}: ±{float(allowed(value, tolerance)):.2g} at {value}, interval {pair}"
         for value, pair in parts(row.measurement)
-        if pair and allowed(value, tolerance) > PART * (exact(pair[1]) - exact(pair[0]))
+        # Where all seeds agree to the last digit there is no length to take a part of.
+        if pair and exact(pair[0]) < exact(pair[1])
+        if allowed(value, tolerance) > PART * (exact(pair[1]) - exact(pair[0]))
     ]
 
 
