@@ -40,7 +40,6 @@ HONEST: dict[str, str] = {
     "value of ch05.ours.rows.gain_sign is made of 40": "a horizon, which picks the bracket",
     "control of ch07.ours.resolve.doors is typed": "as names have it: no two folders alike",
     "control of ch10.window is typed": "the growth factors, not compounded",
-    "value of ch10.window is made of 1.37": "a growth factor that the paper gives",
     "value of ch10.ours.covenant.timing is made of 30": "the interval of the real run, an input",
     "value of ch10.burden is made of 1000": "one of the regimes that are compared",
     "value of ch10.burden is made of 4": "one of the regimes that are compared",
