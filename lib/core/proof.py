@@ -146,8 +146,9 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
     """Give nbval's items of trained cells a comparison with their tolerance; spare drawings."""
     for item in items:
         # Like pictures: the last digits of a place differ between processors.
-        if _DRAWING not in getattr(item.parent, "skip_compare", (_DRAWING,)):
-            item.parent.skip_compare = (*item.parent.skip_compare, _DRAWING)
+        file = getattr(item, "parent", None)
+        if _DRAWING not in getattr(file, "skip_compare", (_DRAWING,)):
+            file.skip_compare = (*file.skip_compare, _DRAWING)
         for name in trained_names(item.cell) if hasattr(item, "cell") else ():
             path = Path(item.path)
             declared = load_chapter(path.parent.name, root=path.parents[2]).trained
