@@ -85,7 +85,7 @@ def outside(pages: Pages) -> list[str]:
                     problems.append(f"{name}: <{tag_name}> {tag[attribute][:100]}")
         for tag in page.find_all("script", src=False):
             # Data is data, whatever it names; what runs may not name a foreign address.
-            if tag.get("type") != "application/json" and re.search(r"https?://", tag.text):
+            if not str(tag.get("type", "")).endswith("json") and re.search(r"https?://", tag.text):
                 problems.append(f"{name}: script: {tag.text.strip()[:100]}")
         styles = [t.text for t in page.find_all("style")]
         styles += [t["style"] for t in page.find_all(style=True)]
