@@ -146,7 +146,7 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
     """Give nbval's items of trained cells a comparison with their tolerance; spare drawings."""
     for item in items:
         # Like pictures: the last digits of a place differ between processors.
-        file = getattr(item, "parent", None)
+        file: Any = getattr(item, "parent", None)
         if _DRAWING not in getattr(file, "skip_compare", (_DRAWING,)):
             file.skip_compare = (*file.skip_compare, _DRAWING)
         for name in trained_names(item.cell) if hasattr(item, "cell") else ():

@@ -197,7 +197,7 @@ def train(
     >>> train(Transformer(), None, DataParallel(), world=1, steps=-5)
     Traceback (most recent call last):
     ...
-    ValueError: steps is -5, expected a whole number at least 1
+    ValueError: steps is -5.0, expected a whole number at least 1
     """
     settings = settings or Settings()
     launched = "TORCHELASTIC_RUN_ID" in os.environ and pool is None
