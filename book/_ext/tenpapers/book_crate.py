@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from lib.core import data, ledger
+from lib.core.ledger.rows import as_json
 from lib.core.notebooks import discover
 from lib.core.paths import ROOT, atomic
 from lib.core.sources import code_digest
@@ -145,9 +146,8 @@ def _records(root: Path) -> tuple[Records, dict[str, bytes]]:
         raise CrateError(f"{root}: no executed notebook")
     rows = ledger.collect(root=root)
     counts = ledger.tally_by(rows)
-    told = {"counts": counts, "rows": [row.to_json() for row in rows]}
-    text = json.dumps(told, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-    verdicts = book.file("ledger.json", "Ledger", text.encode())
+    # The same text as the file that the ledger's page offers.
+    verdicts = book.file("ledger.json", "Ledger", f"{as_json(rows)}\n".encode())
     paper, ours = (sum(counts[by].values()) for by in ("paper", "ours"))
     label = f"{paper} verdicts on claims of papers, {ours} on our own"
     book.step("LedgerCollection", label, [*executed, registry], verdicts, library)

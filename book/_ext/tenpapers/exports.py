@@ -12,10 +12,10 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from lib.core.ledger.claims import Chapter, LedgerError, load_all
-from lib.core.ledger.rows import Row, as_json, collect
+from lib.core.ledger.rows import Row, as_json
 from lib.core.ledger.values import format_measured, format_value
 from lib.core.ledger.verdicts import VERDICTS
-from tenpapers.nodes import LEDGER
+from tenpapers.nodes import LEDGER, all_rows
 
 __all__ = ["claim_reviews", "setup", "to_csv"]
 
@@ -117,7 +117,8 @@ def _add_reviews(
         return
     root = Path(app.srcdir)
     try:
-        data = claim_reviews(collect(root=root), load_all(root=root), "ledger.html")
+        rows = list(all_rows(root).values())
+        data = claim_reviews(rows, load_all(root=root), "ledger.html")
     except LedgerError:  # the directive has warned
         return
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
@@ -130,7 +131,7 @@ def _write(app: Sphinx, error: Exception | None) -> None:
     folder = Path(app.outdir, "downloads")
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        rows = collect(root=Path(app.srcdir))
+        rows = list(all_rows(Path(app.srcdir)).values())
     except LedgerError:
         return
     (folder / "ledger.json").write_text(as_json(rows) + "\n", encoding="utf-8")

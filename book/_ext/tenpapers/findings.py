@@ -158,7 +158,6 @@ class AllFindings(Findings):
     """``{all-findings}``: the findings of every chapter that has some, a section for each."""
 
     required_arguments = 0
-    option_spec: dict[str, Any] = {}  # noqa: RUF012
 
     def build(self) -> list[nodes.Node]:
         found = []
@@ -194,11 +193,11 @@ class Headlines(Findings):
         first = self.options.get("first")
         if first is not None and first not in slugs:
             raise LedgerError(f"first is {first!r}; expected one of {', '.join(slugs)}")
-        found = [self.headline(slug, slug == first) for slug in slugs if slug != first]
+        found = [self.headline(slug, lead=False) for slug in slugs if slug != first]
         lead = [] if first is None else [self.headline(first, lead=True)]
         return [*lead, box(*found, classes=["headlines"])]
 
-    def headline(self, slug: str, lead: bool) -> nodes.container:
+    def headline(self, slug: str, *, lead: bool) -> nodes.container:
         findings, rows = self.checked(slug)
         finding, said = next((one, one.headline) for one in findings if one.headline)
         chapter = load_chapter(slug, root=self.root)

@@ -394,8 +394,8 @@ class ClaimCard:
         try:
             found = Measurement.from_json(data.content)
             claim = find_claim(found.id, root=root)
-            up = "../" * env.docname.count("/")
-            ledger = f"{up}{LEDGER}.html" if LEDGER in env.found_docs else ""
+            there = LEDGER in env.found_docs
+            ledger = env.app.builder.get_relative_uri(env.docname, LEDGER) if there else ""
             text = card(claim, found, verdict(claim, found) or NOT_REPORTED, ledger)
         except LedgerError as error:
             logger.warning("%s", error, location=(env.docname, data.line), type="ledger")
