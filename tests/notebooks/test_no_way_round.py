@@ -11,7 +11,6 @@ import pytest
 from nbval.plugin import find_comment_markers, find_metadata_tags
 
 from lib.core import notebooks
-from lib.core.ledger.claims import unconverted
 from lib.core.notebooks import Notebook
 from lib.core.paths import ROOT
 from lib.core.sources import parse
@@ -22,11 +21,6 @@ REPORTED = "application/vnd.tenpapers.claim+json"
 # Names of lib.core.ledger that hand out what the paper says, or rows that hold it.
 READERS = {"find_claim", "load_all", "load_chapter", "collect"}
 READING_MODULES = {"lib.core.ledger.claims", "lib.core.ledger.rows"}
-
-# Readers that go when their chapter leaves data/unconverted.yml.
-NOT_YET = {
-    "ch02_semantic_ids": {"lib/semantic_ids/study/paper.py"},
-}
 
 
 def unproved(cell: nbformat.NotebookNode) -> bool:
@@ -87,10 +81,7 @@ def test_a_cell_that_reports_is_proved(notebook: Notebook) -> None:
 
 def test_nothing_that_computes_reads_claims() -> None:
     found = {name: set(claim_readers(tree)) for name, tree in sources()}
-    waiting = {name for slug in unconverted() for name in NOT_YET.get(slug, ())}
-    assert {name: what for name, what in found.items() if what and name not in waiting} == {}
-    # An exception that is not needed any more goes.
-    assert {name for name in waiting if not found.get(name)} == set()
+    assert {name: what for name, what in found.items() if what} == {}
 
 
 @pytest.mark.parametrize(
