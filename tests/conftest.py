@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,19 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests say themselves which profile and which sweep backend they want."""
     for name in ("BOOK_PROFILE", "BOOK_SWEEP_BACKEND", "BOOK_DASK_SCHEDULER"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_figures() -> Iterator[None]:
+    """No test draws in the style, or on the figures, that the one before it left."""
+    if "matplotlib" not in sys.modules:
+        yield
+        return
+    import matplotlib.pyplot as plt
+
+    with plt.rc_context():
+        yield
+    plt.close("all")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Figures draw what they are given; the explorer is a whole specification; printing rounds."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,12 +17,6 @@ GAPS = pd.DataFrame(
     {"gap": [0.1, 0.2], "low": [0.05, 0.1], "high": [0.15, 0.4], "kB": [10.0, 1.0]},
     index=[5, 20],
 )
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def drawn(ax):

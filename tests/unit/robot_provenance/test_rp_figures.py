@@ -6,8 +6,6 @@ import math
 import warnings
 from collections.abc import Iterator
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,13 +21,10 @@ from lib.robot_provenance.study.labels import Association
 
 @pytest.fixture(autouse=True)
 def _house() -> Iterator[None]:
-    before = mpl.rcParams.copy()
     figures.use()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
-    plt.close("all")
-    mpl.rcParams.update(before)
 
 
 def drawn(fig: Figure) -> Figure:
