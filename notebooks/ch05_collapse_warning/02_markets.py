@@ -224,7 +224,7 @@ mixed = {
 }
 
 
-# %% tags=["trained-rounding"]
+# %%
 def points(frames: dict) -> list[float]:
     return [float(f.loc[m, "point"]) for f in frames.values() for m in MEASURES]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, norm
 from sklearn.metrics import roc_auc_score
 
 from lib.collapse_warning.effects import ClusteredEffect, auc, bca_interval, cohen_d, glass_d
@@ -48,6 +48,17 @@ def test_bca_equals_scipy():
     ]
     ours = bca_interval(theirs.bootstrap_distribution, gap(*samples), left)
     np.testing.assert_allclose(ours, theirs.confidence_interval, atol=1e-12)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_bca_knows_a_tie_that_was_summed_in_another_order(unit):
+    # 40 of 121 resamples are the data again, one of which differs in the last bit.
+    drawn = unit * np.r_[np.linspace(-1, 1, 81), [0.3] * 39, 0.1 + 0.2]
+    left = [unit * np.array([0.1, 0.3, 0.5])]
+    bias = norm.ppf((52 + 41 / 2) / 121)
+    expected = np.quantile(drawn, norm.cdf(2 * bias + norm.ppf([0.025, 0.975])))
+    for point in (unit * 0.3, unit * (0.1 + 0.2)):
+        assert bca_interval(drawn, point, left) == pytest.approx(tuple(expected), rel=1e-12)
 
 
 @pytest.mark.parametrize("measure", ["cohen_d", "glass_d", "auc"])
