@@ -229,11 +229,10 @@ def key_parts(
     root = notebook.root
     codes = _code(notebook.read_source())
     files = list(import_closure(codes, root, _PAGES_ONLY).values())
-    # A chapter not yet converted may read its other claims too.
     judged = {
         one.id: digest(json.dumps(one.judged(), sort_keys=True))
         for one in load_chapter(notebook.chapter, root=root).claims
-        if reported is None or one.id in reported or not one.converted
+        if reported is None or one.id in reported
     }
     known = data.registry().keys()
     return {

@@ -38,7 +38,7 @@ def pairs(claim: Claim, measurement: Measurement) -> list[tuple[str, ...]]:
     if claim.value is not None:
         columns[claim.by if claim.by == "paper" else "expected"] = each(claim.value)
     columns[f"measured{unit}"] = each(value, measurement.interval)
-    if measurement.control is not None and claim.converted:
+    if measurement.control is not None:
         columns["control"] = each(measurement.control, measurement.control_interval)
     if claim.null and isinstance(claim.null.value, tuple):
         columns["nothing"] = each(claim.null.value)

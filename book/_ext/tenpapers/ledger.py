@@ -158,7 +158,7 @@ class _TableDirective(LedgerDirective):
             cell += nodes.paragraph("", format_value(found.value) + unit)
             if found.interval:
                 cell += small(format_interval(found.interval) + unit)
-            if found.control is not None and row.claim.converted:
+            if found.control is not None:
                 control = format_measured(found.control, found.control_interval)
                 cell += small(f"control: {control}{unit}")
         document = row.notebook.removesuffix(".ipynb")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lib.core.ledger.claims import LedgerError
-from lib.core.ledger.rows import Row, as_json, check, collect, tally_by, warnings
+from lib.core.ledger.rows import Row, as_json, check, collect, tally_by
 from lib.core.ledger.values import format_measured, format_value
 
 
@@ -61,10 +61,6 @@ def main(arguments: list[str] | None = None) -> int:
         if options.check:
             problems = check(root=options.root, chapter=options.chapter)
             print("\n".join(problems) or "every claim has one measurement")
-            for slug, counts in warnings(root=options.root).items():
-                if options.chapter in (None, slug):
-                    numbers = ", ".join(f"{n} {rule}" for rule, n in counts.items())
-                    print(f"{slug}, not yet converted: {numbers or 'nothing left to convert'}")
             return 1 if problems else 0
         if options.prove:
             return _prove(options.prove, options.root)

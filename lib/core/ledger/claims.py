@@ -6,7 +6,7 @@ import datetime
 import difflib
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
@@ -36,8 +36,6 @@ __all__ = [
     "load_all",
     "load_chapter",
     "load_contents",
-    "shortcomings",
-    "unconverted",
 ]
 
 OUT_OF_REACH = "out of reach"
@@ -133,9 +131,6 @@ class Claim:
         Id of the claim whose experiment is the control of this one too; empty if none.
     measured_before : str
         Where the value had been measured before it was declared; empty if nowhere.
-    converted : bool
-        Whether the chapter keeps the rules of `shortcomings` and of reported controls, or is still
-        listed in ``data/unconverted.yml``, where they only warn.
     """
 
     id: str
@@ -153,7 +148,6 @@ class Claim:
     null: Null | None = None
     control_of: str = ""
     measured_before: str = ""
-    converted: bool = True
 
     @property
     def form(self) -> str:
@@ -435,7 +429,7 @@ def _null(raw: Any, length: int | None, where: str) -> Null | None:
     return Null(value, _text(raw, "why", where))
 
 
-def _claim(raw: Any, prefix: str, where: str, converted: bool) -> Claim:
+def _claim(raw: Any, prefix: str, where: str) -> Claim:
     if isinstance(raw, dict) and isinstance(raw.get("id"), str):
         where = f"{where}: {raw['id']}"
     _keys(
@@ -480,40 +474,30 @@ def _claim(raw: Any, prefix: str, where: str, converted: bool) -> Claim:
         null=_null(raw.get("null"), len(value) if isinstance(value, tuple) else len(labels), where),
         control_of=_text(raw, "control_of", where, needed=False),
         measured_before=_text(raw, "measured_before", where, needed=False),
-        converted=converted,
     )
     if claim.control and claim.control_of:
         raise LedgerError(f"{where}: control and control_of both stand here; expected one of them")
-    for _, problem in shortcomings(claim):
-        if converted:
-            raise LedgerError(f"{where}: {problem}")
+    for problem in _shortcomings(claim):
+        raise LedgerError(f"{where}: {problem}")
     return claim
 
 
-def shortcomings(claim: Claim) -> list[tuple[str, str]]:
-    """Return what a declaration lacks: name of the rule and what is wrong; empty if nothing.
-
-    The loader refuses a claim with any, unless its chapter is not yet converted.
-    """
-    found = []
+def _shortcomings(claim: Claim) -> Iterator[str]:
+    """Say what a declaration lacks."""
     if "dossier" in claim.source.casefold():
         place = "a section, table or figure of the paper, a released file, or a page of the book"
-        found.append(("dossier source", f"source is {claim.source!r}; expected {place}"))
+        yield f"source is {claim.source!r}; expected {place}"
     if not claim.runnable:
-        return found
+        return
     if claim.null is None:
         if claim.basis != "exact":
-            problem = f"null is missing; a claim on {claim.basis} says what nothing would give"
-            found.append(("no null", problem))
+            yield f"null is missing; a claim on {claim.basis} says what nothing would give"
     elif (label := worst(judge(claim, claim.null.value, point=True))) in (HOLDS, DIRECTION):
-        problem = f"the tolerance is met by what nothing would give ({claim.null.why}): {label}"
-        found.append(("null meets the tolerance", problem))
+        yield f"the tolerance is met by what nothing would give ({claim.null.why}): {label}"
     if claim.kind == "direction" and claim.basis != "exact" and not claim.needs_interval:
-        problem = "a direction on data is judged by sign or a bound, for it needs an interval"
-        found.append(("direction without interval", problem))
+        yield "a direction on data is judged by sign or a bound, for it needs an interval"
     if claim.needs_control and not (claim.control or claim.control_of):
-        found.append(("no control", "control is missing; say what is broken on purpose"))
-    return found
+        yield "control is missing; say what is broken on purpose"
 
 
 def _paper(raw: Any, where: str) -> Paper:
@@ -556,7 +540,7 @@ def _trained(raw: Any, where: str) -> dict[str, Trained]:
 
 
 @lru_cache(maxsize=64)
-def _load(path: Path, stamp: tuple[int, int], converted: bool) -> Chapter:
+def _load(path: Path, stamp: tuple[int, int]) -> Chapter:
     """Read one file; `stamp` (time, size) makes the cache notice a change."""
     slug = path.parent.name
     where = f"book/{slug}/claims.yml"
@@ -580,8 +564,7 @@ def _load(path: Path, stamp: tuple[int, int], converted: bool) -> Chapter:
     if not isinstance(raw["claims"], list) or not raw["claims"]:
         raise LedgerError(f"{where}: claims is {raw['claims']!r}; expected a list of claims")
     claims = tuple(
-        _claim(c, f"ch{number:02d}", f"{where}: claim {i}", converted)
-        for i, c in enumerate(raw["claims"], 1)
+        _claim(c, f"ch{number:02d}", f"{where}: claim {i}") for i, c in enumerate(raw["claims"], 1)
     )
     ids = [c.id for c in claims]
     twice = sorted({i for i in ids if ids.count(i) > 1})
@@ -628,22 +611,7 @@ def load_chapter(slug: str, *, root: Path | None = None) -> Chapter:
             f"no chapter {slug!r} with a claims.yml; there are {', '.join(written) or 'none'}"
         )
     stat = path.stat()
-    return _load(path, (stat.st_mtime_ns, stat.st_size), slug not in unconverted(root))
-
-
-def unconverted(root: Path | None = None) -> tuple[str, ...]:
-    """Return the chapters listed in ``data/unconverted.yml``, for which new rules only warn.
-
-    Raises
-    ------
-    LedgerError
-        If the file holds anything but a list of folder names.
-    """
-    path = (root or ROOT) / "data" / "unconverted.yml"
-    listed = _read(path) if path.is_file() else None
-    if not isinstance(listed, list | None) or not all(isinstance(s, str) for s in listed or ()):
-        raise LedgerError(f"{path}: found {listed!r}; expected a list of folder names")
-    return tuple(listed or ())
+    return _load(path, (stat.st_mtime_ns, stat.st_size))
 
 
 def chapter_slugs(root: Path | None = None) -> list[str]:

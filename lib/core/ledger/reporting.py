@@ -92,8 +92,7 @@ def report(
     measured = Measurement.of(id, *given, labels=claim.labels)
     found = verdict(claim, measured)
     assert found is not None
-    if claim.converted:
-        _check_digits(claim, measured, digits)
+    _check_digits(claim, measured, digits)
     stored = _rounded(claim, measured, found, digits)
     plain = "; ".join(f"{label}: {text}" for label, text in facts(claim, stored))
     plain = f"[{found}] {claim.id}\n    {plain}"
@@ -163,8 +162,7 @@ def facts(claim: Claim, measurement: Measurement) -> list[tuple[str, str]]:
     if measurement.control is not None:
         spread = claim.labels if isinstance(measurement.control, tuple) else ()
         shown = format_measured(measurement.control, measurement.control_interval, spread)
-        # In a chapter not yet converted the control is a word of evidence, which has no unit.
-        found.append(("control", shown + unit if claim.converted else shown))
+        found.append(("control", shown + unit))
     return [*found, ("holds if", describe(claim))]
 
 

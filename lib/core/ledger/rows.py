@@ -7,23 +7,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from decimal import Decimal
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from lib.core.ledger.claims import (
-    Claim,
-    LedgerError,
-    chapter_slugs,
-    load_all,
-    load_chapter,
-    shortcomings,
-    unconverted,
-)
-from lib.core.ledger.reporting import MIME, anchor, within
+from lib.core.ledger.claims import Claim, LedgerError, load_all, load_chapter
+from lib.core.ledger.reporting import MIME, anchor
 from lib.core.ledger.values import Interval, Measurement, Value, encode
-from lib.core.ledger.verdicts import NOT_REPORTED, VERDICTS, objections, verdict
+from lib.core.ledger.verdicts import NOT_REPORTED, VERDICTS, verdict
 from lib.core.paths import ROOT
 
 __all__ = [
@@ -35,7 +25,6 @@ __all__ = [
     "notebook_paths",
     "tally",
     "tally_by",
-    "warnings",
 ]
 
 
@@ -213,34 +202,6 @@ def check(*, root: Path | None = None, chapter: str | None = None) -> list[str]:
     """
     _, errors, unreported = _survey(root, chapter)
     return errors + unreported
-
-
-def warnings(*, root: Path | None = None) -> dict[str, dict[str, int]]:
-    """Count, for each chapter not yet converted, the rows that each of the newer rules refuses.
-
-    Returns
-    -------
-    dict
-        By folder name, then by rule. "digits shown" counts values whose stored digits show less
-        than a twentieth of the tolerance; some of these may have been round numbers.
-    """
-    found = {}
-    for slug in sorted(set(unconverted(root)) & set(chapter_slugs(root))):
-        counts: Counter[str] = Counter()
-        for row in _survey(root, slug)[0]:
-            problems = shortcomings(row.claim)
-            if row.measurement:
-                problems += objections(row.claim, row.measurement)
-                if any(20 * _last_digit(v) > w for v, w in within(row.claim, row.measurement)):
-                    problems.append(("digits shown", ""))
-            counts.update({rule for rule, _ in problems})
-        found[slug] = dict(sorted(counts.items()))
-    return found
-
-
-def _last_digit(value: float) -> Fraction:
-    """Return the unit of the last digit that a stored number shows."""
-    return Fraction(10) ** int(Decimal(repr(value)).as_tuple().exponent)
 
 
 def tally_by(rows: list[Row]) -> dict[str, dict[str, int]]:

@@ -223,8 +223,7 @@ class Measurement:
     interval : Interval or tuple of Interval, optional
         Uncertainty, ``(low, high)``; one pair a value where `value` is a sequence.
     control : Value, optional
-        What the broken method gave, in the same unit; one value may stand for a sequence. (In a
-        chapter not yet converted: True, or a sentence of evidence.)
+        What the broken method gave, in the same unit; one value may stand for a sequence.
     control_interval : Interval or tuple of Interval, optional
         Uncertainty of `control`.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,6 @@ __all__ = [
     "allowance",
     "describe",
     "judge",
-    "objections",
     "verdict",
     "worst",
 ]
@@ -82,7 +81,8 @@ def verdict(claim: Claim, measurement: Measurement | None) -> str | None:
     ------
     LedgerError
         If the claim is out of reach and was reported all the same, if the value is not of the kind
-        or length that the claim asks for, or if there are `objections`.
+        or length that the claim asks for, or if the
+        rules for a report are not kept: an interval, and a control that fails, where asked for.
 
     Examples
     --------
@@ -101,11 +101,8 @@ def verdict(claim: Claim, measurement: Measurement | None) -> str | None:
         shown = format_value(measurement.value)
         raise LedgerError(f"{claim.id}: reported {shown}; expected a list of {claim.length} values")
     found = worst(judge(claim, measurement.value, measurement.interval))
-    if not claim.converted:
-        _check_old_control(claim, measurement.control)
-    else:
-        for _, problem in objections(claim, measurement):
-            raise LedgerError(f"{claim.id}: {problem}")
+    for problem in _objections(claim, measurement):
+        raise LedgerError(f"{claim.id}: {problem}")
     return found
 
 
@@ -152,50 +149,37 @@ def judge(
     )
 
 
-def objections(claim: Claim, measurement: Measurement) -> list[tuple[str, str]]:
-    """Return what the rules for a report say against one: name of the rule and what is wrong.
+def _objections(claim: Claim, measurement: Measurement) -> Iterator[str]:
+    """Say what the rules for a report have against one.
 
     A direction or a bound about data or a simulation needs an interval. A declared control needs
     the value that the broken method gave, and that value may not hold; where the verdict is only
     "holds in direction", not in direction either.
     """
-    found = []
     if claim.needs_interval and measurement.interval is None:
-        problem = f"interval is missing; expected one, for this is a direction on {claim.basis}"
-        found.append(("direction without interval", problem))
+        yield f"interval is missing; expected one, for this is a direction on {claim.basis}"
     control, declared = measurement.control, claim.control
-    rule = "no measured control"
     if control is None:
         if declared:
-            problem = f"control is missing; expected the value that this gives: {declared}"
-            found.append((rule, problem))
-        return found
+            yield f"control is missing; expected the value that this gives: {declared}"
+        return
     if not declared:
-        problem = f"control is {format_value(control)}, but claims.yml does not say of what"
-        return [*found, (rule, problem)]
+        yield f"control is {format_value(control)}, but claims.yml does not say of what"
+        return
     if any(isinstance(c, str) and len(c) > _SENTENCE for c in _elements(control)):
-        problem = f"control is {control!r}; expected a measured outcome, not a sentence"
-        return [*found, (rule, problem)]
+        yield f"control is {control!r}; expected a measured outcome, not a sentence"
+        return
     try:
         label = worst(judge(claim, control, measurement.control_interval, point=True))
     except LedgerError as error:
-        return [*found, (rule, f"control is not a measurement of the claim: {error}")]
+        yield f"control is not a measurement of the claim: {error}"
+        return
     own = worst(judge(claim, measurement.value, measurement.interval))
     if label == HOLDS or label == own == DIRECTION:
-        problem = (
+        yield (
             f"the control did not fail, which voids the result: {declared} gave "
             f"{format_value(control)}, whose verdict is: {label}"
         )
-        found.append((rule, problem))
-    return found
-
-
-def _check_old_control(claim: Claim, control: Value | None) -> None:
-    """Check the control of a chapter not yet converted: True, or a sentence of evidence."""
-    if control is False:
-        raise LedgerError(f"{claim.id}: the control did not fail, which voids the result")
-    if claim.control and control is None:
-        raise LedgerError(f"{claim.id}: the claim declares a control; expected it reported")
 
 
 def _elements(value: Value) -> tuple[Scalar, ...]:

@@ -137,9 +137,9 @@ def test_a_sentence_draws_its_numbers_from_the_ledger(book: Path, sentence: str,
 def test_a_direction_has_no_inconclusive_row(book: Path) -> None:
     inconclusive = CHAPTER["claims"][1] | {
         "tolerance": {"sign": "positive"},
-        "control": None,
         "control_of": None,
         "basis": "simulated",
+        "null": {"value": 0, "why": "no effect"},
         "value": None,
     }
     write(
@@ -147,14 +147,13 @@ def test_a_direction_has_no_inconclusive_row(book: Path) -> None:
         "book/ch01_toy/claims.yml",
         yaml.safe_dump(CHAPTER | {"claims": [CHAPTER["claims"][0], inconclusive]}),
     )
-    write(book, "data/unconverted.yml", "[ch01_toy]")
     path = book / "notebooks/ch01_toy/01_one.ipynb"
     stored = nbformat.read(path, as_version=4)
     for cell in stored.cells:
         for output in cell.get("outputs", ()):
             for data in output["data"].values():
                 if isinstance(data, dict) and data["id"] == "ch01.b":
-                    data |= {"interval": [-1, 3], "control": None}
+                    data |= {"interval": [-1, 3], "control": -1}
     nbformat.write(stored, path)
     assert rows_of(book)["ch01.b"].label == "inconclusive"
     assert problems(book) == []

@@ -186,16 +186,6 @@ def test_the_card_is_made_from_the_claim_as_it_stands(book: Path):
     assert card.select_one(".verdict-badge").text == "holds in direction"
 
 
-def test_cards_of_a_chapter_not_yet_converted(book: Path):
-    write(book, "data/unconverted.yml", "[ch01_toy]")
-    evidence = "<b>it</b> failed & so on, at some length, as it had to be"
-    store(book, "01_one", Measurement.of("ch01.b", 2, (1, 3)), control=evidence)
-    build(book)
-    card = page(book, "notebooks/ch01_toy/01_one.html").find(id="claim-ch01.b")
-    assert f"control{evidence}" in card.select_one(".claim-facts").text
-    assert "control:" not in page(book, "book/ledger.html").find(id="row-ch01.b").text
-
-
 HOSTILE = '<script>alert("x")</script> & \'it\'\nnext <img src=x onerror="y">'
 
 
