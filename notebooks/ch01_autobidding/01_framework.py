@@ -135,6 +135,7 @@ pd.DataFrame([row(market) for market in models.markets], index=names)
 # First-price revenue and welfare rise, or stay where the news changes no winner. Second-price revenue
 # falls by just as much as welfare rises. The rest of the notebook says why, and when.
 #
+# (ch01-jensen)=
 # ## The first idea: Jensen
 #
 # In one cluster, the highest bid is a maximum of straight lines. Split the cluster in two: the
@@ -189,8 +190,8 @@ print(
 # A proof is prose around a few identities and inequalities. SymPy decides those that take more than
 # a glance for *all* values of their symbols, and decides a false variant too, which must be refuted.
 # The label names the
-# statement on the {doc}`theory </book/ch01_autobidding/theory>` or
-# {doc}`beyond </book/ch01_autobidding/beyond>` page.
+# statement on the pages {doc}`theory </book/ch01_autobidding/theory>`,
+# {doc}`ceilings </book/ch01_autobidding/ceilings>` or {doc}`beyond </book/ch01_autobidding/beyond>`.
 
 # %%
 steps = check_all()

@@ -44,6 +44,7 @@ MODELS = ("coarse", "fine")
 ROW_ONE = {c.name: as_row_one(c) for c in (B1, B2, B3, B4)}
 
 # %% [markdown]
+# (ch01-b1)=
 # ## B.1: second price, tCPA
 #
 # Two tCPA bidders, A and B, with targets 10 and 1, compete for four impressions. The coarse model

@@ -178,7 +178,7 @@ ledger.report(
 
 # %% [markdown]
 # How much can such a market lose? With one budget and two bidders the answer is exact
-# ({doc}`/book/ch01_autobidding/beyond`): a quarter in pacing equilibrium, where clusters can be
+# ({doc}`/book/ch01_autobidding/ceilings`): a quarter in pacing equilibrium, where clusters can be
 # shared, and a half in pure equilibrium, where they cannot. Both are reached in the limit or
 # attained.
 
@@ -299,7 +299,7 @@ pd.DataFrame(
 #
 # If every equilibrium of a class has at least $1/\kappa$ of the best possible welfare, no
 # refinement costs more than that: the best possible never falls. The proofs are on the page
-# {doc}`/book/ch01_autobidding/beyond`. **Simulated:** a search looks for a mistake in them. It starts
+# {doc}`/book/ch01_autobidding/ceilings`. **Simulated:** a search looks for a mistake in them. It starts
 # from a construction that is bad for its class, changes all its numbers a little, at random, and goes
 # on from the worst market so far. Where it comes near the ceiling, a proof that claimed a little too
 # much would be found out.

@@ -160,6 +160,7 @@ print(f"mean fall in resampled customers {copied.mean():7.3f}")
 # their second-price revenue falls further. An in-sample curve cannot say how much of it is noise.
 
 # %% [markdown]
+# (ch01-estimated)=
 # ## When the model is estimated
 #
 # So we fit on a random half of the customers and run the auction on the other half, without any

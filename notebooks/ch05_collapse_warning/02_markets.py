@@ -415,6 +415,7 @@ ledger.report(
 )
 
 # %% [markdown]
+# (ch05-grid)=
 # ## Acceptance belongs to the grid
 #
 # The comparators of the paper are textbook scores: the variance of a moving window; its *AC1*, the

@@ -53,6 +53,7 @@ SEED = 20260529
 contract = FPContract()
 
 # %% [markdown]
+# (ch05-integer)=
 # ## 210 rows from one integer
 #
 # An event's series ends with seven misses; a control's with *m*. Each frozen detector is run on

@@ -42,6 +42,34 @@ FLAGS = (
 )
 CONTRAST = 4.5  # WCAG 2.2, level AA, for text of normal size
 
+AXE = Path(__file__).parent / "vendor" / "axe" / "axe.min.js"
+
+# Which page a reader means who types this: it comes before those that only mention the words.
+SEARCHES = {
+    "false positive": "book/ch05_collapse_warning/index",
+    "tCPA": "book/ch01_autobidding/theory",
+    "VCG": "book/ch01_autobidding/theory",
+    "price of anarchy": "book/ch01_autobidding/ceilings",
+    "CUSUM": "book/ch05_collapse_warning/theory",
+    "contract": "book/ch05_collapse_warning/theory",
+    "label leak": "book/ch05_collapse_warning/beyond",
+    "verdict": "book/method",
+    "license": "book/running",
+    "what did you find": "book/found",
+}
+
+SCREENS = 12
+"""Windows of 1360 x 900 that a notebook may fill, its code folded."""
+
+LONG: dict[str, float] = {}
+"""Notebooks that are longer, with their ceilings: to become shorter, or fewer."""
+
+WEIGHT = 2000
+"""Kilobytes, uncompressed, that a page may fetch."""
+
+HEAVY: dict[str, int] = {}
+"""Pages that fetch more, with their ceilings: those with Vega, which draws what can be moved."""
+
 # Every piece of text in an element that shows: its contrast with the first opaque ground below it.
 LOW_CONTRAST = r"""
 const [root, least, done] = arguments;
@@ -195,6 +223,39 @@ def foreign(addresses: list[str], site: str) -> list[str]:
     ]
 
 
+def check_names_and_roles(browser: Browser) -> None:
+    """No serious or critical violation in axe-core; contrast has a check of its own, above."""
+    # Of a table of hundreds of like rows the first are enough.
+    browser.js(
+        "for (const row of document.querySelectorAll('table.ledger-table > tbody > tr')) "
+        "if (row.rowIndex > 40) row.hidden = true"
+    )
+    browser.js(AXE.read_text(encoding="utf-8"))
+    assert violations(browser, contrast=False) == []
+
+
+def violations(browser: Browser, *, contrast: bool) -> list[str]:
+    """Return rule, element and number of each serious or critical violation."""
+    found = browser.driver.execute_async_script(
+        "const [contrast, done] = arguments;"
+        "axe.run(document, {resultTypes: ['violations'],"
+        " rules: {'color-contrast': {enabled: contrast}}})"
+        ".then((r) => done(r.violations), (error) => done(String(error)))",
+        contrast,
+    )
+    return [
+        f"{one['id']} x {len(one['nodes'])}: {one['nodes'][0]['html'][:120]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def weight(requests: list[str], html: Path) -> float:
+    """Return how many kilobytes the files that a page asked for have together."""
+    paths = {urlsplit(one).path.lstrip("/") for one in requests if one.startswith("http")}
+    return sum((html / path).stat().st_size for path in paths if (html / path).is_file()) / 1000
+
+
 def check_contrast(browser: Browser) -> None:
     result = browser.js(LOW_CONTRAST, "article.bd-article", CONTRAST)
     assert result["checked"] > 5
@@ -202,19 +263,24 @@ def check_contrast(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("doc", documents())
-def test_desktop_in_light(doc: str, browser: Browser, site: str) -> None:
+def test_desktop_in_light(doc: str, browser: Browser, site: str, html: Path) -> None:
     browser.look(DESKTOP, "light")
     browser.open(f"{site}/{doc}.html")
     assert browser.complaints() == []
     requests = browser.requests()
     assert len(requests) > 5
     assert foreign(requests, site) == []
+    assert weight(requests, html) <= HEAVY.get(doc, WEIGHT)
+    if doc.startswith("notebooks/"):
+        screens = browser.js("return document.documentElement.scrollHeight / innerHeight")
+        assert screens <= LONG.get(doc, SCREENS)
     formulas, wrong, raw = browser.js(
         "return ['mjx-container', 'mjx-merror, mjx-container [data-mjx-error]', '.math']"
         ".map((s) => document.querySelectorAll('article ' + s).length)"
     )
     assert wrong == 0
     assert formulas >= raw
+    assert any("mathjax" in one for one in requests) == (formulas > 0)
     charts = browser.js(
         "return [...document.querySelectorAll('.vega-chart')].map((c) => {"
         " const r = c.querySelector('svg, canvas')?.getBoundingClientRect();"
@@ -223,6 +289,7 @@ def test_desktop_in_light(doc: str, browser: Browser, site: str) -> None:
     assert all(size > 50 for size in charts)
     assert browser.js("return document.documentElement.dataset.theme") == "light"
     check_contrast(browser)
+    check_names_and_roles(browser)
 
 
 @pytest.mark.parametrize("doc", documents())
@@ -234,6 +301,7 @@ def test_phone_in_dark(doc: str, browser: Browser, site: str) -> None:
     assert width <= shown <= PHONE[0]
     assert browser.js("return document.documentElement.dataset.theme") == "dark"
     check_contrast(browser)
+    check_names_and_roles(browser)
 
 
 def test_the_contrast_check_sees_what_is_pale(browser: Browser, site: str) -> None:
@@ -241,6 +309,41 @@ def test_the_contrast_check_sees_what_is_pale(browser: Browser, site: str) -> No
     browser.open(f"{site}/book/method.html")
     browser.js("document.querySelector('article.bd-article p').style.color = '#999'")
     assert list(browser.js(LOW_CONTRAST, "article.bd-article", CONTRAST)["found"]) == ["p."]
+
+
+def test_the_check_of_names_sees_what_has_none(browser: Browser, site: str) -> None:
+    browser.look(DESKTOP, "light")
+    browser.open(f"{site}/book/method.html")
+    browser.js("document.querySelector('article').append(document.createElement('button'))")
+    browser.js("document.querySelector('article p').style.color = '#999'")
+    browser.js(AXE.read_text(encoding="utf-8"))
+    found = {one.split(" x ")[0] for one in violations(browser, contrast=True)}
+    assert found == {"button-name", "color-contrast"}
+
+
+@pytest.mark.parametrize("doc", ["book/intro", "book/ch01_autobidding/index"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_frame_of_a_page_has_contrast(
+    doc: str, theme: str, browser: Browser, site: str
+) -> None:
+    browser.look(DESKTOP, theme)
+    browser.open(f"{site}/{doc}.html")
+    browser.js(AXE.read_text(encoding="utf-8"))
+    assert violations(browser, contrast=True) == []
+
+
+def test_few_stops_before_the_text(browser: Browser, site: str) -> None:
+    browser.look(DESKTOP, "light")
+    stops = {}
+    for doc in ("book/intro", "book/ch05_collapse_warning/theory"):
+        browser.open(f"{site}/{doc}.html")
+        stops[doc] = browser.js(
+            "const all = [...document.querySelectorAll('a[href], button, input, summary')].filter("
+            "(e) => e.getClientRects().length && getComputedStyle(e).visibility === 'visible');"
+            "return all.findIndex((e) => e.closest('article'))"
+        )
+    assert 5 < stops["book/intro"] <= 40
+    assert 5 < stops["book/ch05_collapse_warning/theory"] <= 50
 
 
 def chapters() -> list[str]:
@@ -304,6 +407,33 @@ def test_search_finds_a_theorem(browser: Browser, site: str, html: Path) -> None
         lambda _: any(f"/{doc}.html" in link for link in browser.js(find))
     )
     assert browser.complaints() == []
+
+
+@pytest.mark.parametrize(("words", "doc"), SEARCHES.items())
+def test_search_puts_the_page_on_a_thing_first(
+    words: str, doc: str, browser: Browser, site: str
+) -> None:
+    browser.look(DESKTOP, "light")
+    browser.open(f"{site}/search.html?q={words}")
+    find = "return [...document.querySelectorAll('#search-results li a')].map((a) => a.href)"
+    WebDriverWait(browser.driver, 20).until(lambda _: browser.js(find))
+    assert urlsplit(browser.js(find)[0]).path == f"/{doc}.html"
+
+
+def test_a_printed_page_is_a_paper(browser: Browser, site: str) -> None:
+    browser.look(DESKTOP, "dark")
+    browser.open(f"{site}/book/ch01_autobidding/index.html")
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    shown = browser.js(
+        "window.dispatchEvent(new Event('beforeprint'));"
+        "const seen = (s) => [...document.querySelectorAll(s)]"
+        ".some((e) => e.getClientRects().length);"
+        "const frame = '.bd-sidebar-primary, .bd-header-article, .prev-next-footer, #jb-print-toc';"
+        "return [document.documentElement.dataset.theme, seen('article h1'),"
+        " seen('.finding-figure'), seen(frame)]"
+    )
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert shown == ["light", True, True, False]
 
 
 def test_the_theme_button_switches(browser: Browser, site: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -218,6 +219,52 @@ def test_every_written_chapter_opens_with_its_number_and_its_findings(pages: Pag
         assert len(found.select(".finding")) == len(page.select(".finding")), chapter.slug
         names = pages["book/intro.html"].select(".headline .ledger-small a")
         assert [one for one in names if one.text.startswith(f"Chapter {chapter.number}: ")]
+
+
+def test_numbers_beside_titles_are_the_chapters_own(pages: Pages, html: Path) -> None:
+    """In the title bar, in previous and next, and in what search shows."""
+    number = {f"book/{one.slug}/index": one.number for one in ledger.load_all()}
+    seen = set()
+    for name, page in pages.items():
+        for link in page.select(".prev-next-area a"):
+            target = ((html / name).parent / link["href"]).resolve().relative_to(html)
+            doc = target.with_suffix("").as_posix()
+            title = " ".join(link.select_one(".prev-next-title").text.split())
+            assert title, f"{name}: an arrow without a name"
+            if doc in number:
+                assert title.startswith(f"{number[doc]}. "), name
+                seen.add(doc)
+    assert seen == set(number)
+    index = (html / "searchindex.js").read_text(encoding="utf-8")
+    found = json.loads(index[index.index("(") + 1 : index.rindex(")")])
+    titles = dict(zip(found["docnames"], found["titles"], strict=True))
+    for doc, one in number.items():
+        assert titles[doc].startswith(f"{one}. "), doc
+
+
+LIKE_TITLED = {"ch02_semantic_ids", "ch07_robot_provenance", "ch10_compute_governance"}
+"""Chapters whose pages may still be called as those of another chapter: to become fewer."""
+
+
+def test_a_title_names_its_page_and_no_other(pages: Pages) -> None:
+    titles: dict[str, list[str]] = {}
+    for doc in documents():
+        if not any(f"/{one}/" in doc for one in LIKE_TITLED):
+            titles.setdefault(pages[f"{doc}.html"].h1.text.strip(" #\n"), []).append(doc)
+    assert {title: docs for title, docs in titles.items() if len(docs) > 1} == {}
+
+
+def test_only_the_chapter_that_is_read_is_open(pages: Pages) -> None:
+    for doc in documents():
+        chapter = re.search(r"/(ch\d\d_\w+)/", doc)
+        sidebar = pages[f"{doc}.html"].select_one(".bd-sidebar-primary")
+        pages_of = {
+            found.group(1)
+            for link in sidebar.select("li.toctree-l2 a")
+            if (found := re.search(r"(ch\d\d_\w+)/", link["href"]))
+        }
+        assert len(pages_of) <= (1 if chapter else 0), doc
+        assert all(one.get("aria-label") for one in sidebar.select("summary")), doc
 
 
 def test_the_front_page_has_ten_cards(pages: Pages) -> None:

@@ -97,17 +97,8 @@ def fold(app: Sphinx, document: str, content: list[str]) -> None:
     content[0] = json.dumps(notebook)
 
 
-def name_switches(
-    app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any
-) -> None:
-    """Let the word on a fold be its name: myst-nb gives all of them another, which nobody sees."""
-    if body := context.get("body"):
-        context["body"] = body.replace(' aria-label="Toggle hidden content"', "")
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register hook and script; Sphinx calls this."""
     app.connect("source-read", fold)
-    app.connect("html-page-context", name_switches)
     app.add_js_file("essay.js", loading_method="defer")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
