@@ -267,6 +267,16 @@ def test_only_the_chapter_that_is_read_is_open(pages: Pages) -> None:
         assert all(one.get("aria-label") for one in sidebar.select("summary")), doc
 
 
+def test_a_subject_of_the_search_leads_to_text(pages: Pages) -> None:
+    """An index entry above a heading names nothing, and the search's script then fails."""
+    empty = {
+        name: [tag["id"] for tag in found]
+        for name, page in pages.items()
+        if (found := [t for t in page.select("[id^='index-']") if not t.text.strip()])
+    }
+    assert empty == {}
+
+
 def test_the_front_page_has_ten_cards(pages: Pages) -> None:
     cards = pages["book/intro.html"].select(".chapter-card")
     assert len(cards) == 10
