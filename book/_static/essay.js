@@ -27,12 +27,27 @@
   // What is wider than its place is moved by keys too, not by a finger or a wheel alone.
   const WIDE =
     ".math, mjx-container[display], .cell_output, .output, .pst-scrollable-table-container, " +
-    "pre, .figure-drawing, table.claim-pairs";
+    "pre, .figure-drawing, table.claim-pairs, .vega-chart";
   const reachable = () => {
     for (const part of document.querySelectorAll(`article :is(${WIDE})`)) {
       const moves = /auto|scroll/.test(getComputedStyle(part).overflowX);
       if (moves && part.scrollWidth > part.clientWidth) part.tabIndex = 0;
       else part.removeAttribute("tabindex");
+    }
+  };
+  // Cells of a table as a program printed them: 1.614e+06, True, NaN.
+  const WORDS = { True: "yes", False: "no", NaN: "–", None: "–" };
+  const readable = () => {
+    for (const cell of document.querySelectorAll("table.dataframe :is(td, th)")) {
+      const text = cell.textContent.trim();
+      if (text in WORDS) cell.textContent = WORDS[text];
+      else if (/^-?\d(\.\d+)?e[+-]\d\d$/.test(text)) {
+        const value = Number(text);
+        const [digits, power] = text.split("e");
+        if (Math.abs(value) >= 1e-6 && Math.abs(value) < 1e12)
+          cell.textContent = value.toLocaleString("en", { maximumSignificantDigits: 4 });
+        else cell.innerHTML = `${digits} × 10<sup>${Number(power)}</sup>`;
+      }
     }
   };
   // Paper is white.
@@ -48,6 +63,7 @@
   const start = () => {
     addSwitch();
     printing();
+    readable();
     // MathJax names its promise when it is loaded, which is before this event.
     window.addEventListener("load", () => {
       Promise.resolve(window.MathJax?.startup?.promise).then(reachable);

@@ -22,7 +22,9 @@
     vegaEmbed(place, JSON.parse(source.textContent), {
       actions: { export: true, source: false, compiled: false, editor: false },
       renderer: "svg",
-    }).catch((error) => fail(place, String(error)));
+    })
+      .then(() => place.querySelector("summary")?.setAttribute("aria-label", "Save this figure"))
+      .catch((error) => fail(place, String(error)));
   }
 
   function drawAll() {

@@ -61,14 +61,23 @@ SEARCHES = {
 SCREENS = 12
 """Windows of 1360 x 900 that a notebook may fill, its code folded."""
 
-LONG: dict[str, float] = {}
+LONG: dict[str, float] = {
+    "notebooks/ch01_autobidding/04_real_data": 14,
+}
 """Notebooks that are longer, with their ceilings: to become shorter, or fewer."""
 
 WEIGHT = 2000
 """Kilobytes, uncompressed, that a page may fetch."""
 
-HEAVY: dict[str, int] = {}
-"""Pages that fetch more, with their ceilings: those with Vega, which draws what can be moved."""
+HEAVY: dict[str, int] = {
+    "book/ledger": 2500,  # every row of the book, and again for programs
+    "notebooks/ch01_autobidding/03_equilibria": 2800,
+    "notebooks/ch02_semantic_ids/02_anatomy": 2800,
+    "notebooks/ch05_collapse_warning/04_audit": 2800,
+    "notebooks/ch07_robot_provenance/02_recording": 2800,
+    "notebooks/ch10_compute_governance/03_countermeasures": 2800,
+}
+"""Pages that fetch more, with their ceilings: most have a chart that can be moved, by Vega."""
 
 # Every piece of text in an element that shows: its contrast with the first opaque ground below it.
 LOW_CONTRAST = r"""

@@ -21,6 +21,9 @@ _THEME = Path(pydata_sphinx_theme.__file__).parent / "theme" / "pydata_sphinx_th
 _COLLECTION = _THEME / "static" / "scripts" / "fontawesome.js"
 _USED = re.compile(r'<(?:i|span) class="[^"]*\bfa-[^"]*"')
 _NAME = re.compile(r"\bfa-([a-z0-9-]+)")
+_RULE = re.compile(
+    r"(?:\.fa-[a-z0-9-]+:{1,2}before,?)+\{[^}]*\}"
+)  # a letter of a font that is not used
 
 # Free icons of Font Awesome: CC BY 4.0; the theme's own copy says so beside this file.
 RUNTIME = """\
@@ -83,6 +86,8 @@ def _replace(app: Sphinx, error: Exception | None) -> None:
     icons = json.dumps(pick(collection, pages), separators=(",", ":"))
     script.write_text(RUNTIME % icons, encoding="utf-8")
     script.with_name("fontawesome.js.map").unlink(missing_ok=True)
+    style = script.parents[1] / "styles/pydata-sphinx-theme.css"
+    style.write_text(_RULE.sub("", style.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

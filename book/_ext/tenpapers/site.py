@@ -79,24 +79,21 @@ def copy_scripts(app: Sphinx, error: Exception | None) -> None:
             shutil.copyfile(source, target)
 
 
-def drop_scripts(
+def drop_files(
     app: Sphinx, pagename: str, template: str, context: dict[str, Any], tree: Any
 ) -> None:
-    """Take out the live-code client, which would load a CDN, and MathJax where no formula stands.
+    """Take out the live-code client, which would load a CDN, and what serves other pages only.
 
-    Jupyter Book always adds the one; Sphinx adds the other to whatever lists a page with formulas.
+    Jupyter Book always adds the one; MathJax comes to whatever lists a page with formulas.
     """
-    unwanted = ["sphinx-thebe.js", "THEBE_JS_URL"]
+    unwanted = ["sphinx-thebe", "THEBE_JS_URL"]
     if not app.env.get_domain("math").data["has_equations"].get(pagename):
         unwanted += ["vendor/mathjax", "window.MathJax"]
-    context["script_files"] = [
-        script
-        for script in context.get("script_files", [])
-        if not any(
-            word in str(script) or word in (getattr(script, "attributes", {}).get("body") or "")
-            for word in unwanted
-        )
-    ]
+    if "sd-" not in (context.get("body") or ""):
+        unwanted += ["sphinx-design", "design-tabs"]
+    for kind in ("script_files", "css_files"):
+        named = [(f"{f} {getattr(f, 'attributes', {}).get('body')}", f) for f in context[kind]]
+        context[kind] = [f for name, f in named if not any(word in name for word in unwanted)]
 
 
 # Screen readers are told wrongly: a fold is named by the word on it, an entry of a list is one.
@@ -110,8 +107,8 @@ def name_parts(
     app: Sphinx, pagename: str, template: str, context: dict[str, Any], tree: Any
 ) -> None:
     """Give parts of a page the names and roles that they have for those who see them."""
-    for wrong, right in _ROLES.items():
-        context["body"] = (context.get("body") or "").replace(wrong, right)
+    for wrong, right in _ROLES.items() if context.get("body") else ():
+        context["body"] = context["body"].replace(wrong, right)
     if make := context.get("generate_toctree_html"):
         named = '<summary aria-label="Pages of this chapter">'
         context["generate_toctree_html"] = lambda *args, **options: str(
@@ -224,7 +221,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("html-page-context", describe)
     # After the theme has made its buttons (501) and the assets of the page are known.
     app.connect("html-page-context", add_py_download, priority=900)
-    app.connect("html-page-context", drop_scripts, priority=900)
+    app.connect("html-page-context", drop_files, priority=900)
     app.connect("html-page-context", name_parts, priority=900)
     app.connect("build-finished", copy_scripts)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

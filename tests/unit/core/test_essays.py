@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tenpapers.essays import fold, name_switches, shown_code
+from tenpapers.essays import fold, shown_code
+from tenpapers.site import name_parts
 
 
 @pytest.mark.parametrize(
@@ -63,9 +64,15 @@ def test_pages_of_prose_are_left_alone() -> None:
     assert content == ["# Not JSON"]
 
 
-def test_a_fold_is_named_by_its_word() -> None:
-    context = {"body": '<summary aria-label="Toggle hidden content"><p>Code</p></summary>'}
-    name_switches(None, "a", "page.html", context, None)
-    assert context["body"] == "<summary><p>Code</p></summary>"
-    name_switches(None, "search", "search.html", empty := {}, None)
+def test_parts_have_the_names_and_roles_that_are_seen() -> None:
+    fold_, entry = '<summary aria-label="Toggle hidden content">', '<div role="doc-biblioentry">'
+    context = {
+        "body": f"{fold_}<p>Code</p></summary>{entry}</div>",
+        "generate_toctree_html": lambda kind: f"<details><summary>{kind}</summary></details>",
+    }
+    name_parts(None, "a", "page.html", context, None)
+    assert context["body"] == '<summary><p>Code</p></summary><div role="listitem"></div>'
+    sidebar = context["generate_toctree_html"]("sidebar")
+    assert sidebar.startswith('<details><summary aria-label="Pages of this chapter">sidebar')
+    name_parts(None, "search", "search.html", empty := {}, None)
     assert empty == {}

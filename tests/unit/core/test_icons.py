@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenpapers.icons import _COLLECTION, pick
+from tenpapers.icons import _COLLECTION, _RULE, _THEME, pick
 
 COLLECTION = (
     '{github:[496,512,[],"f09b","M1 1z"],"file-code":[384,512,["a"],"f1c9","M2 2z"],'
@@ -26,3 +26,9 @@ def test_what_is_picked() -> None:
 def test_the_theme_still_has_its_collection_where_we_look() -> None:
     icons = pick(_COLLECTION.read_text(encoding="utf-8"), ['<i class="fa-solid fa-list">'])
     assert icons["list"][:2] == (512, 512)
+
+
+def test_the_letters_of_fonts_that_are_not_used_go() -> None:
+    assert _RULE.sub("", '.fa-a:before,.fa-b::before{content:"\\f001"}.fa-lg{x:y}') == ".fa-lg{x:y}"
+    style = (_THEME / "static/styles/pydata-sphinx-theme.css").read_text(encoding="utf-8")
+    assert len(_RULE.sub("", style)) < len(style) - 80_000
