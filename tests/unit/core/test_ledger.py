@@ -9,6 +9,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -1106,7 +1107,8 @@ def shown_in_ipython(
 
     shown: list[dict[str, Any]] = []
     monkeypatch.setattr(IPython, "get_ipython", lambda: object())
-    monkeypatch.setattr(IPython.display, "display", lambda bundle, raw: shown.append(bundle))
+    shows = lambda bundle, *, raw: shown.append(bundle if raw is True else {})  # noqa: E731
+    monkeypatch.setattr(IPython.display, "display", shows)
     report(*arguments, **options)
     return shown
 
@@ -1471,7 +1473,10 @@ def test_prove_a_trained_verdict_that_flips(root: Path, monkeypatch: pytest.Monk
     (root / "notebooks/ch01_toy/99_fresh.ipynb").unlink()
     content.cells[1].metadata["tags"] = ["trained-hits"]
     monkeypatch.setattr(proving, "compute", lambda notebook, results: content)
+    clock = iter([1000.0, 1007.4])
+    monkeypatch.setattr(proving, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     text, same = proving.prove("ch01.b", root=root)
+    assert text.endswith("NOT the same; 7 s")
     assert "verdict   stored holds\n          fresh  holds in direction\n" in text
     assert "interval  stored none\n          fresh  none\n" in text
     assert not same

@@ -663,3 +663,24 @@ def test_command_line() -> None:
     )
     assert done.returncode == 2
     assert "no chapter 'nowhere'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "stale"), [(["run"], True), (["run", "--stale"], True), (["run", "--all"], False)]
+)
+def test_which_notebooks_a_command_runs(
+    given: list[str], stale: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MAKELEVEL", raising=False)
+    asked: list[tuple[bool, int]] = []
+
+    def run(found: list[Notebook], *, stale_only: bool, jobs: int) -> list[str]:
+        asked.append((stale_only, jobs))
+        return ["a problem"] if len(asked) > 1 else []
+
+    monkeypatch.setattr(notebooks, "run", run)
+    assert notebooks.main(given) == 0
+    assert notebooks.main([*given, "--jobs", "3"]) == 1
+    assert asked == [(stale, 2), (stale, 3)]
+    with pytest.raises(SystemExit):
+        notebooks.main(["run", "--stale", "--all"])

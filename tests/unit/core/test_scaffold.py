@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from lib.core import scaffold
-from lib.core.ledger import load_chapter
+from lib.core.ledger import Entry, load_chapter
 from lib.core.notebooks import discover, pairing_problems
 from lib.core.scaffold import ScaffoldError, create
 
@@ -169,3 +169,15 @@ def test_the_skeleton_runs_lints_and_builds(copy_of_tree: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     page = copy_of_tree / "_build" / "html" / "notebooks" / SLUG / "01_first.html"
     assert f"arXiv {ARGUMENTS[2]}" in page.read_text()
+
+
+def test_references_where_none_or_no_list_stands() -> None:
+    entry = Entry(92, SLUG, "A dream", "2699.00092", "Is it?")
+    text = scaffold._add_to_config("title: Dreams\n\n", entry)
+    assert yaml.safe_load(text) == {
+        "title": "Dreams",
+        "bibtex_bibfiles": [f"book/{SLUG}/references.bib"],
+    }
+    assert text.startswith("title: Dreams\n\nbibtex_bibfiles:\n  - ")
+    with pytest.raises(ScaffoldError, match="bibtex_bibfiles is not a list with one file a line"):
+        scaffold._add_to_config("bibtex_bibfiles: [a.bib]\n", entry)

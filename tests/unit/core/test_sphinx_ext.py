@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from docutils import nodes
 from smallbook import CHAPTER, CONTENTS, PAGES, build, page, store, write
 
 from lib.core.ledger import NOT_REPORTED, VERDICTS, Measurement
+from tenpapers import ledger, site
 
 
 def test_pages(book: Path):
@@ -248,3 +251,24 @@ def test_a_list_is_paired_label_by_label(book: Path):
     assert ledger.select_one('form option[value="verdict-inconclusive"]').text == "inconclusive"
     single = page(book, "book/ledger.html").find(id="row-ch01.a")
     assert single.select("table") == []
+
+
+def test_relative_widths_of_columns() -> None:
+    table = ledger._table(["Claim", "Verdict", "Measured"], [], ["ledger-table"])
+    assert [spec["colwidth"] for spec in table.findall(nodes.colspec)] == [40, 12, 24]
+    assert table["classes"] == ["ledger-table", "colwidths-auto"]
+
+
+def test_a_notebook_offers_its_script_and_a_page_does_not(tmp_path: Path) -> None:
+    for name in ("one/first.py", "one/first.ipynb", "one/alone.py"):
+        write(tmp_path, name, "")
+    buttons = [{"text": ".ipynb"}, {"text": ".pdf"}]
+    context = {
+        "header_buttons": [{"label": "search"}, {"label": "download-buttons", "buttons": buttons}],
+        "pathto": lambda name, _: f"../{name}",
+    }
+    app = SimpleNamespace(srcdir=tmp_path)
+    for document in ("one/alone", "one/page", "one/first"):
+        site.add_py_download(app, document, "page.html", context, None)  # type: ignore[arg-type]
+    assert [one["text"] for one in buttons] == [".ipynb", ".py", ".pdf"]
+    assert buttons[1]["url"] == "../_sources/one/first.py"
