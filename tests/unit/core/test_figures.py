@@ -95,6 +95,7 @@ def test_roles_that_meet_in_one_figure_differ() -> None:
 
 def test_colors_counts() -> None:
     assert figures.colors(3) == figures.colors(7)[:3]
+    assert figures.colors(1) == figures.colors(7)[:1]
     assert len(set(figures.colors(12))) == 12
     with pytest.raises(ValueError, match="n is 0"):
         figures.colors(0)

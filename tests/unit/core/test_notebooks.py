@@ -684,3 +684,120 @@ def test_which_notebooks_a_command_runs(
     assert asked == [(stale, 2), (stale, 3)]
     with pytest.raises(SystemExit):
         notebooks.main(["run", "--stale", "--all"])
+
+
+def test_a_key_has_no_order() -> None:
+    parts = {"lib": {"a": "1", "b": "2"}, "source": "s"}
+    turned = {"source": "s", "lib": {"b": "2", "a": "1"}}
+    assert notebooks._key(parts) == notebooks._key(turned)
+    assert notebooks._key(parts) != notebooks._key({**parts, "source": "t"})
+
+
+@pytest.mark.parametrize(
+    ("given", "called"),
+    [
+        (["pair"], "pair"),
+        (["prove", "--jobs", "1"], "prove 1 "),
+        (["prove", "--cpu", "sse"], "prove 2 sse"),
+        (["check"], "check"),
+        (["check", "--chapter", "01"], "check"),
+    ],
+)
+def test_the_other_commands(
+    given: list[str],
+    called: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setenv("MAKELEVEL", "1")
+    ends: list[int] = []
+    monkeypatch.setattr(notebooks.processes, "end_with", ends.append)
+    monkeypatch.setattr(notebooks, "discover", lambda chapter: ["one", "two"])
+
+    def prove(found: list[str], *, jobs: int, cpu: str) -> int:
+        asked.append(f"prove {jobs} {cpu}")
+        return 3
+
+    def pair(one: str) -> bool:
+        asked.append("pair")
+        return one == "two"
+
+    problems: list[str] = []
+
+    def check(found: list[str]) -> list[str]:
+        asked.append("check")
+        return problems
+
+    monkeypatch.setattr(notebooks, "prove", prove)
+    monkeypatch.setattr(notebooks, "pair", pair)
+    monkeypatch.setattr(notebooks, "check", check)
+    assert notebooks.main(given) == (3 if given[0] == "prove" else 0)
+    assert ends == [os.getppid()]
+    assert set(asked) == {called}
+    out = capsys.readouterr().out
+    assert (
+        out
+        == {
+            "pair": "1 of 2 notebooks changed\n",
+            "check": "2 notebooks: paired, executed and fresh\n",
+            "prove": "",
+        }[given[0]]
+    )
+    if given[0] == "check":
+        problems.append("two: stale")
+        assert notebooks.main(given) == 1
+        assert capsys.readouterr().out == "two: stale\n"
+
+
+@pytest.mark.parametrize(
+    "given", [[], ["pair", "--jobs", "2"], ["check", "--cpu", "sse"], ["prove", "--cpu", "z80"]]
+)
+def test_a_command_that_is_none(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        notebooks.main(given)
+    assert stop.value.code == 2
+    assert "usage: python -m lib.core.notebooks" in capsys.readouterr().err
+
+
+def test_a_chapter_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        notebooks.main(["check", "--chapter", "ch99"])
+    assert "ch99" in capsys.readouterr().err
+
+
+def test_pieces_of_one_stream_are_joined() -> None:
+    new = nbformat.v4.new_output
+    pieces = [("stdout", "a"), ("stdout", "b"), ("stderr", "c"), ("stdout", "d")]
+    streams = [new("stream", name=name, text=text) for name, text in pieces]
+    shown = new("display_data", data={"text/plain": "e"})
+    cell = nbformat.v4.new_code_cell("1", outputs=[*streams, shown, streams[2].copy()])
+    cell.metadata["execution"] = {"started": "now"}
+    text = nbformat.v4.new_markdown_cell("t", metadata={"execution": 1})
+    notebooks._tidy(nbformat.v4.new_notebook(cells=[text, cell]))
+    assert [one.get("text", "shown") for one in cell.outputs] == ["ab", "c", "d", "shown", "c"]
+    assert cell.metadata == {}
+
+
+def test_what_was_never_executed(notebook: Notebook) -> None:
+    with pytest.raises(FileNotFoundError, match=r"01_first.* does not exist: python -m lib"):
+        notebook.read_stored()
+    assert notebooks.pairing_problems(notebook) == ["never executed"]
+    assert notebooks.key_problems(notebook) == ["never executed"]
+
+
+def test_a_key_of_an_older_form(fresh: Notebook) -> None:
+    content = fresh.read_stored()
+    for parts in (None, {"lib": {}}, {"lib": {}, "lock": {}, "data": {}, "claims": []}):
+        content.metadata["book"]["parts"] = parts
+        nbformat.write(content, fresh.stored)
+        assert notebooks.key_problems(fresh) == ["no key of today's form is stored"]
+
+
+def test_slow_notebooks_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    notebooks._print_slow(tmp_path / "absent.xml")
+    cases = [("a", 40), ("b", 60), ("a", 20.5), ("c", 90.4)]
+    rows = "".join(f'<testcase classname="{name}" time="{time}"/>' for name, time in cases)
+    (tmp_path / "report.xml").write_text(f"<testsuites><testsuite>{rows}</testsuite></testsuites>")
+    notebooks._print_slow(tmp_path / "report.xml")
+    assert capsys.readouterr().out == "slow: c: 90 s\nslow: a: 60 s\n"

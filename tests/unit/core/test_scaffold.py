@@ -181,3 +181,44 @@ def test_references_where_none_or_no_list_stands() -> None:
     assert text.startswith("title: Dreams\n\nbibtex_bibfiles:\n  - ")
     with pytest.raises(ScaffoldError, match="bibtex_bibfiles is not a list with one file a line"):
         scaffold._add_to_config("bibtex_bibfiles: [a.bib]\n", entry)
+
+
+@pytest.mark.parametrize(
+    ("others", "at"), [([], 1), (["91"], 1), (["93"], 0), (["91", "93"], 1), (["93", "94"], 0)]
+)
+def test_a_chapters_place_in_the_contents(others: list[str], at: int) -> None:
+    entry = Entry(92, SLUG, "A dream", "2699.00092", "Is it?")
+    head = "format: jb-book\nroot: index\nparts:\n"
+    text = head + ("  - caption: The chapters\n    chapters:\n" if others else "")
+    for number in others:
+        text += f"      - file: book/ch{number}_dream/index\n        sections:\n"
+        text += f"          - file: notebooks/ch{number}_dream/01_first\n"
+    toc = yaml.safe_load(scaffold._add_to_toc(text, entry))
+    (part,) = toc["parts"]
+    assert part["caption"] == "The chapters"
+    names = [one["file"].split("/")[1] for one in part["chapters"]]
+    assert names == sorted([f"ch{n}_dream" for n in others] + [SLUG])
+    assert names.index(SLUG) == (at if others else 0)
+    assert all(len(one["sections"]) >= 1 for one in part["chapters"])
+
+
+@pytest.mark.parametrize("error", [None, ScaffoldError("no such chapter")])
+def test_the_command(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def make(*given: str) -> list[Path]:
+        assert given == ("03", "persuasion", "2605.31275")
+        if error:
+            raise error
+        return [scaffold.ROOT / "lib/persuasion/__init__.py", scaffold.ROOT / "book/ch03/index.md"]
+
+    monkeypatch.setattr(scaffold, "create", make)
+    assert scaffold.main(["03", "persuasion", "2605.31275"]) == (1 if error else 0)
+    shown = capsys.readouterr()
+    if error:
+        assert (shown.out, shown.err) == ("", "nothing was made: no such chapter\n")
+    else:
+        assert shown.out.startswith("lib/persuasion/__init__.py\nbook/ch03/index.md\nadded to ")
+        assert shown.out.endswith("next: make chapter N=03\n")
+    with pytest.raises(SystemExit):
+        scaffold.main(["03", "persuasion"])
