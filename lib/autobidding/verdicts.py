@@ -39,7 +39,7 @@ class EquilibriumCertificate:
     coarse, fine : tuple of EquilibriumCell
         All equilibria of each model.
     coarse_range, fine_range : tuple
-        Lowest and highest metric over all of them (closure).
+        Lowest and highest metric over all of them: ends of the closure, which they need not reach.
     coarse_selected, fine_selected : tuple of (low, high)
         Metric on each selected cell or point.
     witness : tuple of two points, or None
@@ -125,6 +125,14 @@ def verdict(
     ValueError
         On input that :func:`.equilibria_2p` refuses, an unknown metric or selection, or a model
         in which no (selected) pure equilibrium exists.
+
+    Notes
+    -----
+    Ranges are those of the *closures* of the equilibrium sets, whose ends need not be equilibria:
+    a bidder that wins at every bid above a rival's need not win at the rival's
+    (``EquilibriumCell.revenue_attained`` tells). The marks are safe all the same. A violation needs one end strictly beyond the other, and its witness is a pair of
+    equilibria, inside. Where two closures touch, so that every fine equilibrium may lie strictly
+    below every coarse one by as little as one likes, the weaker mark is given.
 
     Examples
     --------

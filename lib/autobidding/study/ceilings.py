@@ -17,7 +17,7 @@ import numpy as np
 
 from lib.autobidding.arithmetic import exceeds
 from lib.autobidding.bidders import Bidder, Kind
-from lib.autobidding.correlated import cce_interval
+from lib.autobidding.correlated import cce_interval, shading_grid
 from lib.autobidding.equilibrium import equilibria_2p, equilibrium_range
 from lib.autobidding.market import Market
 from lib.autobidding.mechanism import Rule
@@ -33,14 +33,30 @@ KAPPA: dict[str, float] = {
     "first price, MAX-CPA, CCE": math.e / (math.e - 1),
     "first price, MAX-CPA, CCE, no overbidding": math.e / (math.e - 1),
 }
-"""The proved ceilings by equilibrium class."""
+"""The ceilings ``kappa`` that are searched for a mistake, by class of equilibria.
+
+The best possible (liquid) welfare is at most ``kappa`` times that of any equilibrium of the class,
+so a share of at least ``1/kappa`` is kept and a refinement costs at most ``1 - 1/kappa``. May
+bidders bid above value?
+
+- *first price, tCPA*, pure equilibria: they may try, but whoever wins by it breaks its target.
+- *second price, tCPA*, pure equilibria: they all do, for the class is that of bids at or above
+  target; with bids below, which are dominated, there is no ceiling.
+- *first-price pacing*: no, a pacing multiplier is at most one.
+- *first price, MAX-CPA*, coarse correlated equilibria (CCE): ``e/(e-1)`` is proved with and without
+  bids above value, and approached with them. Without them no better one is proved, though a single
+  auction keeps 81 % (arXiv 1601.07702).
+
+The last two are proved for all multipliers. For CCE on a grid of step ``h``, as in
+:func:`search`, only ``1/(1 - 1/e - h)`` is: there the search asks for more than is proved.
+"""
 
 MARKETS = 100
 """Markets that each search looks at, from each of its starts."""
 
-GRID_STEPS = {True: 41, False: 21}
-"""Even multipliers in the programmes over CCE: from zero to the larger of both values for bidders
-that may bid above their own, else to each bidder's value."""
+GRID_STEPS, GRID_LOW = {True: 41, False: 61}, 6
+"""Even and geometric multipliers (:func:`.shading_grid`) in the programmes over CCE: up to the
+larger of both values for bidders that may bid above their own, else to each bidder's value."""
 
 _BROKEN_BUDGET = 1.0
 
@@ -137,7 +153,7 @@ ORDINARY = {
     name: (Start(_FLAT, (0, 0), (1, 1), 0.3 if "pacing" in name else None, aim=1),)
     for name in list(KAPPA)[1:]
 }
-"""Markets that are bad for no class: a control of the starts."""
+"""Markets that are bad for no class: by themselves, without a search, a control of it."""
 
 STARTS: dict[str, tuple[Start, ...]] = {
     # Efficient whatever the market is: any will do.
@@ -154,7 +170,7 @@ STARTS: dict[str, tuple[Start, ...]] = {
     ),
     # A bidder of little value that bids like the other one; and values near those of the worst
     # equilibria of a single auction in which nobody bids above value.
-    "first price, MAX-CPA, CCE": (Start(((1, 1), (1, 1)), (0, 0), (1, 0.1), aim=1),),
+    "first price, MAX-CPA, CCE": (Start(((1, 1), (1, 1)), (0, 0), (1, 0.005), aim=1),),
     "first price, MAX-CPA, CCE, no overbidding": (
         Start(((1.0, 0.7), (1.0, 0.7)), (0, 0), (1, 1), aim=1),
     ),
@@ -217,7 +233,7 @@ def _shares(name: str, start: Start, broken: bool) -> Shares | None:
     for model in start.models:
         if maxcpa:
             tops = (max(start.values),) * 2 if free else start.values
-            grids = [np.linspace(0, top, GRID_STEPS[free]) for top in tops]
+            grids = [shading_grid(t, n_even=GRID_STEPS[free], n_low=GRID_LOW) for t in tops]
             ranges.append(cce_interval(model, bidders, (grids[0], grids[1]), "welfare"))
         elif name == "first-price pacing":
             paced = fppe(model, start.values, [start.budget, None])

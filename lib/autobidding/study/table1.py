@@ -337,6 +337,9 @@ def construction_verdict(
 ) -> Verdict:
     """Call :func:`verdict` on the two models of a construction.
 
+    Its certificate's ranges are those of closures: a loss computed from their ends is approached,
+    and need not be attained. Welfare is constant on a cell, so there the ends are attained.
+
     Examples
     --------
     >>> construction_verdict(B2, "liquid_welfare", undominated=False).mark
