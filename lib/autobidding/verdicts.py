@@ -130,9 +130,10 @@ def verdict(
     -----
     Ranges are those of the *closures* of the equilibrium sets, whose ends need not be equilibria:
     a bidder that wins at every bid above a rival's need not win at the rival's
-    (``EquilibriumCell.revenue_attained`` tells). The marks are safe all the same. A violation needs one end strictly beyond the other, and its witness is a pair of
-    equilibria, inside. Where two closures touch, so that every fine equilibrium may lie strictly
-    below every coarse one by as little as one likes, the weaker mark is given.
+    (``EquilibriumCell.revenue_attained`` tells). The marks are safe all the same. A violation needs
+    one end strictly beyond the other, and its witness is a pair of equilibria, inside. Where two
+    closures touch, so that every fine equilibrium may lie strictly below every coarse one by as
+    little as one likes, the weaker mark is given.
 
     Examples
     --------
