@@ -350,6 +350,7 @@ def outcomes(construction, *metrics):
     ]
 
 
+# %%
 def worth(construction):
     """Value of an impression to each bidder, in every cluster, coarse then fine."""
     values = [bidder.value for bidder in construction.bidders]

@@ -34,8 +34,6 @@ def unchecked(content: nbformat.NotebookNode) -> float:
 
 
 LONG = {
-    "notebooks/ch01_autobidding/02_constructions.ipynb": {24},
-    "notebooks/ch01_autobidding/03_equilibria.ipynb": {37},
     "notebooks/ch02_semantic_ids/03_experiment.ipynb": {7, 19},
     "notebooks/ch05_collapse_warning/02_markets.ipynb": {36},
     "notebooks/ch05_collapse_warning/05_other_domains.ipynb": {10},
