@@ -182,6 +182,7 @@ def keeping_arms(counts, weight):
     return shrink(visits, mailed, prior[..., None, :], weight)
 
 
+# %%
 def falls(rates):
     """Relative change of second-price revenue from one cluster to the finest, by copy."""
     shares, ends = (
@@ -209,13 +210,8 @@ bands = np.quantile(added, (0.025, 0.975), axis=1).T
 # %% tags=["figure-prior"]
 fig, ax = plt.subplots(figsize=(5.4, 3.1))
 paint = figures.PALETTE
-ax.fill_between(
-    WEIGHTS,
-    noise.min(axis=1),
-    noise.max(axis=1),
-    color=paint["grey"],
-    alpha=0.3,
-)
+extremes = noise.min(axis=1), noise.max(axis=1)
+ax.fill_between(WEIGHTS, *extremes, color=paint["grey"], alpha=0.3)
 for line, label, color, style in (
     (drawn, "features, drawn to the arm's mean", "vermillion", "s:"),
     (features, "features, arms keep their rate", "blue", "o-"),
@@ -225,8 +221,7 @@ for line, label, color, style in (
 ax.set_xscale("log")
 ax.set_xticks(WEIGHTS, [str(k) for k in WEIGHTS])
 ax.minorticks_off()
-ax.set_xlabel("prior weight (customers)")
-ax.set_ylabel("change of second-price revenue")
+ax.set(xlabel="prior weight (customers)", ylabel="change of revenue")
 ax.legend(loc="lower right", fontsize=9)
 figures.show(
     fig,
