@@ -9,9 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.autobidding.bidders import Bidder
+from lib.autobidding.equilibrium import equilibria_2p, equilibrium_range
 from lib.autobidding.market import Market
 from lib.autobidding.study import ceilings
-from lib.autobidding.study.ceilings import KAPPA, STARTS, Searched, Start, search, shutout_welfare
+from lib.autobidding.study.ceilings import (
+    KAPPA,
+    ORDINARY,
+    STARTS,
+    Searched,
+    Start,
+    search,
+    shutout_welfare,
+)
 from lib.autobidding.study.constructions import SPLIT
 
 
@@ -90,6 +100,34 @@ def test_changes_are_small_and_keep_zeros():
 def test_bad_searches(arguments, words):
     with pytest.raises(ValueError, match=words):
         ceilings.search(*arguments)
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_an_ordinary_market_is_bad_for_no_class(name):
+    """The control of the searches: by itself it keeps nine tenths of the best in each class."""
+    assert min(search(name, 1, starts=ORDINARY[name]).worst) == pytest.approx(0.92, abs=0.03)
+
+
+def test_grids_end_where_bids_may():
+    """A bidder of little value is in the way only if it may bid above it."""
+    start = Start(((1.0, 1.0),), (0,), (1.0, 0.01), aim=1)
+    with_, without = (
+        min(search(name, 1, starts=(start,)).worst)
+        for name in ("first price, MAX-CPA, CCE", "first price, MAX-CPA, CCE, no overbidding")
+    )
+    assert with_ == pytest.approx(1 - 1 / np.e, abs=0.02)
+    assert without > 0.98
+
+
+def test_second_price_has_no_ceiling_for_bids_above_value():
+    """MAX-CPA: who bids above the other's value keeps it out, however little it is worth."""
+    market, little = Market.exact([1], [[1, 1]]), Fraction(1, 100)
+    pair = [Bidder("maxcpa", 1), Bidder("maxcpa", little)]
+    ranges = [
+        equilibrium_range(equilibria_2p(market, pair, "second", undominated=kept), "welfare")
+        for kept in (True, False)
+    ]
+    assert ranges == [(1, 1), (little, 1)]
 
 
 positive = st.integers(1, 20).map(lambda k: Fraction(k, 20))

@@ -1,5 +1,6 @@
 """Verdicts, proofs and Table 1."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.autobidding import verdicts
 from lib.autobidding.bidders import Bidder, multipliers_of
 from lib.autobidding.equilibrium import is_equilibrium
 from lib.autobidding.market import CalibrationError, Market, NotARefinementError
@@ -73,6 +75,38 @@ def test_verdicts_and_witnesses(construction, metric, selection, undominated, ma
         played.append(result.metric(metric))
     assert tuple(played) == proof.witness_values
     assert played[1] < played[0]
+
+
+@pytest.mark.parametrize(
+    ("revenue", "mark"),
+    [
+        ((0, Fraction(99, 100)), "violated_in_every_equilibrium"),
+        # The closures touch: whether the common end is attained is not asked.
+        ((0, 1), "violated_for_selection"),
+        ((1, 1), "monotone_here"),
+        ((1, 2), "monotone_here"),
+    ],
+)
+def test_closures_that_touch_get_the_weaker_mark(revenue, mark, monkeypatch):
+    """SPLIT pooled collects 1 in every equilibrium; here its fine model collects what we say."""
+    truly = verdicts.equilibria_2p
+
+    def equilibria(market, *arguments, **options):
+        cells = truly(market, *arguments, **options)
+        fine = market.n_clusters == SPLIT.fine.n_clusters
+        return [replace(c, revenue=revenue) for c in cells] if fine else cells
+
+    monkeypatch.setattr(verdicts, "equilibria_2p", equilibria)
+
+    def whole(cells, metric, _):
+        return [verdicts._Choice(c, c.bounds(metric), None, None) for c in cells]
+
+    monkeypatch.setattr(verdicts, "_select", whole)
+    monkeypatch.setattr(verdicts, "_witness", lambda *_: (None, None))
+    found = construction_verdict(SPLIT, "revenue")
+    assert found.certificate.coarse_range == (1, 1)
+    assert found.certificate.fine_range == revenue
+    assert found.mark == mark
 
 
 def test_one_bidder_at_a_tenth_breaks_the_assumption_but_not_in_undominated_strategies():
