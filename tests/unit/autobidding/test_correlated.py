@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 
 import nashpy
 import numpy as np
@@ -123,6 +124,47 @@ def test_learners_land_inside_the_interval_widened_by_their_regret():
     # The control: bidders that stay at the designated profile are outside.
     low, high = cce_interval(B4.fine, B4.bidders, grid, "revenue")
     assert not low <= 0.23 <= high
+
+
+def adahedge(game, seed, n_rounds):
+    """The same learners, one number at a time: the running mean of revenue, and both regrets."""
+    draws = np.random.default_rng(seed).random((n_rounds, 2))
+    tables = game.utility[0].tolist(), game.utility[1].T.tolist()
+    sums = [[0.0] * len(table) for table in tables]
+    cost, got, total, path = [0.0, 0.0], [0.0, 0.0], 0.0, []
+    for t in range(n_rounds):
+        rates, shares, played = [], [], []
+        for k, table in enumerate(tables):
+            size = max(abs(x) for row in table for x in row)
+            rates.append(math.log(len(table)) / max(cost[k], 1e-12 * size))
+            raw = [math.exp(rates[k] * (x - max(sums[k]))) for x in sums[k]]
+            shares.append([x / sum(raw) for x in raw])
+            reached = accumulate(shares[k])
+            played.append(next(i for i, share in enumerate(reached) if share >= draws[t, k]))
+        for k, table in enumerate(tables):
+            earned = [row[played[1 - k]] for row in table]
+            top = max(earned)
+            terms = [
+                share * math.exp(rates[k] * (x - top))
+                for share, x in zip(shares[k], earned, strict=True)
+            ]
+            mean = sum(share * x for share, x in zip(shares[k], earned, strict=True))
+            cost[k] += max(top + math.log(sum(terms)) / rates[k] - mean, 0)
+            sums[k] = [x + y for x, y in zip(sums[k], earned, strict=True)]
+            got[k] += earned[played[k]]
+        total += game.metrics["revenue"][played[0], played[1]]
+        path.append(total / (t + 1))
+    return path, [max(max(sums[k]) - got[k], 0) / n_rounds for k in (0, 1)]
+
+
+def test_learners_are_those_of_adahedge():
+    market, pair, grid = random_game(4)
+    run = hedge(market, pair, grid, n_rounds=200, seeds=(5, 6))
+    for k, seed in enumerate((5, 6)):
+        path, regrets = adahedge(grid_game(market, pair, grid), seed, 200)
+        np.testing.assert_allclose(run.path[k], path, rtol=1e-9)
+        np.testing.assert_allclose(run.regrets[k], regrets, rtol=1e-6, atol=1e-12)
+        assert run.revenue[k] == pytest.approx(path[-1])
 
 
 @pytest.mark.parametrize("unit", [1e-9, 3.0, 1e9])
