@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from fractions import Fraction
 
 import numpy as np
@@ -144,3 +145,13 @@ def test_intervals() -> None:
 def test_bad_input(call, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_the_atlas_takes_one_process_and_no_cache_unless_told() -> None:
+    options = inspect.signature(truthful_atlas).parameters
+    assert (options["n_jobs"].default, options["cache"].default) == (1, False)
+    single = truthful_atlas(1, seed=0)
+    assert (single["markets"] == 1).all()
+    assert single["count"].isin([0, 1]).all()
+    with pytest.raises(ValueError, match="n_markets is 0"):
+        truthful_atlas(0, seed=0)

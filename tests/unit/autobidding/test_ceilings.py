@@ -53,6 +53,12 @@ def test_no_market_near_a_start_breaks_a_ceiling(name):
     assert found.breaking(1 / (min(found.worst) + 1e-6)) > 0
 
 
+def test_ceilings_are_those_of_the_page():
+    kept = [1 / kappa for kappa in KAPPA.values()]
+    assert kept == pytest.approx([1, 0.5, 0.5, 1 - 1 / np.e, 1 - 1 / np.e])
+    assert list(ORDINARY) == list(STARTS)[1:] == list(KAPPA)[1:]
+
+
 def test_the_search_goes_down_and_longer_ones_begin_like_shorter_ones():
     long, short = search("second price, tCPA", 60), search("second price, tCPA", 15)
     assert long.shares[: len(short.shares)] == short.shares

@@ -38,6 +38,65 @@ def test_step_holds_and_its_false_variant_fails(step):
     assert step.decide() == (True, False)
 
 
+RESIDUALS = {
+    "_split": ["0", "(n1 - n2) * (n2*s1 - n1*s2) / (2*U*n1*n2)"],
+    "_jensen": ["lambda1*s1 + lambda2*s2 + lambda3*s3", "lambda1*s"],
+    "_first_price_cpa": ["0", "(d1*w1 + d2*w2 + d3*w3) / (p1*w1 + p2*w2 + p3*w3) - mu*t"],
+    "_lifting": ["0", "a*eta*n1*x"],
+    "_shrinking": ["0", "-c**2/B"],
+    "_two_truthful": ["0", "1"],
+    "_three": [],
+    "_shading": ["0", "0"],
+    "_budget_family": ["0", "0", "0"],
+    "_quarter": ["0", "0", "0"],
+    "_half_family": ["0", "0", "-m / (4*m + 2)"],
+}
+"""What each step asks SymPy about; of a false variant, by how much it fails."""
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is asked of SymPy, and the answers."""
+    found = []
+
+    def recording(decide):
+        def ask(expression):
+            found.append((sp.sympify(expression), decide(expression)))
+            return found[-1][1]
+
+        return ask
+
+    for name in ("_zero", "_not_negative"):
+        monkeypatch.setattr(proofs, name, recording(getattr(proofs, name)))
+    return found
+
+
+def _at_a_point(expression) -> sp.Expr:
+    """Put a fraction of its own in the place of each symbol."""
+    point = {one: sp.Rational(sum(map(ord, one.name)), 7) for one in expression.free_symbols}
+    return sp.simplify(expression.subs(point))
+
+
+@pytest.mark.parametrize("step", proofs.STEPS, ids=lambda step: step.decide.__name__)
+def test_false_variants_fail_by_what_they_change(step, asked):
+    step.decide()
+    found = [_at_a_point(expression) for expression, _ in asked]
+    assert found == [_at_a_point(sp.sympify(text)) for text in RESIDUALS[step.decide.__name__]]
+
+
+@pytest.mark.parametrize("step", proofs.STEPS, ids=lambda step: step.decide.__name__)
+def test_every_identity_of_a_step_counts(step, asked, monkeypatch):
+    """Turn one answer at a time: the step, or the refutation of its variant, must fall."""
+    step.decide()
+    answers = [answer for _, answer in asked]
+    for turned in range(len(answers)):
+        told = iter([answer != (k == turned) for k, answer in enumerate(answers)])
+        # A step that has fallen already need not ask further.
+        for name in ("_zero", "_not_negative"):
+            monkeypatch.setattr(proofs, name, lambda _, told=told: next(told, False))
+        assert step.decide() != (True, False)
+
+
 def test_every_step_belongs_to_a_statement_on_the_pages():
     labels = (
         _labels(PAGES / "theory.md") | _labels(PAGES / "beyond.md") | _labels(PAGES / "ceilings.md")

@@ -214,6 +214,16 @@ def test_unseen_clusters_take_the_rate_of_their_parent() -> None:
     assert 0.2 < smooth[1, 1] < 0.35
 
 
+def test_a_single_customer_has_a_rate_of_none_or_all() -> None:
+    counts = np.array([[[0, 1], [1, 0]], [[3, 1], [1, 3]]])
+    trial = Trial(counts, [np.array([0, 0]), np.array([0, 1])], ("A", "B"))
+    coarse, fine = level_rates(trial, "none")
+    assert coarse.tolist() == [[2 / 5, 3 / 5]]
+    assert fine.tolist() == [[1, 0], [1 / 4, 3 / 4]]
+    alone = Trial(np.array([[[0, 1], [1, 0]]]), [np.array([0])], ("A", "B"))
+    assert level_rates(alone, "none")[0].tolist() == [[1, 0]]
+
+
 def test_dispersion_recovers_the_prior() -> None:
     rng = np.random.default_rng(8)
     rate = rng.beta(20, 80, size=(4_000, 1))

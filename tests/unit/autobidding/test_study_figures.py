@@ -164,6 +164,7 @@ def test_filtration_panels_are_labelled_and_share_their_height() -> None:
     assert [ax.get_title() for ax in (left, right)] == ["bidder 1", "bidder 2"]
     (heights, edges, _), (pooled, ends, _) = (patch.get_data() for patch in left.patches)
     assert edges.tolist() == [0, 1, 3, 6]
+    assert [patch.get_fill() for patch in left.patches] == [True, False]
     assert heights.tolist() == pytest.approx([0.4, 0.3, 0.1])
     assert ends.tolist() == [0, 3, 6]
     assert pooled.tolist() == pytest.approx([1 / 3, 0.1])
