@@ -120,7 +120,7 @@ def test_three_methods_agree(seed):
     np.testing.assert_allclose(beta.value, ours.multipliers, atol=1e-4)
 
 
-@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1.0, 1e6, 1e12])
 def test_units_of_money_and_mass_do_not_matter(unit):
     market, values, budgets = random_float(7)
     base = fppe(market, values, budgets)

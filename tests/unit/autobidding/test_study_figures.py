@@ -147,6 +147,7 @@ def test_cells_share_their_axes_which_are_logarithmic_unless_asked_otherwise() -
     lowest = np.min([patch.get_xy().min(axis=0) for patch in left.patches], axis=0)
     assert (lowest >= [0.8, 0.08]).all()
     assert len({patch.get_hatch() for patch in right.patches}) == 3
+    assert {patch.get_linewidth() for patch in right.patches} == {1.2}
 
 
 def test_allocations_have_names_at_both_ends() -> None:
@@ -234,6 +235,8 @@ def test_lifting_draws_shares_where_the_clusters_are() -> None:
     assert written == {"p = 0.3": (1, 0.125), "p = 0.1": (1, 0.5), "p = 0.5": (3, 0.5)}
     assert (top.get_ylim(), list(top.get_yticks())) == ((0, 1), [0, 0.5, 1])
     assert [text.get_text() for text in top.get_legend().get_texts()] == ["bidder 1", "bidder 2"]
+    with pytest.raises(ValueError, match="zip"):
+        lifting_figure(fine, (0, 0, 1), share, names=("shoes",))
 
 
 def test_curves_stand_beside_each_other_with_their_bars() -> None:

@@ -13,6 +13,7 @@ from lib.autobidding.bidders import Bidder, multipliers_of
 from lib.autobidding.equilibrium import is_equilibrium
 from lib.autobidding.market import CalibrationError, Market, NotARefinementError
 from lib.autobidding.mechanism import outcome
+from lib.autobidding.programmes import lift
 from lib.autobidding.study import table1 as tables
 from lib.autobidding.study.constructions import (
     B1,
@@ -176,6 +177,21 @@ def test_a_broken_auction_loses_the_mark(sold, few):
 
 def test_a_broken_copy_loses_the_mark(few):
     assert lifting_certificate("a theorem", broken=True).mark == "falls on an instance"
+
+
+def test_copied_allocations_come_near_to_sold_out(monkeypatch):
+    """One part of ten or more is the least that stays unsold, beside nine of one bidder."""
+    monkeypatch.setattr(tables, "INSTANCES", 60)
+    seen = []
+
+    def copied(shares, labels):
+        seen.extend(shares.tolist())
+        return lift(shares, labels)
+
+    monkeypatch.setattr(tables, "lift", copied)
+    assert lifting_certificate("Theorem 5.11").mark == "monotone"
+    assert all(sum(row) < 1 and min(row) >= 0 for row in seen)
+    assert max(max(row) / (1 - sum(row)) for row in seen) == 9
 
 
 def test_the_certificate_runs_the_auction(monkeypatch, few):
