@@ -13,7 +13,7 @@ from lib.autobidding.bidders import Bidder, multipliers_of
 from lib.autobidding.equilibrium import is_equilibrium
 from lib.autobidding.market import CalibrationError, Market, NotARefinementError
 from lib.autobidding.mechanism import outcome
-from lib.autobidding.programmes import lift
+from lib.autobidding.programmes import lift, objective
 from lib.autobidding.study import table1 as tables
 from lib.autobidding.study.constructions import (
     B1,
@@ -182,14 +182,20 @@ def test_a_broken_copy_loses_the_mark(few):
 def test_copied_allocations_come_near_to_sold_out(monkeypatch):
     """One part of ten or more is the least that stays unsold, beside nine of one bidder."""
     monkeypatch.setattr(tables, "INSTANCES", 60)
-    seen = []
+    seen, paid = [], []
 
     def copied(shares, labels):
         seen.extend(shares.tolist())
         return lift(shares, labels)
 
+    def judged(market, bidders, shares):
+        paid.extend(bidder.value for bidder in bidders)
+        return objective(market, bidders, shares)
+
     monkeypatch.setattr(tables, "lift", copied)
+    monkeypatch.setattr(tables, "objective", judged)
     assert lifting_certificate("Theorem 5.11").mark == "monotone"
+    assert {value * 10 for value in paid} <= set(range(1, 51))
     assert all(sum(row) < 1 and min(row) >= 0 for row in seen)
     assert max(max(row) / (1 - sum(row)) for row in seen) == 9
 
