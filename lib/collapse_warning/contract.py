@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -124,6 +124,18 @@ class Staircase:
     tied_events: Ints
     n_controls: int
     n_events: int
+
+    def point(self, at: int, block: int | None = None) -> OperatingPoint:
+        """Return the step `at`, beside it the ties of the step `block`, by default its own."""
+        tied = at if block is None else block
+        return OperatingPoint(
+            float(self.thresholds[at]),
+            float(self.false_alarms[at]),
+            float(self.hits[at]),
+            float(self.hits[at] / self.n_events),
+            int(self.tied_controls[tied]),
+            int(self.tied_events[tied]),
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row an operating point, with the shares ``fpr`` and ``tpr``."""
@@ -254,8 +266,7 @@ def at_count(
     """
     scores = check_scores(score)
     labels = check_labels(is_event, len(scores))
-    n_events, n_controls = int(labels.sum()), int((~labels).sum())
-    _check_count(count, n_controls)
+    _check_count(count, int((~labels).sum()))
     check.known("ties", ties, ("strict", "expected", "by_id"))
     if ties == "by_id":
         return _cut_by_id(scores, labels, count, ids)
@@ -265,24 +276,11 @@ def at_count(
     taken, hits = float(steps.false_alarms[at]), float(steps.hits[at])
     inside = at + 1 < len(steps.thresholds) and taken < count
     if ties == "strict" or not inside:
-        block = at + 1 if inside else at
-        return OperatingPoint(
-            float(steps.thresholds[at]),
-            taken,
-            hits,
-            hits / n_events,
-            int(steps.tied_controls[block]),
-            int(steps.tied_events[block]),
-        )
+        return steps.point(at, at + inside)
     block = at + 1
     hits += float(steps.tied_events[block] * (count - taken) / (steps.tied_controls[block] + 1))
-    return OperatingPoint(
-        float(steps.thresholds[block]),
-        float(count),
-        hits,
-        hits / n_events,
-        int(steps.tied_controls[block]),
-        int(steps.tied_events[block]),
+    return replace(
+        steps.point(block), false_alarms=float(count), hits=hits, tpr=hits / steps.n_events
     )
 
 

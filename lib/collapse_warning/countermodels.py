@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.collapse_warning.panel import Bools
+from lib.core import check
 
 __all__ = ["HYPOTHESES", "Order", "find_order"]
 
@@ -39,6 +40,7 @@ class Order:
         hypothesis : {"transitive", "strict", "closed"}
             ``strict``: x is below y and y not below x. ``closed``: y is below z and z below x.
         """
+        check.known("hypothesis", hypothesis, HYPOTHESES)
         r, n = self.below, len(self.below)
         if hypothesis == "transitive":
             return all(
@@ -46,9 +48,7 @@ class Order:
             )
         if hypothesis == "strict":
             return bool(r[0, 1] and not r[1, 0])
-        if hypothesis == "closed":
-            return bool(r[1, 2] and r[2, 0])
-        raise ValueError(f"hypothesis is {hypothesis!r}, expected one of {', '.join(HYPOTHESES)}")
+        return bool(r[1, 2] and r[2, 0])
 
 
 def find_order(drop: str | None = None, size: int = 3) -> Order | None:
@@ -68,10 +68,9 @@ def find_order(drop: str | None = None, size: int = 3) -> Order | None:
     """
     import z3
 
-    if drop is not None and drop not in HYPOTHESES:
-        raise ValueError(f"drop is {drop!r}, expected one of {', '.join(HYPOTHESES)}")
-    if size < 3:
-        raise ValueError(f"size is {size}, expected at least 3")
+    if drop is not None:
+        check.known("drop", drop, HYPOTHESES)
+    check.integer("size", size, at_least=3)
     r = [[z3.Bool(f"r_{i}_{j}") for j in range(size)] for i in range(size)]
     solver = z3.Solver()
     solver.add(*(r[i][i] for i in range(size)), r[0][1])

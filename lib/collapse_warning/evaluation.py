@@ -27,6 +27,7 @@ __all__ = [
     "summary",
 ]
 
+_DUMMIES = AlwaysAlarm(), NeverAlarm()
 ACCEPTED = "accepted"
 UNREACHABLE = "no count of controls lies in the band"
 JUMPED = "ties jump over the band"
@@ -168,6 +169,12 @@ class Evaluation:
         return 0 if self.point is None else int(self.point.hits)
 
     @property
+    def silent(self) -> int:
+        """Units without any score, which no threshold makes alarm: too short, or without scale."""
+        alarms = self.stairs.hits[-1] + self.stairs.false_alarms[-1]
+        return int(self.stairs.n_events + self.stairs.n_controls - alarms)
+
+    @property
     def tpr_interval(self) -> tuple[float, float]:
         """Exact interval of the share of events that alarm."""
         return binomial_interval(self.hits, self.stairs.n_events, self.confidence)
@@ -239,13 +246,14 @@ class Evaluation:
         """Return this row above those of two detectors without skill."""
         labels = np.r_[np.ones(self.stairs.n_events), np.zeros(self.stairs.n_controls)]
         dummies = [
-            evaluate_scores(np.full(len(labels), level), labels, self.contract, name=name)
-            for name, level in ((AlwaysAlarm().name, 0.0), (NeverAlarm().name, -np.inf))
+            evaluate_scores(one(labels[:, None])[:, 0], labels, self.contract, name=one.name)
+            for one in _DUMMIES
         ]
         return summary([self, *dummies])
 
     def __str__(self) -> str:
         share = f"{self.stairs.n_controls} controls, {self.stairs.n_events} events"
+        share += f", {self.silent} of them without a score" if self.silent else ""
         if self.point is None:
             return f"{self.detector}: {self.verdict} ({share})"
         low, high = self.tpr_interval
@@ -296,15 +304,7 @@ def evaluate_scores(
         verdict = UNREACHABLE
     elif len(inside):
         verdict = ACCEPTED
-        best = int(inside[-1])
-        point = OperatingPoint(
-            float(stairs.thresholds[best]),
-            int(stairs.false_alarms[best]),
-            int(stairs.hits[best]),
-            int(stairs.hits[best]) / stairs.n_events,
-            int(stairs.tied_controls[best]),
-            int(stairs.tied_events[best]),
-        )
+        point = stairs.point(int(inside[-1]))
     else:
         verdict = SILENT if stairs.false_alarms[-1] < reachable[0] else JUMPED
     wins = rankdata(scores)[labels].sum() - stairs.n_events * (stairs.n_events + 1) / 2
@@ -321,7 +321,7 @@ def evaluate(
     mode: Mode = "up",
     confidence: float = 0.95,
 ) -> Evaluation:
-    """Evaluate a detector on a panel: verdict, test, alarm times, and a plot on request.
+    """Evaluate a detector on a panel: verdict, test and alarm times.
 
     Parameters
     ----------
@@ -349,6 +349,14 @@ def evaluate(
 
     Notes
     -----
+    The test is exact where any unit might as well have been the event. Units of one day, user or
+    sensor are more like each other than others: then the labels move in clusters, the p-value is
+    too small, and only as many arrangements exist as there are ways to choose the clusters. That a
+    detector is causal is its own promise; nothing here would notice one that reads the future.
+
+    Nothing is detrended: where all units drift, sums and means see the drift, so take it out first.
+    The level and the variance compare units in the unit of the values, all others do not.
+
     A longer unit has more chances to alarm: on white noise with 60 steps for events and 20 for
     controls, any detector seems to warn. So lengths that differ are refused; ``panel.last(n)`` and
     ``panel.first(n)`` cut them, and which of the two is right depends on the question.
@@ -367,13 +375,7 @@ def evaluate(
     """
     data = panel if isinstance(panel, Panel) else Panel.from_frame(panel)
     _check_detector(detector)
-    if data.lengths.min() != data.lengths.max():
-        events, controls = data.lengths[data.is_event], data.lengths[~data.is_event]
-        raise ValueError(
-            f"panel: events have {_span(events)} steps and controls {_span(controls)}, expected as "
-            "many for all, for a longer unit has more chances to alarm; cut them with "
-            "panel.last(n) or panel.first(n)"
-        )
+    _check_lengths(data)
     chosen = detector if mode == "up" else Mirrored(detector, mode)
     values = data.values  # noqa: PD011
     running: Any = np.asarray(chosen(values), dtype=np.float64)
@@ -381,9 +383,10 @@ def evaluate(
         raise ValueError(
             f"detector {detector.name}: scores have shape {running.shape}, expected {values.shape}"
         )
-    if np.isnan(running).any():
-        unit = data.units[int(np.flatnonzero(np.isnan(running).any(axis=1))[0])]
-        raise ValueError(f"detector {detector.name}: unit {unit!r} has a score nan, expected none")
+    if (wrong := ~(running < np.inf)).any():
+        unit, shown = data.units[np.argmax(wrong.any(axis=1))], running[wrong][0]
+        words = f"detector {detector.name}: unit {unit!r} has a score {shown}"
+        raise ValueError(f"{words}, expected a number, or minus infinity where it cannot alarm")
     found = evaluate_scores(
         running.max(axis=1), data.is_event, contract, name=chosen.name, confidence=confidence
     )
@@ -398,6 +401,16 @@ def _check_detector(detector: object) -> None:
         raise ValueError(f"{words}, such as {detector.__name__}()")
     if not isinstance(detector, Detector):
         raise ValueError(f"detector is {detector!r:.80}, expected a Detector with a name")
+
+
+def _check_lengths(data: Panel) -> None:
+    if data.lengths.min() != data.lengths.max():
+        events, controls = data.lengths[data.is_event], data.lengths[~data.is_event]
+        raise ValueError(
+            f"panel: events have {_span(events)} steps and controls {_span(controls)}, expected as "
+            "many for all, for a longer unit has more chances to alarm; cut them with "
+            "panel.last(n) or panel.first(n)"
+        )
 
 
 def _span(lengths: npt.NDArray[np.intp]) -> str:
@@ -454,11 +467,8 @@ def evaluate_all(
     adjusted = holm([one.p_value for one in found]).tolist()
     return [
         *(replace(one, p_adjusted=p) for one, p in zip(found, adjusted, strict=True)),
-        *(evaluate(data, one, contract, confidence=confidence) for one in (_ALWAYS, _NEVER)),
+        *(evaluate(data, one, contract, confidence=confidence) for one in _DUMMIES),
     ]
-
-
-_ALWAYS, _NEVER = AlwaysAlarm(), NeverAlarm()
 
 
 def summary(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
@@ -474,14 +484,18 @@ def held_out(
 ) -> dict[str, tuple[float, float, float]]:
     """Set the threshold on one half of the units and judge it on the other, both ways round.
 
+    Which units are in the panel must have been known when the score was: a unit that is left out
+    for what became of it later makes the difference look larger or smaller than it is.
+
     Parameters
     ----------
     panel : Panel
-        Its highest value is the score.
+        Its highest value is the score. At least two events and two controls, as many steps each.
     seed : int
         Of the halves, and of the units drawn with replacement within half and class.
     share : float
         Most controls that may alarm in the half where the threshold is set: it is the lowest such.
+        Below 1.
     n_resamples : int
 
     Returns
@@ -491,7 +505,10 @@ def held_out(
         the threshold, with its 95 % percentile interval.
     """
     check.integer("seed", seed, at_least=0)
-    check.share("share", share)
+    check.number("share", share, at_least=0, below=1)
+    check.integer("n_events", panel.n_events, at_least=2)
+    check.integer("n_controls", panel.n_controls, at_least=2)
+    _check_lengths(panel)
     check.integer("n_resamples", n_resamples, at_least=1)
     rng = np.random.default_rng(seed)
     score, labels = panel.values.max(axis=1), panel.is_event  # noqa: PD011

@@ -157,11 +157,10 @@ def check(source: str | Path, *, timeout_s: float = 60) -> CheckResult:
         said = str(message["data"])
         if message["severity"] == "error":
             errors.append(said.splitlines()[0])
-        if found := re.match(r"'(.+)' does not depend on any axioms", said):
-            axioms[found.group(1)] = ()
-        if found := re.match(r"'(.+)' depends on axioms: \[(.*)\]", said, re.DOTALL):
-            axioms[found.group(1)] = tuple(
-                name.strip() for name in found.group(2).split(",") if name.strip()
+        if found := re.match(r"'(.+)' (?:does not depend|depends) on (.*)", said, re.DOTALL):
+            used = re.match(r"axioms: \[(.*)\]", found[2], re.DOTALL)
+            axioms[found[1]] = (
+                tuple(filter(None, map(str.strip, used[1].split(",")))) if used else ()
             )
     if done.returncode and not errors:
         errors.append((done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1])

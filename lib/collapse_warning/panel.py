@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 
 from lib.core import check
 
-__all__ = ["Bools", "Floats", "Panel", "check_labels", "check_scores"]
+__all__ = ["Bools", "Floats", "Panel", "check_flags", "check_labels", "check_scores"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -20,6 +21,23 @@ Ints = npt.NDArray[np.intp]
 
 _STEP = 1e-6
 """Distances in time that differ by less than this share are one step."""
+
+
+def check_flags(name: str, flags: npt.ArrayLike, n_units: int) -> Bools:
+    """Return one truth value a unit as an array of bool.
+
+    Raises
+    ------
+    ValueError
+        If there is not one a unit, or one is neither true nor false (1 and 0 will do).
+    """
+    found = np.asarray(flags)
+    if found.shape != (n_units,):
+        raise ValueError(f"{name} has shape {found.shape}, expected ({n_units},): one a unit")
+    for at, one in enumerate(found.tolist()):
+        if not isinstance(one, bool | int | float) or one not in (0, 1):
+            raise ValueError(f"{name}[{at}] is {one!r}, expected true or false")
+    return np.asarray(found.astype(bool), dtype=np.bool_)
 
 
 def check_labels(is_event: npt.ArrayLike, n_units: int) -> Bools:
@@ -32,18 +50,12 @@ def check_labels(is_event: npt.ArrayLike, n_units: int) -> Bools:
         events or controls are missing.
     """
     check.integer("n_units", n_units, at_least=2)
-    labels = np.asarray(is_event)
-    if labels.shape != (n_units,):
-        raise ValueError(f"is_event has shape {labels.shape}, expected ({n_units},): one a unit")
-    for at, one in enumerate(labels.tolist()):
-        if not isinstance(one, bool | int | float) or one not in (0, 1):
-            raise ValueError(f"is_event[{at}] is {one!r}, expected true or false")
-    labels = labels.astype(bool)
+    labels = check_flags("is_event", is_event, n_units)
     if not labels.any():
         raise ValueError("is_event: no unit is an event; expected at least one")
     if labels.all():
         raise ValueError("is_event: no unit is a control; expected at least one")
-    return np.asarray(labels, dtype=np.bool_)
+    return labels
 
 
 def check_scores(score: npt.ArrayLike) -> Floats:
@@ -155,14 +167,15 @@ class Panel:
             Names of its columns. Rows are sorted by unit and time; times are numbers or dates.
         gaps : {"refuse", "close"}
             What to do where a unit misses a time: refuse the panel, or count rows as steps all the
-            same, so that a step may be longer than another.
+            same, so that a step may be longer than another. Dates are even where they are so in
+            seconds, on their own clock (days across a change of it), or in months.
 
         Raises
         ------
         ValueError
-            If a column is missing, the table is empty, a unit, time or label is missing, times are
-            texts, a value is not finite, a unit has one time twice, a gap or two labels, or events
-            or controls are missing.
+            If a column is missing or there twice, the table is empty, a unit, time or label is
+            missing, times are texts, a value is not finite, a unit has one time twice, a gap or two
+            labels, or events or controls are missing.
 
         Examples
         --------
@@ -175,6 +188,9 @@ class Panel:
         """
         check.columns("frame", frame, (unit, time, value, is_event))
         check.known("gaps", gaps, ("refuse", "close"))
+        for name in (unit, time, value, is_event):
+            if (copies := list(frame.columns).count(name)) > 1:
+                raise ValueError(f"frame has {copies} columns {name!r}, expected one")
         if frame.empty:
             raise ValueError("frame is empty, expected one row a unit and time")
         for name in (unit, time, is_event):
@@ -184,6 +200,9 @@ class Panel:
                     f"{name} is {frame[name].tolist()[at]!r} in row {at}, expected one"
                 )
         check.array(value, frame[value].to_numpy())
+        if all(isinstance(one, date) for one in frame[time]):
+            frame = frame.copy()
+            frame[time] = pd.to_datetime(frame[time])
         if not (pd.api.types.is_numeric_dtype(frame[time]) or _is_date(frame[time])):
             shown = frame[time].iloc[0]
             raise ValueError(f"{time} holds {shown!r}, expected numbers or dates, not text")
@@ -257,10 +276,16 @@ class Panel:
         kept = np.flatnonzero(self.lengths >= size)
         starts = self.lengths[kept] - size if from_end else np.zeros(len(kept), dtype=np.intp)
         where = [slice(start, start + size) for start in starts.tolist()]
+        events = self.is_event[kept]
+        if events.all() or not events.any():
+            raise ValueError(
+                f"n_steps is {size}: {events.sum()} events and {(~events).sum()} controls have so "
+                "many, expected one of each at least"
+            )
         return Panel(
             np.array([self.values[at, one] for at, one in zip(kept, where, strict=True)]),
             np.full(len(kept), size, dtype=np.intp),
-            check_labels(self.is_event[kept], len(kept)),
+            events,
             self.units[kept],
             None
             if self.times is None
@@ -291,20 +316,36 @@ def _is_date(times: pd.Series) -> bool:
     )
 
 
+def _steps(time: pd.Series) -> list[pd.Series]:
+    """Distances to the time before: the first is shown, and one that is even will do."""
+    if isinstance(time.dtype, pd.PeriodDtype):
+        return [pd.Series([one.ordinal for one in time]).diff()]
+    if not _is_date(time):
+        return [time.diff()]
+    found = [time.diff().dt.total_seconds()]
+    if pd.api.types.is_datetime64_any_dtype(time):
+        local = time.dt.tz_localize(None)
+        found.append(local.diff().dt.total_seconds())
+        if (local.dt.day == local.dt.day.iloc[0]).all() or local.dt.is_month_end.all():
+            found.append((12 * local.dt.year + local.dt.month).diff())
+    return found
+
+
 def _refuse_gaps(unit: pd.Series, time: pd.Series) -> None:
     """Refuse times, ordered by unit, whose distances within the units are not all one step."""
-    if isinstance(time.dtype, pd.PeriodDtype):
-        time = time.dt.to_timestamp()
     inside = (unit == unit.shift()).to_numpy()
-    between = time.diff().dt.total_seconds() if _is_date(time) else time.diff()
-    steps = between.to_numpy(dtype=np.float64)
     if not inside.any():
         return
-    usual = float(np.median(steps[inside]))
-    odd = inside & (np.abs(steps - usual) > _STEP * usual)
-    if odd.any():
-        at = int(np.flatnonzero(odd)[0])
-        raise ValueError(
-            f"unit {unit.iloc[at]!r} has a gap in time: {steps[at]:g} before {time.iloc[at]}, "
-            f"expected steps of {usual:g}; fill it, or say gaps='close' to count rows as steps"
-        )
+    # Two times of type float lie apart up to the distance of doubles so large.
+    rounding = 2 * np.spacing(np.abs(time.to_numpy()).max()) if time.dtype.kind == "f" else 0.0
+    for distances in reversed(_steps(time)):
+        steps = distances.to_numpy(dtype=np.float64)
+        usual = float(np.median(steps[inside]))
+        odd = inside & (np.abs(steps - usual) > _STEP * usual + rounding)
+        if usual > 0 and not odd.any():
+            return
+    at = int(np.flatnonzero(odd)[0])
+    raise ValueError(
+        f"unit {unit.iloc[at]!r} has a gap in time: {steps[at]:g} before {time.iloc[at]}, "
+        f"expected steps of {usual:g}; fill it, or say gaps='close' to count rows as steps"
+    )

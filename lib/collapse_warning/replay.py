@@ -21,7 +21,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from lib.collapse_warning.panel import Bools, Floats, Ints, Panel
-from lib.core import data, sweeps
+from lib.core import check, data, sweeps
 
 __all__ = [
     "ENGINES",
@@ -107,12 +107,10 @@ class ReplayConfig:
 
     def __post_init__(self) -> None:
         for name in ("warm_start", "top_k", "neighbours", "streak", "floor", "horizon"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+            check.integer(name, getattr(self, name), at_least=1)
         if self.runway < 0 or self.horizon <= self.runway:
             raise ValueError(f"runway is {self.runway}, expected 0 to {self.horizon - 1}")
-        if self.on_miss not in ("nothing", "consume"):
-            raise ValueError(f"on_miss is {self.on_miss!r}, expected 'nothing' or 'consume'")
+        check.known("on_miss", self.on_miss, ("nothing", "consume"))
 
 
 def check_ratings(ratings: pd.DataFrame) -> pd.DataFrame:
@@ -129,9 +127,7 @@ def check_ratings(ratings: pd.DataFrame) -> pd.DataFrame:
         If a column is missing, there is no row, a value is missing or out of range, time is not in
         seconds, or a user rated an item twice.
     """
-    for name in _COLUMNS:
-        if name not in ratings.columns:
-            raise ValueError(f"no column {name!r}, expected {', '.join(_COLUMNS)}")
+    check.columns("ratings", ratings, _COLUMNS)
     if ratings.empty:
         raise ValueError("there are no ratings")
     table = ratings[list(_COLUMNS)]
@@ -190,8 +186,7 @@ def load_movielens(source: Path, edition: str = "25m", *, verify: bool = True) -
     ValueError
         If the edition is unknown or the archive lacks the ratings.
     """
-    if edition not in ARCHIVES:
-        raise ValueError(f"edition is {edition!r}, expected one of {', '.join(ARCHIVES)}")
+    check.known("edition", edition, ARCHIVES)
     source = Path(source)
     if not source.is_file():
         raise FileNotFoundError(f"{source}: no such file; MovieLens may not be passed on")
@@ -334,13 +329,9 @@ class Replay:
     def counts(self) -> dict[str, int]:
         """Return the number of events, of controls, and of excluded users by reason."""
         table = self.episodes
-        found = {
-            "events": int((table["label"] == "event").sum()),
-            "controls": int((table["label"] == "control").sum()),
-        }
-        for reason in ("early", "short", "frontier", "censored"):
-            found[reason] = int((table["reason"] == reason).sum())
-        return found
+        found = {f"{one}s": int((table["label"] == one).sum()) for one in ("event", "control")}
+        why = ("early", "short", "frontier", "censored")
+        return found | {one: int((table["reason"] == one).sum()) for one in why}
 
     def included(self) -> pd.DataFrame:
         """Return the rows of events and controls."""
@@ -392,8 +383,7 @@ class Replay:
             without the last five of the user's own hits in the profile), ``delta`` (one minus the
             mean cosine of neighbouring films in the list).
         """
-        if window < 1:
-            raise ValueError(f"window is {window}, expected at least 1 step")
+        check.integer("window", window, at_least=1)
         rows = []
         table = self.included()
         known = dict(tuple(self.ratings.groupby("user")))
@@ -413,16 +403,8 @@ class Replay:
                 if key not in without:
                     without[key] = self._ablated(history, key)
                 pairs = self.index.similarity(now[:-1], now[1:]) if len(now) > 1 else np.ones(1)
-                rows.append(
-                    (
-                        user,
-                        label == "event",
-                        step,
-                        gain,
-                        1 - _jaccard(now, without[key]),
-                        1 - float(pairs.mean()),
-                    )
-                )
+                persistence, spread = 1 - _jaccard(now, without[key]), 1 - float(pairs.mean())
+                rows.append((user, label == "event", step, gain, persistence, spread))
         return pd.DataFrame(rows, columns=["user", "is_event", "step", "G", "p", "delta"])
 
     def _ablated(self, history: _History, own: tuple[int, ...]) -> npt.NDArray[np.int64]:
@@ -547,8 +529,7 @@ def replay(
     ValueError
         On bad ratings, an unknown engine or a user without ratings.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"engine is {engine!r}, expected one of {', '.join(ENGINES)}")
+    check.known("engine", engine, ENGINES)
     config = config or ReplayConfig()
     table = check_ratings(ratings)
     index = index or index_ratings(table, config)
@@ -671,8 +652,7 @@ def replay_parallel(
     backend, n_jobs
         As in ``lib.core.sweeps.run``.
     """
-    if parts < 1:
-        raise ValueError(f"parts is {parts}, expected at least 1")
+    check.integer("parts", parts, at_least=1)
     config = config or ReplayConfig()
     table = check_ratings(ratings)
     index = index_ratings(table, config)

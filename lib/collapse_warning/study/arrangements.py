@@ -44,10 +44,13 @@ def accepted_configurations(run: Replay, contract: FPContract | None = None) -> 
 
 
 def at_landmark(run: Replay, step: int) -> Panel:
-    """Return the first steps of users who can still be warned: no collapse soon after them.
+    """Return the first steps of all users who are still in play after them.
 
-    Users whose collapse needs no step after the landmark to begin its streak are left out: their
-    label is being counted already.
+    Whoever does not collapse later is a control, also a user whose frontier will run empty: a
+    system at the landmark cannot know that, and a control that is left out for its future would
+    make its likes look rarer than they are. Left out are users whose collapse begins its streak at
+    the landmark or before: their label is being counted already. That is known later only as well,
+    and takes events away that have just missed, so it makes a warning look worse.
 
     Parameters
     ----------
@@ -60,10 +63,10 @@ def at_landmark(run: Replay, step: int) -> Panel:
     Panel
         The number of misses so far, one series a user, all `step` long.
     """
-    table = run.included()
-    chosen = table[(table["collapse"] == 0) | (table["collapse"] >= step + run.config.streak)]
+    table = run.episodes[run.episodes["steps"] > step]
+    chosen = table[~table["collapse"].between(1, step + run.config.streak - 1)]
     series = [np.cumsum(run.misses[int(user)][:step]) for user in chosen["user"]]
-    return Panel.from_series(series, chosen["label"] == "event", chosen["user"].tolist())
+    return Panel.from_series(series, chosen["collapse"] > 0, chosen["user"].tolist())
 
 
 def planted_panel(n_events: int, n_controls: int, n_times: int, signal: float, seed: int) -> Panel:

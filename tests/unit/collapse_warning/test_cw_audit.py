@@ -1,9 +1,12 @@
 """The label-leak audit: what it must find, and what it must not."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from lib.collapse_warning import Panel, label_leak
+from lib.collapse_warning.audit import _chance
 from lib.collapse_warning.study.arrangements import LEAKS, NOISE, planted_panel, simulated
 
 
@@ -35,29 +38,90 @@ def test_the_label_is_found_wherever_it_stands(back, sign):
     report = label_leak(Panel.from_series(list(values), labels))
     assert report.leak("value")
     assert f"one value, {back} steps before the end" in str(report)
-    assert report.table().loc["value", "p"] == "0.0005"
+    assert report.table().loc["value", ["p", "leak"]].tolist() == ["0.0000", "yes"]
 
 
 def test_a_flipped_label_is_found_and_three_are_too_many():
     values = np.random.default_rng(0).normal(size=(90, 10))
     labels = np.arange(90) < 30
     for flips, found in ((1, True), (3, False)):
+        # The flipped lie among the controls: below them they would be outside an interval.
         values[:, -1] = labels + 1e-3 * np.arange(90) / 90
-        values[:flips, -1] -= 1
+        values[:flips, -1] = values[40:43, -1][:flips] + 1e-9
         panel = Panel.from_series(list(values), labels)
         assert label_leak(panel).leak("value") is found
         assert label_leak(panel, tolerance=0.1).leak("value")
 
 
-def test_small_panels_are_enumerated():
+def test_a_chance_is_counted_over_all_intervals():
+    # Two events of five without an error: neighbours (4 of 10), or the two ends (1 of 10).
+    assert _chance(2, 3, 0) == pytest.approx(0.5)
+    # With three events the classes change places.
+    assert _chance(3, 2, 0) == pytest.approx(0.5)
+    found = itertools.combinations(range(9), 4)
+    labels = np.array([np.isin(np.arange(9), one) for one in found])
+    spans = [(a, b) for a in range(10) for b in range(a, 10)]
+    inside = np.array([[a <= at < b for at in range(9)] for a, b in spans])
+    errors = (labels[:, None] != inside[None]).sum(axis=2)
+    fewest = np.minimum(errors, 9 - errors).min(axis=1)
+    for allowed in (0, 1):
+        assert (
+            (fewest <= allowed).mean()
+            <= _chance(4, 5, allowed) + 1e-12
+            <= 4 * (fewest <= allowed).mean()
+        )
+
+
+def test_small_panels_have_too_few_arrangements():
     series = [[0.0, 1.0], [0.0, 1.1], [0.0, 0.1], [0.0, 0.2], [0.0, 0.3]]
     report = label_leak(Panel.from_series(series, [True, True, False, False, False]))
     value = report.tests[0]
     assert value.strong
-    # One unit may lie on the wrong side: every arrangement of two among five has a step with at
-    # most as few errors (none) in 2 of 10.
-    assert value.p_value == pytest.approx(0.2)
+    # Half of all arrangements have no error in a column, and there are two columns.
+    assert value.p_value == 1.0
     assert not report.leaks
+
+
+def test_a_label_inside_limits_is_found():
+    rng = np.random.default_rng(1)
+    labels = np.arange(90) < 30
+    values = rng.normal(size=(90, 40))
+    for turned in (1, -1):
+        # Events lie between the controls, or the controls between the events.
+        middle = labels if turned == 1 else ~labels
+        values[:, -1] = np.where(middle, 0, np.where(np.arange(90) % 2, 1, -1))
+        values[:, -1] += 1e-3 * rng.normal(size=90)
+        report = label_leak(Panel.from_series(list(values), labels))
+        assert report.leak("value")
+        assert "one value, 0 steps before the end, separates the classes but for 0" in str(report)
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_a_label_near_the_start_is_found_where_lengths_differ(step):
+    rng = np.random.default_rng(3)
+    labels = np.arange(90) < 30
+    series = [rng.normal(size=n) for n in rng.integers(30, 50, 90)]
+    for one, label in zip(series, labels, strict=True):
+        one[step - 1] = 9.0 * label
+    report = label_leak(Panel.from_series(series, labels))
+    assert report.leak("value")
+    assert f"one value, {step} steps from the start, separates" in str(report)
+
+
+def test_an_outlier_hides_nothing():
+    rng = np.random.default_rng(1)
+    labels = np.arange(90) < 30
+    runs = [np.r_[np.zeros(33), np.arange(1, 8)]] * 30
+    runs += [np.r_[np.zeros(40 - m), np.arange(m)] for m in rng.choice([1, 4, 16, 21], size=60)]
+    plain = label_leak(Panel.from_series(runs, labels))
+    assert plain.leak("ends")
+    assert plain.leak("state")
+    for at in (5, 36):
+        spoilt = [one.copy() for one in runs]
+        spoilt[-1][at] = 1e7
+        report = label_leak(Panel.from_series(spoilt, labels))
+        assert report.leak("ends")
+        assert report.leak("state")
 
 
 def test_all_events_in_a_state_that_none_leaves():
@@ -94,6 +158,17 @@ def test_lengths_have_a_test_of_their_own():
     assert "controls 50 to 50" in report.tests[3].found
 
 
+def test_lengths_between_those_of_the_controls_are_found():
+    labels = np.arange(90) < 30
+    series = [np.zeros(30 if e else 20 + 20 * (at % 2)) for at, e in enumerate(labels)]
+    report = label_leak(Panel.from_series(series, labels))
+    assert report.leak("length")
+    assert report.tests[3].p_value == 1 / 2000
+    # The share of the larger class does not matter: every other unit longer is no leak.
+    mixed = [np.zeros(20 + 20 * (at % 2)) for at in range(90)]
+    assert not label_leak(Panel.from_series(mixed, labels)).leak("length")
+
+
 def test_eligibility_is_reported_and_checked():
     panel = planted_panel(4, 8, 10, 0.0, 0)
     able = np.array([True] * 6 + [False] * 6)
@@ -104,6 +179,10 @@ def test_eligibility_is_reported_and_checked():
         label_leak(panel, eligible=able[:3])
     with pytest.raises(ValueError, match="eligible is false for an event"):
         label_leak(panel, eligible=~able)
+    for bad in (["no"] * 12, [1.0] * 11 + [np.nan], [1] * 11 + [5]):
+        with pytest.raises(ValueError, match=r"eligible\[\d+\] is .*, expected true or false"):
+            label_leak(panel, eligible=bad)
+    assert label_leak(panel, eligible=[1] * 12).unlabelable == 0
 
 
 @pytest.mark.parametrize(
@@ -120,5 +199,5 @@ def test_reports_in_words():
     report = label_leak(planted_panel(10, 20, 20, 0.0, 0))
     assert str(report) == "no leak of these kinds"
     assert list(report.table().index) == ["value", "ends", "state", "length"]
-    assert not report.table()["leak"].any()
+    assert set(report.table()["leak"]) == {"no"}
     assert (report.n_events, report.n_controls) == (10, 20)

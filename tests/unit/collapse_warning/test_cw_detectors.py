@@ -208,7 +208,8 @@ def test_mirrored_detectors():
     np.testing.assert_allclose(
         Mirrored(cusum, "both")(X)[:, 20:], np.maximum(cusum(X), cusum(-X))[:, 20:], atol=1e-9
     )
-    np.testing.assert_array_equal(Mirrored(Level(), "both")(X), np.abs(X - X[:, :1]))
+    usual = np.median(X[:, 0])
+    np.testing.assert_array_equal(Mirrored(Level(), "both")(X), np.abs(X - usual))
     assert Mirrored(cusum, "both").name == "CUSUM(0.5), either way"
     with pytest.raises(ValueError, match="mode is 'sideways'"):
         Mirrored(cusum, "sideways")
@@ -326,3 +327,21 @@ def test_bad_settings_and_values_are_refused(call):
 def test_short_series_never_alarm():
     assert np.isneginf(Variance(10)(np.zeros((1, 5)))).all()
     assert np.isneginf(Cusum(reference=30)(np.zeros((1, 5)))).all()
+
+
+def test_whole_numbers_are_kept_as_such():
+    for one in (AC1(3.0), Cusum(reference=12.0), Glr(12.0, 5.0), MatrixProfile(4.0)):
+        plain = type(one)(*(int(v) if v == int(v) else v for v in vars(one).values()))
+        assert one == plain
+        np.testing.assert_array_equal(one(X), plain(X))
+    assert type(AC1(3.0).window) is int
+    assert textbook(20.0) == textbook(20)
+
+
+@pytest.mark.parametrize("detector", [Cusum(), Ewma(), Glr()], ids=lambda d: d.name)
+def test_units_as_short_as_the_reference_have_no_score(detector):
+    for steps in (1, 29, 30):
+        scores = detector(X[:, :steps])
+        assert scores.shape == (5, steps)
+        assert np.isneginf(scores).all()
+    assert np.isfinite(detector(X[:, :31])[:, 30]).all()

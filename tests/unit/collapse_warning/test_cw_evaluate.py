@@ -25,6 +25,7 @@ from lib.collapse_warning.evaluation import (
     UNREACHABLE,
     auc_interval,
     binomial_interval,
+    held_out,
     holm,
 )
 from lib.collapse_warning.study.explorer import threshold_explorer
@@ -110,6 +111,61 @@ def test_unequal_lengths_are_refused_and_cut_ones_show_nothing():
         evaluate(spread, Level())
 
 
+def test_held_out_shares_are_known_by_hand():
+    # No control may alarm. In one half the highest control is at 10: nothing in the other half lies
+    # above it. In the other half it is at 0: half of the events (5) and the control at 10 do.
+    score = np.r_[np.full(4, 5.0), 10.0, np.zeros(19)]
+    panel = Panel.from_series([[one] for one in score], np.arange(24) < 4)
+    for seed in range(5):
+        found = held_out(panel, seed, share=0, n_resamples=50)
+        assert [one[0] for one in found.values()] == [0.5, 0.05, 0.45]
+        low, high = found["events"][1:]
+        assert 0 <= low <= 0.5 <= high <= 1
+    # One of ten may alarm: the limit is the second control of a half, whatever the first.
+    score = np.r_[np.full(4, 5.0), np.full(2, 10.0), np.full(18, 7.0)]
+    panel = Panel.from_series([[one] for one in score], np.arange(24) < 4)
+    apart = [held_out(panel, seed, share=0.1, n_resamples=1) for seed in range(12)]
+    assert {one["controls"][0] for one in apart} == {0.1}
+    assert {one["events"][0] for one in apart} == {0.0}
+
+
+def test_held_out_refuses_what_it_cannot_split():
+    noise = [np.zeros(60)] * 4 + [np.zeros(20)] * 4
+    with pytest.raises(ValueError, match="events have 60 steps and controls 20"):
+        held_out(Panel.from_series(noise, np.arange(8) < 4), 0)
+    one = Panel.from_series([[0.0]] * 4, [True, True, True, False])
+    with pytest.raises(ValueError, match="n_controls is 1"):
+        held_out(one, 0)
+    with pytest.raises(ValueError, match="n_events is 1"):
+        held_out(Panel.from_series([[0.0]] * 4, [True, False, False, False]), 0)
+    two = Panel.from_series([[0.0]] * 4, [True, True, False, False])
+    with pytest.raises(ValueError, match="share is 1"):
+        held_out(two, 0, share=1.0)
+    assert held_out(two, 0, n_resamples=1)["difference"] == (0.0, 0.0, 0.0)
+
+
+def test_units_without_a_score_are_counted():
+    values = np.random.default_rng(2).normal(size=(140, 40))
+    values[[3, 50, 60], :20] = 1.0
+    found = evaluate(Panel.from_series(list(values), LABELS), Cusum(reference=20))
+    assert found.silent == 3
+    assert "(100 controls, 40 events, 3 of them without a score; hit rate" in str(found)
+    assert evaluate_scores(SCORE, LABELS).silent == 0
+
+
+@pytest.mark.parametrize("steps", [4, 40])
+def test_a_level_looked_for_both_ways_is_found(steps):
+    hits = []
+    for seed in range(8):
+        values = np.random.default_rng(seed).normal(size=(120, 40))
+        values[:20, -steps:] += 3.0
+        panel = Panel.from_series(list(values), np.arange(120) < 20)
+        hits.append([evaluate(panel, Level(), mode=one).hits for one in ("up", "both")])
+    up, both = np.mean(hits, axis=0)
+    assert up > 18
+    assert both > 0.9 * up
+
+
 def falling(step):
     values = np.random.default_rng(3).normal(size=(500, 80))
     values[:20, 60:] += step
@@ -190,8 +246,11 @@ def test_what_is_no_detector_is_refused():
 
     with pytest.raises(ValueError, match=r"scores have shape \(2,\), expected \(500, 80\)"):
         evaluate(panel, Odd("odd", np.zeros(2)))
-    with pytest.raises(ValueError, match="unit 0 has a score nan"):
-        evaluate(panel, Odd("odd", np.full((500, 80), np.nan)))
+    for wrong in (np.nan, np.inf):
+        scores = np.zeros((500, 80))
+        scores[7, 3] = wrong
+        with pytest.raises(ValueError, match=f"unit 7 has a score {wrong}, expected a number"):
+            evaluate(panel, Odd("odd", scores))
 
 
 def test_verdicts_name_the_reason():
@@ -203,7 +262,8 @@ def test_verdicts_name_the_reason():
     assert (silent.hits, silent.false_alarms, silent.p_value) == (0, 0, 1.0)
     assert not silent.beats_chance
     assert silent.row()["hits"] == "-"
-    assert str(silent) == "score: too few alarms to reach the band (100 controls, 40 events)"
+    words = "score: too few alarms to reach the band"
+    assert str(silent) == f"{words} (100 controls, 40 events, 140 of them without a score)"
     assert "jump" in str(evaluate_scores(np.zeros(140), LABELS))
 
 

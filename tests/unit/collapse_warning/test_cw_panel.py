@@ -46,8 +46,11 @@ def test_units_are_cut_to_their_first_or_last_steps():
         panel.last(5)
     with pytest.raises(ValueError, match="at least 1"):
         panel.first(0)
-    with pytest.raises(ValueError, match="n_units is 1"):
+    with pytest.raises(ValueError, match="n_steps is 4: 1 events and 0 controls have so many"):
         panel.last(4)
+    turned = Panel.from_series(series, [False, True, True])
+    with pytest.raises(ValueError, match="n_steps is 4: 0 events and 1 controls have so many"):
+        turned.first(4)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,50 @@ def test_dates_are_times_and_their_gaps_are_seen():
         Panel.from_frame(frame().assign(time=late))
     periods = pd.Series(days).dt.to_period("D")
     assert Panel.from_frame(frame().assign(time=periods)).lengths.tolist() == [2, 3]
+
+
+def of_times(times):
+    times = pd.Series(times)
+    return pd.concat(
+        [
+            pd.DataFrame({"unit": unit, "time": times, "value": 1.0, "is_event": unit == "a"})
+            for unit in "ab"
+        ]
+    )
+
+
+EVEN = {
+    "months": pd.Series(pd.period_range("2020-01", periods=8, freq="M")),
+    "quarters": pd.Series(pd.period_range("2020Q1", periods=8, freq="Q")),
+    "month ends": pd.Series(pd.date_range("2020-01-31", periods=8, freq="ME")),
+    "the fifth": pd.Series(pd.date_range("2020-01-05", periods=8, freq=pd.DateOffset(months=1))),
+    "local days": pd.Series(pd.date_range("2026-03-25", periods=8, tz="Europe/Berlin")),
+    "local hours": pd.Series(
+        pd.date_range("2026-03-28 22:00", periods=8, freq="h", tz="Europe/Berlin")
+    ),
+    "ten a second": pd.Series(1.7e9 + np.arange(8) / 10),
+    "microseconds": pd.Series(pd.date_range("2026-01-01", periods=8, freq="us")),
+    "days of the calendar": pd.Series(pd.date_range("2026-01-01", periods=8).date),
+    "spans": pd.Series(pd.timedelta_range("0h", periods=8, freq="h")),
+    "whole numbers": pd.Series(np.arange(8, dtype=np.uint8)),
+}
+
+
+@pytest.mark.parametrize("kind", EVEN)
+def test_even_times_are_even_on_their_own_clock(kind):
+    times = EVEN[kind]
+    panel = Panel.from_frame(of_times(times))
+    assert panel.lengths.tolist() == [8, 8]
+    assert len(panel.times[0]) == 8
+    with pytest.raises(ValueError, match=r"unit 'a' has a gap in time: .* before"):
+        Panel.from_frame(of_times(times.drop(index=4)))
+
+
+def test_a_column_there_twice_is_named():
+    for name in ("unit", "time", "value", "is_event"):
+        twice = pd.concat([frame(), frame()[[name]]], axis=1)
+        with pytest.raises(ValueError, match=f"frame has 2 columns '{name}', expected one"):
+            Panel.from_frame(twice)
 
 
 def test_bad_series_are_refused():

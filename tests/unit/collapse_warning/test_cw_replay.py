@@ -162,7 +162,7 @@ def test_shuffled_time_keeps_each_user_s_films_and_times():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.drop(columns="time"), "no column 'time'"),
+        (lambda t: t.drop(columns="time"), "column is 'time'"),
         (lambda t: t.iloc[:0], "no ratings"),
         (lambda t: t.assign(rating=np.nan), "missing"),
         (lambda t: t.assign(rating=7.0), "between 0 and 5"),
@@ -226,23 +226,44 @@ def test_a_landmark_sees_no_streak_that_makes_an_event(repaired):
     panel = at_landmark(repaired, 15)
     table = repaired.episodes.set_index("user")
     chosen = table.loc[panel.units.tolist()]
-    assert set(chosen["label"]) == {"event", "control"}
+    assert set(chosen["reason"]) == {"", "censored"}
     assert ((chosen["collapse"] == 0) | (chosen["collapse"] >= 23)).all()
-    assert (panel.n_events, panel.n_controls) == (18, 248)
-    assert panel.lengths.tolist() == [15] * 266
+    assert (chosen["steps"] > 15).all()
+    assert (panel.n_events, panel.n_controls) == (18, 339)
+    assert panel.lengths.tolist() == [15] * 357
     user = int(panel.units[3])
     assert panel.values[3].tolist() == np.cumsum(repaired.misses[user][:15]).tolist()  # noqa: PD011
     assert at_landmark(repaired, 10).n_events > panel.n_events
 
 
-def test_held_out_thresholds_are_judged_on_the_other_half(repaired):
-    panel = at_landmark(repaired, 15)
-    found = held_out(panel, 0, n_resamples=200)
-    for point, low, high in found.values():
-        assert low <= point <= high
-    assert found["difference"][0] == pytest.approx(found["events"][0] - found["controls"][0])
-    assert found["events"][0] > 0.3
-    assert found["controls"][0] < 0.15
+def test_whoever_is_in_play_at_the_landmark_is_in_the_panel():
+    fates = {
+        # User: collapse (0: none), steps, reason.
+        1: (22, 22, ""),
+        2: (23, 23, ""),
+        3: (0, 50, ""),
+        4: (0, 16, "censored"),
+        5: (0, 15, "censored"),
+        6: (12, 12, "early"),
+        7: (0, 0, "short"),
+        8: (40, 40, ""),
+    }
+    rows = pd.DataFrame(
+        [(user, *fate) for user, fate in fates.items()],
+        columns=["user", "collapse", "steps", "reason"],
+    )
+    misses = {user: np.arange(steps) % user == 0 for user, (_, steps, _) in fates.items()}
+    index = rp.index_ratings(made_up(0), CONFIG)
+    config = rp.ReplayConfig(on_miss="consume")
+    run = rp.Replay(config, rows, misses, {}, {}, index, "cosine", made_up(0))
+    panel = at_landmark(run, 15)
+    assert panel.units.tolist() == [2, 3, 4, 8]
+    assert panel.is_event.tolist() == [True, False, False, True]
+    assert panel.values[0].tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8]  # noqa: PD011
+    assert at_landmark(run, 14).units.tolist() == [1, 2, 3, 4, 5, 8]
+
+
+def test_held_out_thresholds_on_noise_and_on_what_is_planted():
     noise = planted_panel(200, 400, 20, 0.0, 3)
     assert abs(held_out(noise, 0, n_resamples=50)["difference"][0]) < 0.06
     assert held_out(noise, 0, n_resamples=50)["controls"][0] == pytest.approx(0.07, abs=0.03)
