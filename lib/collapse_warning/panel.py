@@ -13,7 +13,7 @@ import pandas as pd
 
 from lib.core import check
 
-__all__ = ["Bools", "Floats", "Panel", "check_flags", "check_labels", "check_scores"]
+__all__ = ["Bools", "Floats", "Panel", "check_labels", "check_scores"]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
