@@ -255,7 +255,6 @@ ledger.report(
 ledger.report("ch05.markets.s2.ends", ends(by_unit), control=ends(by_day))
 
 
-# %%
 def excluding(frames: dict) -> int:
     nulls = [0, 0, 0.5] * len(frames)
     return sum(
@@ -323,7 +322,6 @@ ledger.report(
 )
 
 
-# %%
 def printed(gain_column: str, p_column: str) -> list[float]:
     pairs = [
         markets.direction(rows, column)
@@ -472,7 +470,6 @@ print(
     f"exact test, smallest p: {min(one.p_value for one in tried):.3f}, adjusted {adjusted.min():.3f}"
 )
 
-# %%
 reaches = sum(one.accepted and one.false_alarms == 2 for one in swept[:4])
 ledger.report("ch05.ours.markets.sweep", reaches)
 ledger.report(
@@ -597,7 +594,6 @@ def s1(kind: str) -> list[float]:
 
 ledger.report("ch05.markets.s1", s1("control"), control=s1("event"))
 
-# %%
 roc = calibration.figure7()
 figures.show(
     roc_figure(roc, (contract.lo, contract.hi)),

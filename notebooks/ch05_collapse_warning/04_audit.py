@@ -182,7 +182,6 @@ k5 = [
 ]
 ledger.report("ch05.rows.totals", [int(total), *accepted, *k5])
 
-# %%
 of = "{:.0f} / {:.0f}".format
 table2 = pd.DataFrame(
     {
