@@ -150,4 +150,4 @@ def test_the_audit_costs_one_sorting():
     )
     assert label_leak(leaking).leak("value")
     assert found / plain < 2
-    assert found / sorting < 40
+    assert found / sorting < 100
