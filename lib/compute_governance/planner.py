@@ -634,16 +634,18 @@ def branches(nodes: Sequence[Node], sizes: Sequence[float] = MODEL_SIZES) -> Bra
     (10, 4)
     """
     models = check.array("sizes", sizes, shape=("n",), at_least=SMALLEST)
-    rows: list[tuple[int, float, int, float]] = []
-    for index, node in enumerate(_check_nodes(nodes)):
-        for size in models:
-            if size <= node.largest_model:
-                rows.append((index, size, FLAT, 1))
-                rows += [(index, size, HIERARCHICAL, g) for g in GROUP_SIZES]
-            else:
-                rows.append((index, size, PIPELINE, np.ceil(size / node.largest_model)))
-    index_, size_, mode_, group_ = (np.array(column) for column in zip(*rows, strict=True))
-    return Branches(index_.astype(np.int64), size_, mode_.astype(np.int64), group_.astype(float))
+    largest = np.array([node.largest_model for node in _check_nodes(nodes)])
+    # One row for each pair of node type and model, repeated as often as it has branches.
+    kind, at = (one.ravel() for one in np.indices((len(largest), len(models))))
+    fits = models[at] <= largest[kind]
+    count = np.where(fits, 1 + len(GROUP_SIZES), 1)
+    turn = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    row = np.repeat(np.arange(len(count)), count)
+    kind, size, fits = kind[row], models[at[row]], fits[row]
+    mode = np.where(fits, np.where(turn == 0, FLAT, HIERARCHICAL), PIPELINE)
+    group = np.array((1, *GROUP_SIZES), dtype=float)[turn]
+    group = np.where(fits, group, np.ceil(size / largest[kind]))
+    return Branches(kind.astype(np.int64), size, mode.astype(np.int64), group)
 
 
 def evaluate_branches(

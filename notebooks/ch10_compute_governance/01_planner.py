@@ -15,16 +15,13 @@
 # what it would have spent for the same loss with a model of the right size.
 
 # %%
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
 # %%
 from lib.compute_governance.exposure import cheapest_under
-from lib.compute_governance.hardware import CHIPS, CURRENT, Node, catalogue
+from lib.compute_governance.hardware import CHIPS, Node, catalogue
 from lib.compute_governance.planner import (
-    MODEL_SIZES,
     NODE_LIMIT,
     UNITS,
     Assumptions,
@@ -32,15 +29,8 @@ from lib.compute_governance.planner import (
     Network,
     branch_search,
     plan,
-    replica_efficiency,
 )
 from lib.compute_governance.regime import Regime, longest_useful_run
-from lib.compute_governance.reliability import (
-    Failures,
-    goodput,
-    renewal_goodput,
-)
-from lib.compute_governance.scaling import CI95, FIT, STANDARD_ERRORS
 from lib.compute_governance.study import figures as plots
 from lib.compute_governance.study import tables
 from lib.compute_governance.study.searches import (
@@ -50,7 +40,6 @@ from lib.compute_governance.study.searches import (
     cheapest,
     exhaustive_search,
     grid_best,
-    ties,
 )
 from lib.core import figures, ledger
 
@@ -108,8 +97,12 @@ ledger.report(
 
 # %%
 two = plan(Node(CHIPS["H100"], 16, "FP8"), 2, 91e9)
-values = [f"{np.asarray(getattr(two, key)).item():.5g}" for key in UNITS]
-pd.DataFrame({"quantity": list(UNITS), "value": values, "unit": UNITS.values()})
+told = ["step_s", "payload_bits", "sync_s", "h", "tokens", "c_threshold"]
+told += ["overtraining", "eta_h", "eta_compression", "eta_replica", "chi"]
+told += ["c_local", "c_quality", "cost_usd"]
+values = [f"{two.value(key):.5g}" for key in told]
+units = [UNITS[key] for key in told]
+pd.DataFrame({"value": values, "what it is": units}, index=told)
 
 # %% [markdown]
 # ## Table 1: the published search
@@ -150,15 +143,11 @@ ledger.report(
 
 # %% [markdown]
 # Every printed digit comes out. What the formulas leave open (group sizes, the
-# 72 model sizes, which replicas are counted) is settled in the module's
-# docstring. One thing cannot be settled: in the row of $10^{25}$ the flat and
+# model sizes, which replicas are counted) is settled in the docstring of
+# `planner`. One thing cannot be settled: in the row of $10^{25}$ the flat and
 # some hierarchical plans have exactly the same numbers, and which of them is
 # printed is a matter of the last bit.
-
-# %%
-len(MODEL_SIZES), ties(published["c1e25"], 1e25).labels()
-
-# %% [markdown]
+#
 # ## Tables 2 and 3: bandwidth and latency
 
 # %%
@@ -295,9 +284,6 @@ figures.show(
 # {doc}`theory </book/ch10_compute_governance/theory>`). The same model, the
 # same rules, another search:
 
-# %%
-overview(exact.values())
-
 # %% tags=["figure-search"]
 costs = pd.DataFrame(
     {
@@ -378,7 +364,6 @@ slow_ratios = {
     key: by_network[key].value("cost_usd") / better[key].value("cost_usd")
     for key in networks
 }
-pd.Series(slow_ratios).round(2).to_frame("published over branch-wise cost")
 
 
 # %%
@@ -526,283 +511,4 @@ figures.show(
     caption="C_local is cheapest on nodes of four GH200, well below every "
     "threshold. The jumps to the left are where the largest model that fits is "
     "overtrained and a pipeline takes over. On C_quality large nodes pay.",
-)
-
-# %% [markdown]
-# ## What takes the compute
-
-# %%
-figures.show(
-    plots.decomposition_figure(
-        {
-            f"{tables.TARGETS[key]:.2g}": found
-            for key, found in published.items()
-        }
-    ),
-    alt="Stacked bars of halvings for the seven rows of Table 1; the replica "
-    "factor dominates in the middle rows.",
-    caption="Each factor of η in halvings of the compute spent, and χ beside "
-    "it. Averaging many replicas is what costs; compression hardly shows.",
-)
-
-# %% [markdown]
-# ## An outside check of the timing: Covenant-72B
-#
-# {cite:t}`covenant2026` trained a model of 72.7 billion parameters on some twenty
-# nodes of eight B200 over the internet: 110 Mbit/s up and 500 down, a
-# compression of 146, an exchange after 30 steps of 393,216 tokens, that is
-# after 20 minutes. They report 70 seconds for the exchange and 94.5 % of the
-# time spent computing. What does the planner's model say?
-
-# %%
-b200 = Node(CURRENT["B200"], 8)
-steps, minutes = 30, 20
-batch = 192 * 2_048
-seconds = minutes * 60 / steps
-# The utilisation at which a step takes what it took in that run.
-mfu = 6 * 72.7e9 * batch / (b200.flops * seconds)
-asked = {"network": Network.mbps(110, 500), "every": steps}
-real = Assumptions(
-    mfu=mfu, batch_tokens=batch, compression=146, overtraining=(1e-3, 1e3)
-)
-run = plan(b200, 20, 72.7e9, assumptions=real, **asked)
-chosen = plan(b200, 20, 72.7e9, assumptions=real, network=asked["network"])
-dense = plan(
-    b200, 20, 72.7e9, assumptions=replace(real, compression=1.0), **asked
-)
-print(
-    f"utilisation {mfu:.2f} of the peak, overtraining {run.value('overtraining'):.1f}"
-)
-
-
-# %%
-def share_computing(found):
-    busy = steps * found.value("step_s")
-    return 100 * busy / (busy + found.value("sync_s"))
-
-
-dense_h = plan(
-    b200,
-    20,
-    72.7e9,
-    assumptions=replace(real, compression=1.0),
-    network=asked["network"],
-).value("h")
-ledger.report(
-    "ch10.ours.covenant.timing",
-    [run.value("sync_s"), chosen.value("h")],
-    control=[dense.value("sync_s"), dense_h],
-)
-ledger.report(
-    "ch10.ours.covenant.computing",
-    share_computing(run),
-    control=share_computing(dense),
-)
-
-# %% [markdown]
-# The exchange comes out a third too long: the model adds download to upload,
-# and either of the two alone is nearer to what was seen. The larger difference
-# is the interval. The planner takes the fewest steps that hide the exchange;
-# the run took ten times as many, although fewer would have done. A planned H
-# is a lower bound of what people choose.
-#
-# ## Failures
-#
-# The repository's failure table, for nodes of 50 A100 and a model of 250
-# billion parameters over a year and a half.
-
-# %%
-year_and_half = 1.5 * 365.25 * 24
-a100 = Node(CHIPS["A100 80GB"], 50)
-sizes = [72, 625, 4_000]
-chips = [n * a100.count for n in sizes]
-write_h = Failures().checkpoint_h(250e9, a100.bytes_per_param)
-
-
-def shares(name, many=chips):
-    return np.array([goodput(name, g, year_and_half, write_h) for g in many])
-
-
-modes = ("none", "synchronous", "checkpoint_elastic", "async", "relay")
-pd.DataFrame(
-    {name: (100 * shares(name)).round(3) for name in modes}, index=chips
-).rename_axis("chips")
-
-# %%
-slowed = Assumptions(window_s=year_and_half * 3_600, overtraining=(1e-3, 1e3))
-
-
-def c_local(n, share):
-    found = plan(a100, n, 250e9, assumptions=replace(slowed, goodput=share))
-    return found.value("c_local")
-
-
-def fall(name):
-    """Largest fall of C_local by failures, in %."""
-    pairs = zip(sizes, shares(name), strict=True)
-    return max(100 * (1 - c_local(n, u) / c_local(n, 1.0)) for n, u in pairs)
-
-
-printed = [tables.fixed(1 / (g * Failures().rate), 1) for g in chips]
-printed += [tables.significant(100 * s, 1) for s in shares("none")]
-for name in modes[1:4]:
-    printed += [tables.fixed(100 * s, 1) for s in shares(name)]
-printed += [round(1 / s) for s in shares("none")]
-printed += [
-    tables.significant(c_local(n, u), 3)
-    for n, u in zip(sizes, shares("relay"), strict=True)
-]
-
-# %%
-ledger.report("ch10.failures.table", printed)
-calm = [shares(name) for name in ("relay", "threshold", "backup_workers")]
-ledger.report(
-    "ch10.failures.calm",
-    100 * np.min(calm),
-    control=100 * np.min(shares("checkpoint_elastic")),
-)
-ledger.report(
-    "ch10.failures.unchanged", fall("relay"), control=fall("synchronous")
-)
-
-# %% [markdown]
-# The last column of that table trains beyond the paper's own bound on
-# overtraining (the third number is above 100):
-
-# %%
-np.round(
-    [
-        plan(a100, n, 250e9, assumptions=slowed).value("overtraining")
-        for n in sizes
-    ],
-    1,
-)
-
-# %% [markdown]
-# The formula for restarting the whole cluster subtracts losses that are linear
-# in the failure rate, which is right while they are small. Exactly (work until
-# a checkpoint passes without a failure; a failure, also one during recovery,
-# starts the recovery anew) the same constants give four times the goodput at
-# 200,000 chips.
-
-# %%
-many_chips = np.array(tables.decades(1_000, 1_000_000, 31))
-
-
-def restarts(g):
-    rate = g * Failures().rate
-    every = np.sqrt(2 * write_h / rate)
-    return renewal_goodput(rate, write_h, Failures().recovery_h, every)
-
-
-ledger.report(
-    "ch10.ours.failures.renewal",
-    100 * restarts(chips[-1]),
-    control=100 * shares("synchronous")[-1],
-)
-named = {"restart, exact (ours)": np.array([restarts(g) for g in many_chips])}
-named |= {
-    label: shares(name, many_chips.astype(int))
-    for label, name in (
-        ("restart, published", "synchronous"),
-        ("elastic, published", "checkpoint_elastic"),
-        ("asynchronous, published", "async"),
-        ("relay, published", "relay"),
-    )
-}
-
-# %%
-figures.show(
-    plots.failures_figure(many_chips, named),
-    alt="Goodput against chips: the published restart line falls to zero, the "
-    "exact line falls slowly.",
-    caption="Restarting everything is bad at scale, but not as bad as the "
-    "linear formula says.",
-)
-
-# %% [markdown]
-# ## From loss to compute
-#
-# Near the floor of the loss a small change of it is worth much compute. The
-# repository works an example: 250 billion parameters, 72 replicas, $H=200$.
-
-# %%
-params = np.array([1e9, 1e10, 72e9, 250e9, 1e12])
-loss = FIT.loss(params, 25.6 * params)
-share = 100 * (loss - FIT.E) / loss
-big = 250e9
-m = Assumptions().replica_multiplier(72, big, 200)
-
-
-def kept(law, multiplier=m):
-    return float(replica_efficiency(law, big, 25.6 * big, multiplier))
-
-
-def penalty(law, multiplier=m):
-    return 100 - 100 * kept(law, multiplier)
-
-
-pairs = [(0.25, 0.27), (0.31, 0.33), (0.348, 0.366), (0.40, 0.42)]
-by_exponents = [replace(FIT, alpha=a, beta=b) for a, b in pairs]
-floors = [kept(replace(FIT, E=e)) for e in (1.50, 1.69, 1.82, 2.00)]
-
-
-# %%
-def worth(multiplier):
-    """Size of the model that reaches a loss, in 10⁹ parameters."""
-    same = FIT.effective_compute(FIT.loss(big, 25.6 * big) * multiplier)
-    return float(FIT.allocate(same)[0]) / 1e9
-
-
-ledger.report(
-    "ch10.amplification.table",
-    [tables.fixed(x, 2) for x in loss]
-    + [tables.fixed(x, 0 if x >= 10 else 1) for x in share]
-    + [tables.fixed(x, 3) for x in floors],
-)
-ledger.report(
-    "ch10.amplification.multiplier",
-    float(m),
-    control=float(Assumptions().replica_multiplier(72, big, 30)),
-)
-ledger.report(
-    "ch10.amplification.penalty",
-    [penalty(law) for law in [FIT, *by_exponents]] + [worth(m)],
-    control=[100 * float(m) - 100] * 5 + [big / 1e9],
-)
-
-# %%
-half = CI95 * STANDARD_ERRORS["alpha"]
-ends = [tables.fixed(FIT.alpha + s * half, 2) for s in (-1, 1)]
-ledger.report(
-    "ch10.amplification.ci",
-    [penalty(replace(FIT, alpha=a, beta=a + 0.02)) for a in ends],
-    control=[penalty(replace(FIT, alpha=a)) for a in ends],
-)
-alphas = np.linspace(0.22, 0.44, 45)
-curve = [penalty(replace(FIT, alpha=a, beta=a + 0.018)) / 100 for a in alphas]
-figures.show(
-    plots.amplification_figure(
-        alphas, np.array(curve), (FIT.alpha - half, FIT.alpha + half), FIT.alpha
-    ),
-    alt="The penalty rises from 15 % to almost 100 % as α goes from 0.22 to "
-    "0.44.",
-    caption="One and the same loss of 1.6 % costs between a half and nearly "
-    "all of the compute within the error of one exponent, if A and B stay as "
-    "they are. The fit does not let them: see the fourth notebook.",
-)
-
-# %% [markdown]
-# The reference allocation, 25.6 tokens a parameter, is not where the quoted
-# loss is smallest. The gap is small.
-
-# %%
-budgets = np.array([1e23, 1e24, 1e25, 1e26])
-n_best, d_best = FIT.allocate(budgets, "exact")
-n_ref, d_ref = FIT.allocate(budgets)
-print(np.round(FIT.loss(n_ref, d_ref) - FIT.loss(n_best, d_best), 5), "nats")
-ledger.report(
-    "ch10.ours.allocation.ratio",
-    [tables.fixed(x, 1) for x in d_best / n_best],
-    control=[tables.fixed(x, 1) for x in d_ref / n_ref],
 )

@@ -28,7 +28,6 @@
 # textbook's outer step a last bit still does.
 
 # %%
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -46,6 +45,7 @@ from lib.compute_governance.lowcomm import (
 from lib.compute_governance.study import figures as plots
 from lib.core import figures, ledger
 from lib.core.profile import pick
+from lib.stats import t_interval
 
 figures.use()
 
@@ -53,7 +53,6 @@ figures.use()
 from lib.compute_governance.study.lab import (
     TEXTBOOK,
     Lab,
-    interval,
     silent,
     slopes,
     token_share,
@@ -87,13 +86,8 @@ settings = Settings(
 pool = Pool(4)
 text = manual_pages()
 lab = Lab(pool, Transformer(width=64, layers=1), text, STEPS, settings)
-far = Lab(
-    pool,
-    lab.model,
-    Shards(sort_pieces(text), 4),
-    LONG,
-    replace(settings, judge_every=LONG // 16),
-)
+parts = Shards(sort_pieces(text), 4)
+far = Lab(pool, lab.model, parts, LONG, settings, followed=DataParallel())
 print(
     f"{lab.model.n_parameters:,} parameters, {settings.batch} windows of "
     f"{lab.model.context} characters a step, {len(text.train):,} to learn from"
@@ -141,7 +135,7 @@ tuning = lab.tune({f"H = {h}": partial(DiLoCo, h) for h in H}, VALIDATION)
 tuning.round(3)
 
 # %% tags=["trained-textbook"]
-textbook = {h: DiLoCo(h, *TEXTBOOK) for h in H}
+textbook = {h: DiLoCo(h, *TEXTBOOK) for h in (min(H), max(H))}
 tuned = {h: DiLoCo(h, *tuning.loc[f"H = {h}"].idxmin()) for h in H}
 base = lab.losses(DataParallel(), SEEDS)
 line = partial(lab.row, seeds=SEEDS, reference=base)
@@ -181,35 +175,43 @@ def shuffled(losses):
     return pd.DataFrame(np.array(turned).T, index=losses.index)
 
 
-def report_slope(name, losses):
-    mean, *ends = interval(slopes(losses))
-    wrong, *wrong_ends = interval(slopes(shuffled(losses)))
-    ledger.report(
-        f"ch10.training.h.{name}",
-        mean,
-        interval=ends,
-        control=wrong,
-        control_interval=wrong_ends,
-        digits=3,
-    )
+def ends(found):
+    return found.low, found.high
 
 
-report_slope("tuned", losses_by_h(tuned))
+def over_seeds(differences, control):
+    """What is reported of a mean over seeds and of the control's."""
+    found, wrong = t_interval(differences), t_interval(control)
+    return {
+        "value": found.value,
+        "interval": ends(found),
+        "control": wrong.value,
+        "control_interval": ends(wrong),
+        "digits": 3,
+    }
+
+
+by_tuned = losses_by_h(tuned)
+ledger.report(
+    "ch10.training.h.tuned",
+    **over_seeds(slopes(by_tuned), slopes(shuffled(by_tuned))),
+)
 
 # %% tags=["trained-textbook"]
-report_slope("textbook", losses_by_h(textbook))
-smallest = f"H = {min(H)}"
-saved = lab.losses(textbook[min(H)], SEEDS) - lab.losses(tuned[min(H)], SEEDS)
-worst = DiLoCo(min(H), *tuning.loc[smallest].idxmax())
-lost = lab.losses(textbook[min(H)], SEEDS) - lab.losses(worst, SEEDS)
-mean, *ends = interval(saved)
+by_textbook = losses_by_h(textbook)
+ledger.report(
+    "ch10.training.h.textbook",
+    **over_seeds(slopes(by_textbook), slopes(shuffled(by_textbook))),
+)
+seldom_tuned = tuning.loc[f"H = {min(H)}"]
+worst = DiLoCo(min(H), *seldom_tuned.idxmax())
+untuned = lab.losses(textbook[min(H)], SEEDS)
 ledger.report(
     "ch10.ours.training.outer",
-    mean,
-    interval=ends,
-    control=float(lost.mean()),
-    control_interval=interval(lost)[1:],
-    digits=3,
+    **over_seeds(
+        untuned - lab.losses(tuned[min(H)], SEEDS),
+        untuned - lab.losses(worst, SEEDS),
+    ),
 )
 
 # %% [markdown]
@@ -257,30 +259,27 @@ figures.show(
 # %% tags=["trained-long"]
 near_end = {name: far.losses(s, LONG_SEEDS) for name, s in long_runs.items()}
 quiet = near_end["never talk"]
-short_gain = lab.losses(silent(STEPS), SEEDS) - lab.losses(middle, SEEDS)
-mean, *ends = interval(quiet - near_end["H = 20"])
+short_quiet = lab.losses(silent(STEPS), SEEDS)
 ledger.report(
     "ch10.ours.training.pays",
-    mean,
-    interval=ends,
-    control=float(short_gain.mean()),
-    control_interval=interval(short_gain)[1:],
-    digits=3,
+    **over_seeds(
+        quiet - near_end["H = 20"], short_quiet - lab.losses(middle, SEEDS)
+    ),
 )
-mean, *ends = interval(near_end["H = 20, random pairs"] - quiet)
-short_pairs = lab.losses(Gossip(20), SEEDS) - lab.losses(silent(STEPS), SEEDS)
 ledger.report(
     "ch10.ours.training.gossip",
-    mean,
-    interval=ends,
-    control=float(short_pairs.mean()),
-    control_interval=interval(short_pairs)[1:],
-    digits=3,
+    **over_seeds(
+        near_end["H = 20, random pairs"] - quiet,
+        lab.losses(Gossip(20), SEEDS) - short_quiet,
+    ),
 )
 
 # %% tags=["trained-long"]
 long_losses = pd.DataFrame({20: near_end["H = 20"], LONG: quiet}).T
-report_slope("long", long_losses)
+ledger.report(
+    "ch10.training.h.long",
+    **over_seeds(slopes(long_losses), slopes(shuffled(long_losses))),
+)
 curves = [one.curve for one in far.runs(DataParallel(), LONG_SEEDS)]
 counted = {
     name: [
@@ -307,15 +306,9 @@ with Pool(2) as two:
     pair = Lab(two, lab.model, lab.data, STEPS, settings).losses(
         tuned[20], SEEDS
     )
-mean, *ends = interval(lab.losses(tuned[20], SEEDS) - pair)
-others = np.roll(pair, 1) - pair
 ledger.report(
     "ch10.training.replicas",
-    mean,
-    interval=ends,
-    control=float(others.mean()),
-    control_interval=interval(others)[1:],
-    digits=3,
+    **over_seeds(lab.losses(tuned[20], SEEDS) - pair, np.roll(pair, 1) - pair),
 )
 
 # %% [markdown]
@@ -326,47 +319,45 @@ ledger.report(
 
 # %%
 packed = {
-    "int8": DiLoCo(20, 1.0, 0.0, Int8()),
     "int4": DiLoCo(20, 1.0, 0.0, Int4()),
     "top 5 %": DiLoCo(20, 1.0, 0.0, TopK(0.05)),
     "top 5 %, error feedback": DiLoCo(20, 1.0, 0.0, TopK(0.05), True),
 }
 dense = lab.losses(middle, SEEDS)
 packed_losses = {name: lab.losses(s, SEEDS) for name, s in packed.items()}
-changes = {name: interval(x - dense) for name, x in packed_losses.items()}
-changes["never talk"] = interval(lab.losses(silent(STEPS), SEEDS) - dense)
-effect = pd.DataFrame(changes, index=["change", "low", "high"]).T
+added = {name: x - dense for name, x in packed_losses.items()}
+added["never talk"] = short_quiet - dense
+effect = pd.DataFrame(
+    {name: vars(t_interval(x)) for name, x in added.items()}
+).T
 whole = lab.run(middle, SEEDS[0]).sent
 sent = [lab.run(s, SEEDS[0]).sent for s in (*packed.values(), silent(STEPS))]
+effect = effect[["value", "low", "high"]].rename(columns={"value": "change"})
 effect["bits"] = [32 * one / whole for one in sent]
 effect.round(3)
 
 # %%
 figures.show(
     plots.codec_figure(effect),
-    alt="Eight and four bits sit on zero; top-k and the workers that never talk lie to "
+    alt="Four bits sit on zero; top-k and the workers that never talk lie to "
     "the right of it.",
     caption="Loss added by each codec at H = 20 against 32-bit exchanges with the same "
     "seed, 95 % t intervals. Bits are for each number and round. Down to four bits nothing is lost.",
 )
 
 # %%
-mean, *ends = changes["int4"]
 ledger.report(
     "ch10.training.int4",
-    mean,
-    interval=ends,
-    control=changes["never talk"][0],
-    control_interval=changes["never talk"][1:],
-    digits=3,
+    **over_seeds(added["int4"], added["never talk"]),
 )
-kept = packed_losses["top 5 %, error feedback"] - packed_losses["top 5 %"]
+kept = t_interval(
+    packed_losses["top 5 %, error feedback"] - packed_losses["top 5 %"]
+)
 lossless = lab.run(DiLoCo(20, 1.0, 0.0, Fp32(), True), SEEDS[0]).loss - dense[0]
-mean, *ends = interval(kept)
 ledger.report(
     "ch10.training.error_feedback",
-    mean,
-    interval=ends,
+    kept.value,
+    interval=ends(kept),
     control=float(abs(lossless)),
     digits=3,
 )
@@ -399,18 +390,18 @@ seldom, often, pairs, regions, _ = (
 
 
 def between(one):
-    parts = [interval(one - often), interval(seldom - one)]
-    return [mean for mean, *_ in parts], [ends for _, *ends in parts]
+    sides = t_interval(one - often), t_interval(seldom - one)
+    return [found.value for found in sides], [ends(found) for found in sides]
 
 
-value, ends = between(regions)
-wrong, wrong_ends = between(pairs)
+value, both = between(regions)
+wrong, wrong_both = between(pairs)
 ledger.report(
     "ch10.training.hierarchical",
     value,
-    interval=ends,
+    interval=both,
     control=wrong,
-    control_interval=wrong_ends,
+    control_interval=wrong_both,
     digits=3,
 )
 pieces = lab.run(DiLoCo(20, 1.0, 0.0, fragments=4), SEEDS[0])
@@ -451,15 +442,12 @@ def times_fewer(laboratory, strategies, seed):
     )
 
 
+# %% tags=["trained-long"]
 talking = [s for _, s in runs.values() if s != silent(STEPS)]
+long_talking = [s for s in long_runs.values() if s != silent(LONG)]
 ratios = [
     [times_fewer(lab, talking, seed) for seed in SEEDS],
-    [
-        times_fewer(
-            far, [s for s in long_runs.values() if s != silent(LONG)], seed
-        )
-        for seed in LONG_SEEDS
-    ],
+    [times_fewer(far, long_talking, seed) for seed in LONG_SEEDS],
 ]
 dense_often = lab.run(DataParallel(), SEEDS[0]).sent
 ledger.report(

@@ -373,11 +373,8 @@ grids = {
     )
     for metric, title in metrics.items()
 }
-fig = plots.frontier_figure(grids)
-for ax in fig.axes:
-    ax.set_xlabel(f"systems covered, of {len(systems)}")
 figures.show(
-    fig,
+    plots.frontier_figure(grids, len(systems)),
     alt="Cost against burden, two panels; on C_local the cost is flat up to a burden of "
     "nine systems, on C_quality it doubles at a burden of two.",
     caption="Pairs of thresholds, nodes of any size; the step is the frontier. On C_local "
@@ -424,17 +421,18 @@ ledger.report(
 # ## To play with
 #
 # Every point is a branch-wise search over nodes of a power of two of chips, or
-# as many as the threshold leaves. Move the threshold on C_local and the curve
-# does not move down to 4. Then do the same on C_quality.
+# as many as the threshold leaves. It opens on C_quality and a threshold of 8.
+# Choose C_local, and the curve falls back on the usual one; it stays there down
+# to a threshold of 4.
 
 # %%
 explored = cost_curves(
-    decades(1e24, 1e26, 7), nodes, limits, decades(10, 1_000, 5)
+    decades(1e24, 1e26, 7), nodes, limits, (10, 30, 100, 300, 1_000)
 )
 figures.show_chart(
     plots.cost_explorer(explored),
-    alt="Cost against target for a threshold and a bandwidth chosen by sliders, "
-    "beside the usual case.",
-    caption="Cheapest uncovered plan. Grey: 16 H100-equivalents, 100 Mbit/s. "
-    "A curve ends where no plan reaches the target.",
+    alt="Cost against target for a threshold, a bandwidth and a metric chosen by "
+    "buttons, beside the usual case: at first a threshold of 8 on C_quality.",
+    caption="Cheapest plan that is not covered. Dashed: 16 H100-equivalents, "
+    "100 Mbit/s. A curve ends where no plan reaches the target.",
 )

@@ -7,8 +7,9 @@ from cg_peers import post_local_sgd, power_sgd
 from lib.compute_governance.codecs import Fp16, Int4, Int8
 from lib.compute_governance.lowcomm import DataParallel, DiLoCo, Inner, Pool, Settings, Transformer
 from lib.compute_governance.lowcomm.wire import socket_bytes
-from lib.compute_governance.study.lab import Lab, interval
+from lib.compute_governance.study.lab import Lab
 from lib.compute_governance.study.text import manual_pages
+from lib.stats import t_interval
 
 pytestmark = [
     pytest.mark.bench,
@@ -38,8 +39,9 @@ def theirs(lab, peer, **more):
 
 
 def tell(name, losses, sent):
-    mean, low, high = interval(losses)
-    print(f"{name:42s} loss {mean:.3f} [{low:.3f}, {high:.3f}], {sent / 1000:8.0f} kB a worker")
+    found = t_interval(losses)
+    span = f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    print(f"{name:42s} loss {span}, {sent / 1000:8.0f} kB a worker")
 
 
 def test_against_post_local_sgd_at_equal_bytes(lab):

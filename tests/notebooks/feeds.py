@@ -43,8 +43,6 @@ HONEST: dict[str, str] = {
     "value of ch10.ours.covenant.timing is made of 30": "the interval of the real run, an input",
     "value of ch10.burden is made of 1000": "one of the regimes that are compared",
     "value of ch10.burden is made of 4": "one of the regimes that are compared",
-    "control of ch10.uncertainty.scenarios is typed": "a scenario against itself: no move",
-    "control of ch10.ours.uncertainty.quality is typed": "a width over itself",
     "control of ch10.ours.law.error is typed": "the published errors, read as independent",
 }
 

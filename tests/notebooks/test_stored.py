@@ -35,7 +35,6 @@ def unchecked(content: nbformat.NotebookNode) -> float:
 
 LONG = {
     "notebooks/ch02_semantic_ids/03_experiment.ipynb": {7, 19},
-    "notebooks/ch10_compute_governance/02_training.ipynb": {30},
 }
 """Cells that are too long, to be split when their notebook is executed the next time."""
 

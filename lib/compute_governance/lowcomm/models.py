@@ -137,7 +137,10 @@ class Inner:
         """Return the optimiser of one flat vector."""
         if self.kind == "sgd":
             return torch.optim.SGD([weights], lr=self.lr)
-        return torch.optim.AdamW([weights], lr=self.lr, betas=(0.9, 0.95), weight_decay=0.01)
+        # Fused: one pass over the weights instead of ten, the same numbers.
+        return torch.optim.AdamW(
+            [weights], lr=self.lr, betas=(0.9, 0.95), weight_decay=0.01, fused=True
+        )
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step counted from 0."""

@@ -1,8 +1,9 @@
 """A pool of worker processes joined by torch.distributed, kept alive over many trainings.
 
 Starting a process and importing torch takes seconds, a small training not much longer; so the
-workers stay. They are spawned, meet through a file (``file://``, no port that could be taken), and
-use one thread each. When one dies the call raises, naming it; it never hangs. A worker that is at
+workers stay, and where the system can they are forked from a server that has imported torch once
+and nothing else. They meet through a file (``file://``, no port that could be taken), and use one
+thread each. When one dies the call raises, naming it; it never hangs. A worker that is at
 work says so every now and then (`Seat.beat`), so that a long job is no silence.
 """
 
@@ -18,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import TracebackType
@@ -136,7 +137,10 @@ class Pool:
         self.timeout = check.number("timeout", timeout, above=0)
         self._folder = tempfile.TemporaryDirectory(prefix="book-pool-")
         self._meetings = 0
-        context = get_context("spawn")
+        context: Any = get_context("spawn")
+        if "forkserver" in get_all_start_methods():
+            context = get_context("forkserver")
+            context.set_forkserver_preload(["torch"])
         self._begun: set[int] = set()
         self._pipes: list[Connection] = []
         self._processes = []

@@ -381,13 +381,15 @@ def _work(seat: Seat, run: _Run) -> dict[str, Any]:
         if settings.kill == (seat.rank, worker.step):
             os.kill(os.getpid(), signal.SIGKILL)
         worker.sync.weights(worker.step)
-        quiet = socket_bytes()
-        if settings.judge_every and worker.step % settings.judge_every == 0:
+        judging = settings.judge_every and worker.step % settings.judge_every == 0
+        leaving = settings.checkpoint_every and worker.step % settings.checkpoint_every == 0
+        quiet = socket_bytes() if judging or leaving else None
+        if judging:
             worker.judge()
-        if settings.checkpoint_every and worker.step % settings.checkpoint_every == 0:
+        if leaving:
             _leave(run, seat, worker)
-        if None not in (quiet, before):
-            uncounted += (socket_bytes() or 0) - (quiet or 0)
+        if quiet is not None:
+            uncounted += (socket_bytes() or 0) - quiet
     after = socket_bytes()
     wire = None if before is None or after is None else after - before - uncounted
     worker.judge()

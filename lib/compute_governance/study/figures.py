@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -374,13 +374,15 @@ def ppv_figure(prevalence: Floats, curves: Mapping[str, Floats], marks: Sequence
     return fig
 
 
-def frontier_figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
+def frontier_figure(tables: Mapping[str, pd.DataFrame], systems: int) -> Figure:
     """Draw cost against burden for pairs of thresholds, a panel a metric.
 
     Parameters
     ----------
     tables : mapping of str to DataFrame
         From ``exposure.frontier``.
+    systems : int
+        How many systems the burden counts among.
     """
     fig: Figure
     fig, axes = plt.subplots(1, len(tables), figsize=(7, 3.9), sharey=True, layout="constrained")
@@ -393,7 +395,7 @@ def frontier_figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
             )
         best = shown[shown["efficient"]].sort_values("burden")
         ax.step(best["burden"], best["cost_usd"], where="post", color="0.5", lw=1, zorder=0)
-        ax.set(yscale="log", title=name, xlabel="legitimate systems covered, of 14")
+        ax.set(yscale="log", title=name, xlabel=f"systems covered, of {systems}")
     np.atleast_1d(axes)[0].set_ylabel("cost of 1e25 FLOP (US dollars)")
     handles, labels = np.atleast_1d(axes)[0].get_legend_handles_labels()
     fig.legend(
@@ -572,27 +574,40 @@ def bytes_figure(table: pd.DataFrame) -> Figure:
     return fig
 
 
-_TITLES = {"c_local": "C_local", "c_quality": "C_quality"}
+_METRICS = {"c_local": "C_local: the same model", "c_quality": "C_quality: the same loss"}
 
 
-def cost_explorer(curves: pd.DataFrame) -> alt.LayerChart:
-    """Return a chart of cost against target in which sliders move threshold and bandwidth.
+def _option(value: float, unit: str) -> str:
+    return f"{value:g} {unit}"
+
+
+def cost_explorer(
+    curves: pd.DataFrame, *, usual: tuple[float, float] = (16.0, 100.0), start: float = 8.0
+) -> alt.LayerChart:
+    """Return a chart of cost against target in which buttons choose rule, network and metric.
+
+    It opens on C_quality under the threshold `start` at the usual bandwidth; its title says what
+    is chosen.
 
     Parameters
     ----------
     curves : DataFrame
-        From ``tables.cost_curves``: thresholds are powers of two, bandwidths are evenly spaced in
-        the logarithm.
+        From ``tables.cost_curves``.
+    usual : (float, float)
+        Threshold (H100-equivalents) and bandwidth (Mbit/s) of the curve to compare with, drawn in
+        grey and dashed.
+    start : float
+        Threshold at the beginning.
 
     Returns
     -------
     altair.LayerChart
-        Grey: 16 H100-equivalents at 100 Mbit/s. Show it with ``lib.core.figures.show_chart``.
+        Show it with ``lib.core.figures.show_chart``.
 
     Raises
     ------
     ValueError
-        If the table is empty, lacks a column, or holds no curve at 16 and 100 Mbit/s.
+        If the table is empty, lacks a column, or holds no usual curve or none to start with.
     """
     import altair as alt
 
@@ -601,55 +616,66 @@ def cost_explorer(curves: pd.DataFrame) -> alt.LayerChart:
         {
             "target": curves["target"],
             "cost": [float(f"{cost / 1e6:.4g}") for cost in curves["cost_usd"]],
-            "metric": curves["metric"].map(_TITLES),
-            "halvings": np.log2(curves["threshold"]).round(3),
-            "log_rate": np.log10(curves["mbps"]).round(3),
+            "metric": curves["metric"],
+            "threshold": curves["threshold"],
+            "mbps": curves["mbps"],
             "plan": curves["plan"],
         }
     )
-    usual = (table["halvings"] == 4) & (table["log_rate"] == 2)
-    if not usual.any():
-        raise ValueError("curves holds none at 16 H100-equivalents and 100 Mbit/s to compare with")
-    rates = np.unique(table["log_rate"])
-    threshold = alt.param(
-        name="threshold",
-        value=4,
-        bind=alt.binding_range(min=0, max=4, step=1, name="threshold, 2^x H100-equivalents: x = "),
-    )
-    rate = alt.param(
-        name="rate",
-        value=2,
-        bind=alt.binding_range(
-            min=float(rates[0]),
-            max=float(rates[-1]),
-            step=float(np.round(rates[1] - rates[0], 3)),
-            name="bandwidth, 10^y Mbit/s: y = ",
-        ),
-    )
-    metric = alt.param(
-        name="shown",
-        value="C_local",
-        bind=alt.binding_radio(options=list(_TITLES.values()), name="metric "),
-    )
-    x = alt.X("target:Q", scale=alt.Scale(type="log"), title="target (FLOP)")
-    y = alt.Y(
-        "cost:Q",
-        scale=alt.Scale(type="log", domain=[1, 100_000]),
-        title="cost (million US dollars)",
-    )
-    base = (
-        alt.Chart(table[usual])
-        .transform_filter("datum.metric == shown")
-        .mark_line(color="#8a8a8a", strokeDash=[5, 3])
-        .encode(x=x, y=y)
-    )
-    here = (
-        alt.Chart(table)
-        .transform_filter("datum.metric == shown")
-        .transform_filter(
-            "abs(datum.halvings - threshold) < 0.01 && abs(datum.log_rate - rate) < 0.01"
+    grey = (table["threshold"] == usual[0]) & (table["mbps"] == usual[1])
+    first = (table["threshold"] == start) & (table["mbps"] == usual[1])
+    for name, held in (("usual", grey), ("start", first)):
+        if not held.any():
+            raise ValueError(f"{name}: curves holds none at that threshold and {usual[1]:g} Mbit/s")
+
+    def buttons(name: str, label: str, value: object, options: Mapping[Any, str]) -> object:
+        bind = alt.binding_radio(options=list(options), labels=list(options.values()), name=label)
+        return alt.param(name=name, value=value, bind=bind)
+
+    limits = {t: _option(t, "H100") for t in sorted(table["threshold"].unique(), reverse=True)}
+    rates = {r: _option(r, "Mbit/s") for r in sorted(table["mbps"].unique())}
+    params = [
+        buttons("threshold", "Clusters are covered above ", start, limits),
+        buttons("rate", "A node's link carries ", usual[1], rates),
+        buttons("shown", "Compute is counted as ", "c_quality", _METRICS),
+    ]
+    names = [f"{_option(usual[0], 'H100')}, {_option(usual[1], 'Mbit/s')}", "as chosen"]
+    color = alt.Scale(domain=names, range=["#767676", PALETTE["ours"]])
+    dash = alt.Scale(domain=names, range=[[5, 3], [1, 0]])
+
+    flop = alt.Axis(format="~e", values=[1e24, 3e24, 1e25, 3e25, 1e26])
+    money = "datum.value < 1000 ? '$' + datum.value + ' M' : '$' + datum.value / 1000 + ' bn'"
+    usd = alt.Axis(values=[10.0**k for k in range(6)], labelExpr=money)
+    y_scale = alt.Scale(type="log", domain=[1, 100_000])
+    legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=400)
+
+    def lines(part: pd.DataFrame, name: str, points: bool) -> alt.Chart:
+        return (
+            alt.Chart(part.assign(line=name))
+            .transform_filter("datum.metric == shown")
+            .mark_line(point=points)
+            .encode(
+                alt.X("target:Q", scale=alt.Scale(type="log"), axis=flop, title="target (FLOP)"),
+                alt.Y("cost:Q", scale=y_scale, axis=usd, title="cost of the cheapest plan"),
+                alt.Color("line:N", scale=color, legend=legend),
+                alt.StrokeDash("line:N", scale=dash),
+            )
         )
-        .mark_line(point=True)
-        .encode(x=x, y=y, tooltip=["plan:N", "cost:Q", "target:Q"])
+
+    chosen = lines(table, names[1], True).transform_filter(
+        "datum.threshold == threshold && datum.mbps == rate"
     )
-    return (base + here).properties(width=480, height=280).add_params(threshold, rate, metric)
+    tips = [
+        alt.Tooltip("plan:N", title="cheapest plan"),
+        alt.Tooltip("cost:Q", title="cost (million $)", format=",.4~g"),
+        alt.Tooltip("target:Q", title="target (FLOP)", format=".2~e"),
+    ]
+    state = (
+        "'Rule of ' + threshold + ' H100, links of ' + rate + ' Mbit/s, ' + "
+        "(shown == 'c_local' ? 'the same model on the same data' : 'a model of the same loss')"
+    )
+    return (
+        alt.layer(lines(table[grey], names[0], False), chosen.encode(tooltip=tips))
+        .properties(width=480, height=270, title=alt.Title(alt.expr(state)))
+        .add_params(*params)
+    )

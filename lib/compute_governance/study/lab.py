@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from scipy import stats
 
 from lib.compute_governance.codecs import Codec, Shapes, size_of
 from lib.compute_governance.lowcomm.models import Model
@@ -21,8 +20,9 @@ from lib.compute_governance.lowcomm.strategies import DiLoCo, Strategy
 from lib.compute_governance.lowcomm.training import Batches, History, Settings, train
 from lib.compute_governance.lowcomm.wire import make_link, socket_bytes
 from lib.core import check
+from lib.stats import t_interval
 
-__all__ = ["GRID", "TEXTBOOK", "Lab", "interval", "silent", "slopes", "token_share", "wire_audit"]
+__all__ = ["GRID", "TEXTBOOK", "Lab", "silent", "slopes", "token_share", "wire_audit"]
 
 Floats = NDArray[np.float64]
 
@@ -31,40 +31,6 @@ TEXTBOOK = (0.7, 0.9)
 
 GRID: tuple[tuple[float, float], ...] = ((1.0, 0.0), (0.7, 0.5), TEXTBOOK)
 """Outer steps tried on the validation seed."""
-
-
-def interval(values: Iterable[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Return the mean of a few runs and its t interval.
-
-    Parameters
-    ----------
-    values : iterable of float
-        One a seed, at least 2.
-    confidence : float
-        In (0, 1).
-
-    Returns
-    -------
-    tuple of float
-        Mean, low, high.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two values or one is not finite.
-
-    Examples
-    --------
-    >>> [round(x, 2) for x in interval([1.0, 2.0, 3.0])]
-    [2.0, -0.48, 4.48]
-    """
-    found = check.array("values", list(values), shape=("n",))
-    if len(found) < 2:
-        raise ValueError(f"values are {found}, expected two or more numbers")
-    check.share("confidence", confidence, inside=True)
-    mean = float(found.mean())
-    half = float(stats.t.ppf((1 + confidence) / 2, len(found) - 1) * stats.sem(found))
-    return mean, mean - half, mean + half
 
 
 def token_share(curve: Sequence[tuple[int, float]], loss: float) -> float:
@@ -133,6 +99,8 @@ class Lab:
     steps : int
         Of every run, so that all see the same tokens.
     settings : Settings
+    followed : Strategy, optional
+        The one whose loss is judged on the way, sixteen times; judging takes a tenth of a run.
     """
 
     pool: Pool
@@ -140,11 +108,14 @@ class Lab:
     data: Batches
     steps: int
     settings: Settings
+    followed: Strategy | None = None
     _done: dict[tuple[str, int], History] = field(default_factory=dict, repr=False)
 
     def run(self, strategy: Strategy, seed: int) -> History:
         """Return the run of a strategy with a seed."""
-        key = (repr(strategy), seed)
+        key, settings = (repr(strategy), seed), self.settings
+        if strategy == self.followed:
+            settings = replace(settings, judge_every=self.steps // 16)
         if key not in self._done:
             self._done[key] = train(
                 self.model,
@@ -152,7 +123,7 @@ class Lab:
                 strategy,
                 steps=self.steps,
                 seed=seed,
-                settings=self.settings,
+                settings=settings,
                 pool=self.pool,
             )
         return self._done[key]
@@ -211,13 +182,13 @@ class Lab:
         """
         runs = self.runs(strategy, seeds)
         losses = np.array([one.loss for one in runs])
-        gap, low, high = interval(losses - reference)
+        gap = t_interval(losses - reference)
         wires = [one.wire for one in runs if one.wire is not None]
         return {
             "loss": float(losses.mean()),
-            "gap": gap,
-            "low": low,
-            "high": high,
+            "gap": gap.value,
+            "low": gap.low,
+            "high": gap.high,
             "kB": float(np.mean([one.sent for one in runs])) / 1000,
             "exchanges": runs[0].exchanges,
             "wire / claimed": float(np.mean(wires)) / float(np.mean([one.claimed for one in runs]))

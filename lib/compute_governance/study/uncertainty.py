@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -267,14 +267,14 @@ def scenario_moves(plans: Sequence[Plans]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns plan, optimistic, conservative, and both again for pseudo-gradients alone.
+        Columns plan, expected (the control: it is compared with itself), optimistic, conservative,
+        and the three again for pseudo-gradients alone.
     """
     rows = []
     for plan in plans:
         row: dict[str, Any] = {"plan": plan.labels()[0]}
         expected = again(plan, Assumptions())
-        scenarios: tuple[Quality, ...] = ("optimistic", "conservative")
-        for quality in scenarios:
+        for quality in get_args(Quality):
             other = again(plan, Assumptions(quality=quality))
             moved = other.value("c_local") / expected.value("c_local")
             activation = other.value("eta_activation") / expected.value("eta_activation")

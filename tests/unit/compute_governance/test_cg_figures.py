@@ -113,7 +113,8 @@ def test_shares_inspections_and_alarms():
 
 def test_the_frontier_and_the_indices():
     table = frontier(1e25, [H100], (16.0, 1.0), (None,), metric="c_quality")
-    (ax,) = plots.frontier_figure({"C_quality": table}).axes
+    (ax,) = plots.frontier_figure({"C_quality": table}, 17).axes
+    assert ax.get_xlabel() == "systems covered, of 17"
     assert len(drawn(ax)) == 3
     assert drawn(ax)[2][0] == sorted(drawn(ax)[2][0])
     found = sobol_indices(plan(H100, 2, 91e9), "c_local", 16, seed=0).table
@@ -146,22 +147,36 @@ def test_training_figures():
 
 
 def test_the_explorer():
-    curves = tables.cost_curves([1e24, 3e24], [H100], [16.0, 4.0], [10.0, 100.0])
+    curves = tables.cost_curves([1e24, 3e24], [H100], [16.0, 8.0], [10.0, 100.0])
     spec = plots.cost_explorer(curves).to_dict()
     params = {param["name"]: param for param in spec["params"]}
-    assert {"threshold", "rate", "shown"} <= set(params)
-    assert params["threshold"]["value"] == 4
-    assert params["rate"]["bind"]["min"] == 1.0
-    assert params["rate"]["bind"]["step"] == 1.0
-    rows = [row for part in spec["datasets"].values() for row in part]
-    usual = [row for row in rows if (row["halvings"], row["log_rate"]) == (4.0, 2.0)]
-    assert {row["metric"] for row in usual} == {"C_local", "C_quality"}
-    cheapest = curves["cost_usd"].min() / 1e6
-    assert min(row["cost"] for row in rows) == pytest.approx(cheapest, rel=1e-3)
+    values = {name: param["value"] for name, param in params.items()}
+    assert values == {"threshold": 8.0, "rate": 100.0, "shown": "c_quality"}
+    labels = {name: param["bind"]["labels"] for name, param in params.items()}
+    assert labels["threshold"] == ["16 H100", "8 H100"]
+    assert labels["rate"] == ["10 Mbit/s", "100 Mbit/s"]
+    assert labels["shown"] == ["C_local: the same model", "C_quality: the same loss"]
+    for param in params.values():  # buttons: the keyboard reaches them, a phone shows them
+        assert param["bind"]["input"] == "radio"
+        assert param["value"] in param["bind"]["options"]
+    grey, chosen = (spec["datasets"][layer["data"]["name"]] for layer in spec["layer"])
+    assert {(row["threshold"], row["mbps"]) for row in grey} == {(16.0, 100.0)}
+    assert {row["line"] for row in grey} == {"16 H100, 100 Mbit/s"}
+    assert {row["line"] for row in chosen} == {"as chosen"}
+    assert [row["cost"] for row in chosen] == pytest.approx(curves["cost_usd"] / 1e6, rel=1e-3)
+    cut = {one["filter"] for one in spec["layer"][1]["transform"]}
+    assert cut == {
+        "datum.metric == shown",
+        "datum.threshold == threshold && datum.mbps == rate",
+    }
+    tips = [one["title"] for one in spec["layer"][1]["encoding"]["tooltip"]]
+    assert tips == ["cheapest plan", "cost (million $)", "target (FLOP)"]
     with pytest.raises(ValueError, match="column is 'plan'"):
         plots.cost_explorer(curves.drop(columns="plan"))
-    with pytest.raises(ValueError, match="none at 16"):
-        plots.cost_explorer(curves[curves["threshold"] == 4.0])
+    with pytest.raises(ValueError, match="usual: curves holds none"):
+        plots.cost_explorer(curves[curves["threshold"] == 8.0])
+    with pytest.raises(ValueError, match="start: curves holds none"):
+        plots.cost_explorer(curves, start=4.0)
 
 
 def test_rounding_as_printed():

@@ -29,7 +29,6 @@ from lib.compute_governance.lowcomm.pool import Seat
 from lib.compute_governance.lowcomm.wire import socket_bytes
 from lib.compute_governance.study.lab import (
     Lab,
-    interval,
     silent,
     slopes,
     token_share,
@@ -248,17 +247,6 @@ def test_shares_slopes_and_scales_by_hand():
         token_share(curve, 4.5)
     table = pd.DataFrame({0: [1.0, 1.5, 2.0], 1: [3.0, 3.0, 3.0]}, index=[1, 10, 100])
     assert np.allclose(slopes(table), [0.5, 0.0])
-    with pytest.raises(ValueError, match="two or more numbers"):
-        interval([1.0])
-
-
-def test_intervals_by_hand():
-    mean, low, high = interval([1.0, 2.0, 3.0])
-    half = 4.302653 / 3**0.5
-    assert (mean, low, high) == pytest.approx((2.0, 2.0 - half, 2.0 + half), abs=1e-5)
-    assert interval([1.0, 2.0, 3.0], 0.5)[2] < high
-    with pytest.raises(ValueError, match="confidence is 95"):
-        interval([1.0, 2.0], 95)
 
 
 def test_the_silent_baseline_talks_once(pool, corpus):

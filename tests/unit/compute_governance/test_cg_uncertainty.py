@@ -98,6 +98,7 @@ def test_scenarios_also_touch_the_stage_boundaries():
     piped = plan(GH200, 40, 325e9, PIPELINE)
     moves = scenario_moves([PLAN, piped]).set_index("plan")
     flat, pipe = moves.iloc[0], moves.iloc[1]
+    assert moves["expected"].tolist() == moves["expected, gradients"].tolist() == [0.0, 0.0]
     assert flat["conservative"] == pytest.approx(flat["conservative, gradients"])
     assert pipe["conservative"] < pipe["conservative, gradients"] < 0 <= flat["optimistic"]
 
