@@ -196,9 +196,10 @@ class Int8(Codec):
 
 @dataclass(frozen=True)
 class Int4(Codec):
-    """One scale a block, 15 levels, two numbers a byte: ceil(n / 2) + 4 ceil(n / block) bytes.
+    """One scale a block, 15 levels, two numbers a byte: ceil(n / 2) + 4 bytes a block.
 
-    The error in a block is at most half a level, max|x| / 14.
+    Blocks start anew at each tensor, so that a small one beside a large one keeps its numbers. The
+    error in a block is at most half a level, max|x| / 14.
 
     Parameters
     ----------
@@ -213,28 +214,37 @@ class Int4(Codec):
             raise ValueError(f"block is {self.block}, expected an even number of at least 2")
 
     def nbytes(self, shapes: Shapes) -> int:
-        """Return ceil(n / 2) + 4 ceil(n / block)."""
-        n = size_of(shapes)
-        return -(-n // 2) + 4 * -(-n // self.block)
+        """Return ceil(n / 2) and, for every tensor, 4 ceil(its numbers / block)."""
+        return -(-size_of(shapes) // 2) + 4 * self._count(shapes)
+
+    def _count(self, shapes: Shapes) -> int:
+        return sum(-(-size_of([shape]) // self.block) for shape in shapes)
+
+    def _blocks(self, shapes: Shapes, device: torch.device) -> Tensor:
+        """Return the block of every number."""
+        parts, first = [], 0
+        for shape in shapes:
+            parts.append(first + torch.arange(size_of([shape]), device=device) // self.block)
+            first += self._count([shape])
+        return torch.cat(parts)
 
     def _encode(self, vector: Tensor, shapes: Shapes) -> Tensor:
-        n = len(vector)
-        padded = vector.new_zeros(-(-n // self.block) * self.block)
-        padded[:n] = vector
-        blocks = padded.view(-1, self.block)
-        scale = blocks.abs().amax(dim=1) / 7
-        levels = torch.where(scale[:, None] > 0, blocks / scale[:, None], 0).round().clamp(-7, 7)
-        codes = (levels + 8).to(torch.uint8).reshape(-1)[: n + n % 2]
+        blocks = self._blocks(shapes, vector.device)
+        top = vector.new_zeros(self._count(shapes))
+        scale = top.scatter_reduce(0, blocks, vector.abs(), "amax") / 7
+        each = scale[blocks]
+        levels = torch.where(each > 0, vector / each, 0).round().clamp(-7, 7)
+        codes = (levels + 8).to(torch.uint8)
+        codes = torch.cat([codes, codes.new_zeros(len(codes) % 2)])
         return torch.cat([_bytes(scale), codes[0::2] << 4 | codes[1::2]])
 
     def _decode(self, payload: Tensor, shapes: Shapes) -> Tensor:
-        n = size_of(shapes)
-        head = 4 * -(-n // self.block)
+        head = 4 * self._count(shapes)
         scale = _floats(payload[:head], torch.float32)
         packed = payload[head:]
-        codes = torch.stack([packed >> 4, packed & 15], dim=1).reshape(-1)[:n]
+        codes = torch.stack([packed >> 4, packed & 15], dim=1).reshape(-1)[: size_of(shapes)]
         levels = codes.to(torch.float32) - 8
-        return levels * scale.repeat_interleave(self.block)[:n]
+        return levels * scale[self._blocks(shapes, payload.device)]
 
 
 @dataclass(frozen=True)

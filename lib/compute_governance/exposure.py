@@ -114,8 +114,7 @@ def cheapest_under(
     metric, network, assumptions
         See ``planner.branch_search``.
     every : bool
-        Every number of chips, or, faster, only powers of two and the largest that one of the rules
-        leaves; then the rules asked for together share their sizes.
+        Every number of chips, or, faster, only powers of two.
 
     Examples
     --------
@@ -124,9 +123,11 @@ def cheapest_under(
     >>> loose.labels() == tight.labels() == ['4x GH200 FP8, flat']
     True
     """
-    if not rules:
-        raise ValueError("rules is empty, expected at least one Regime")
+    if isinstance(rules, Regime) or not rules or not all(isinstance(r, Regime) for r in rules):
+        raise ValueError(f"rules is {rules!r:.80}, expected a list of at least one Regime")
     pool = tuple({node: None for rule in rules for node in rule.choices(nodes, every=every)})
+    if not pool:
+        return [None] * len(rules)
     try:
         found = cheapest_by_node(
             target, pool, metric=metric, network=network, assumptions=assumptions

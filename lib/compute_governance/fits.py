@@ -95,6 +95,7 @@ def bootstrap(
     loss: npt.ArrayLike,
     draws: int,
     rng: np.random.Generator,
+    families: npt.ArrayLike | None = None,
 ) -> Chinchilla:
     """Fit the law to resampled runs, which keeps what its parameters have in common.
 
@@ -105,6 +106,9 @@ def bootstrap(
     draws : int
         Resamples of the runs with replacement, at least 2.
     rng : Generator
+    families : array, shape (n,), optional
+        Labels of runs that belong together, such as those of one budget: whole families are drawn.
+        By default each run is its own.
 
     Returns
     -------
@@ -113,7 +117,11 @@ def bootstrap(
     """
     x, y, z = _runs(params, tokens, loss)
     draws = check.integer("draws", draws, at_least=2)
-    weights = rng.multinomial(len(x), np.full(len(x), 1.0 / len(x)), draws).astype(float)
+    labels = np.arange(len(x)) if families is None else np.asarray(families)
+    check.same_length(params=x, families=labels)
+    family = np.unique(labels, return_inverse=True)[1]
+    count = int(family.max()) + 1
+    weights = rng.multinomial(count, np.full(count, 1.0 / count), draws)[:, family].astype(float)
     whole = _coordinates(_fit(x, y, z, np.ones((1, len(x))), np.array([_START])), x, y)
     return Chinchilla(*_fit(x, y, z, weights, np.repeat(whole, draws, axis=0)))
 

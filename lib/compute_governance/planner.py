@@ -137,6 +137,8 @@ class Network:
     @classmethod
     def mbps(cls, up: float, down: float | None = None, latency_s: float = 0.1) -> Network:
         """Make one from Mbit/s; symmetric unless `down` is given."""
+        up = check.number("up", up, above=0)
+        down = None if down is None else check.number("down", down, above=0)
         return cls(up * 1e6, (up if down is None else down) * 1e6, latency_s)
 
     @property
@@ -158,7 +160,8 @@ class Assumptions:
     window_s : float
         Length of the run, seconds; 740 days by default.
     compression : float
-        Ratio by which a pseudo-gradient is compressed beyond its precision.
+        Ratio by which a pseudo-gradient is compressed beyond its precision; above 500 the quality
+        is that of 500, where the published table ends.
     quality : {"optimistic", "expected", "conservative"}
         Scenario of what compression costs.
     quality_shift : float
@@ -225,9 +228,10 @@ class Assumptions:
         check.array("micro_batches", self.micro_batches, at_least=1)
         check.array("hidden", self.hidden, above=0)
         check.array("tail", self.tail, at_least=0)
-        check.array("quality_shift", self.quality_shift)
         check.number("compression", self.compression, at_least=1)
         check.known("quality", self.quality, tuple(COMPRESSION_QUALITY))
+        check.array("quality_shift", self.quality_shift, at_least=-1, at_most=1)
+        check.array("quality_shift, added to the factor", self.eta_compression, above=0)
         for key in ("ratio", "server", "cluster"):
             check.number(key, getattr(self, key), above=0)
         if not isinstance(self.law, Chinchilla):
@@ -536,9 +540,12 @@ def evaluate(
 
 
 def _check_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    found = tuple(nodes)
+    try:
+        found = tuple(nodes)
+    except TypeError:  # a single one
+        found = ()
     if not found or not all(isinstance(one, Node) for one in found):
-        raise ValueError(f"nodes is {nodes!r:.80}, expected at least one Node")
+        raise ValueError(f"nodes is {nodes!r:.80}, expected a list of at least one Node")
     return found
 
 
@@ -686,8 +693,9 @@ def branch_search(
     On a branch, C(n) = c(n)·q(n) with the compute c proportional to the whole groups (or nodes) and
     an efficiency q that does not rise with n. So no count between n and n·target/C(n) can reach the
     target, and leaping there from below never jumps over the smallest count that does (theory page,
-    proposition on leaping). Branches that have become dearer than the best complete one are
-    dropped.
+    proposition on leaping; proved for laws whose best ratio of tokens to parameters is at most the
+    reference, as that of the published fit). Branches that have become dearer than the best
+    complete one are dropped.
 
     Parameters
     ----------

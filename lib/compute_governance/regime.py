@@ -141,18 +141,18 @@ class Regime:
         ----------
         nodes : sequence of Node
         every : bool
-            Every number of chips, or only powers of two and the largest one.
+            Every number of chips, or only powers of two.
 
         Examples
         --------
         >>> from lib.compute_governance.hardware import CHIPS, Node
         >>> [node.count for node in Regime(6.0).choices([Node(CHIPS["H100"], 16)], every=False)]
-        [1, 2, 4, 6]
+        [1, 2, 4]
         """
         found: dict[Node, None] = {}
         for top in self.shrink(nodes):
             for count in range(1, top.count + 1):
-                if every or count == top.count or count & (count - 1) == 0:
+                if every or count & (count - 1) == 0:
                     found[Node(top.chip, count, top.precision)] = None
         return tuple(found)
 

@@ -153,5 +153,8 @@ def renewal_goodput(rate: float, checkpoint_h: float, recovery_h: float, every_h
     every_h = check.number("every_h", every_h, above=0)
     checkpoint_h = check.number("checkpoint_h", checkpoint_h, at_least=0)
     recovery_h = check.number("recovery_h", recovery_h, at_least=0)
-    mean = math.exp(rate * recovery_h) * math.expm1(rate * (every_h + checkpoint_h)) / rate
-    return every_h / mean
+    try:
+        segment = math.exp(rate * recovery_h) * math.expm1(rate * (every_h + checkpoint_h))
+    except OverflowError:  # so many failures that no segment is ever done
+        return 0.0
+    return every_h * rate / segment

@@ -18,7 +18,6 @@ from scipy.stats import binomtest
 
 from lib.compute_governance.detection import (
     CHANNELS,
-    Rates,
     hazards,
     inspection_sample,
     p_detect,
@@ -147,34 +146,31 @@ def leads(hazard):
     return leader == np.bincount(leader).argmax()
 
 
-def more(one, other, times=1.0):
-    """In which draws one plan has more than so many times another's hazard."""
-    return one.sum(axis=1) > times * other.sum(axis=1)
-
-
-zero = Rates(*np.zeros((4, DRAWS)), visible=np.full(DRAWS, 99.0), steep=99.0)
-none = {name: np.round(hazards(one, zero), 12) for name, one in seen.items()}
 usual = "1e25, rule of 16"
 
-# %%
+
+def least_rise(one, other=usual):
+    """Smallest factor between the counts that two plans expose."""
+    counts = ("sites", "people", "chips", "usd")
+    pair = seen[one], seen[other]
+    return min(getattr(pair[0], k) / getattr(pair[1], k) for k in counts)
+
+
 for key, name in (("smaller", "1e25, rule of 4"), ("two", "1e25, rule of 2")):
-    value, ends = share_of(more(over[name], over[usual]))
     ledger.report(
         f"ch10.ours.conclusions.{key}",
-        value,
-        interval=ends,
-        control=float(more(none[name], none[usual]).mean()),
-        digits=3,
+        least_rise(name),
+        control=least_rise(usual),
+        digits=4,
     )
-least, most = over["1e24, rule of 16"], over["1e26, rule of 16"]
-value, ends = share_of(more(most, least, 2.0))
 ledger.report(
     "ch10.ours.conclusions.scale",
-    value,
-    interval=ends,
-    control=float(more(least, least, 2.0).mean()),
-    digits=3,
+    least_rise("1e26, rule of 16", "1e24, rule of 16"),
+    control=least_rise("1e24, rule of 16", "1e24, rule of 16"),
+    digits=4,
 )
+
+# %%
 value, ends = share_of(leads(over[usual]))
 known = np.tile(hazards(seen[usual], middle), (DRAWS, 1))
 ledger.report(
@@ -186,10 +182,12 @@ ledger.report(
 )
 
 # %% [markdown]
-# What survives every prior: a hundred times the compute at least doubles the
-# hazard. A threshold lowered from 16 to 4 makes nothing easier to notice, for
-# the cheapest plan of four GH200 a node stays what it was. One lowered to 2 does
-# change the plan, to ten times as many sites. No channel leads throughout.
+# Three of these rows need no prior. Every hazard grows with what it counts, so a
+# plan that exposes more of everything is easier to notice whatever the rates. A
+# hundred times the compute does, and so does a threshold lowered from 16 to 2 at
+# this target. One of 4 changes nothing here, for the cheapest plan of four GH200
+# a node stays what it was. Only the last row is about the priors: no channel
+# leads throughout.
 #
 # ## Inspections
 #
@@ -282,9 +280,8 @@ ledger.report(
 )
 
 # %% [markdown]
-# So "no burden" holds for the list of fourteen only: today's rule already
-# covers a server of eight B200, and the proposed cap on memory one of eight
-# MI300X.
+# So "no burden" holds for the list of fourteen only: the proposed rule covers a
+# server of eight B200, and the cap on memory one of eight MI300X.
 #
 # And what does a lower threshold buy? As the repository does it, each chip's
 # node is made as large as the threshold allows. A planner may choose.
@@ -329,8 +326,9 @@ ledger.report(
 # %% [markdown]
 # With nodes forced to their largest size the cost seems to *fall* as the rule
 # tightens; that is an artefact of the force. With the size free it cannot fall.
-# On C_local the threshold does nothing down to 4 and then doubles the cost; on
-# C_quality a threshold of 8 doubles it already.
+# For 1e25 at 100 Mbit/s the threshold does nothing down to 4 on C_local and then
+# doubles the cost; on C_quality a threshold of 8 doubles it already. Other
+# targets and networks are at the end.
 #
 # ## Bandwidth
 #
@@ -405,7 +403,7 @@ ledger.report(
 #
 # | measure | non-state | state | what this notebook adds |
 # |---|---|---|---|
-# | lower compute threshold | low to medium | none | on C_local nothing down to 4; on C_quality doubles the cost from 8 on |
+# | lower compute threshold | low to medium | none | for 1e25 on C_local nothing down to 4, for most other targets something; on C_quality doubles the cost from 8 on |
 # | memory threshold | low to medium | none | doubles the cost on C_quality only; 1,280 GB covers current servers |
 # | bandwidth caps | none | none | a factor of four to five at 10 Mbit/s, ninety in the published search |
 # | chip tracking | medium to high | low | leads in some draws, never in all |
@@ -418,17 +416,42 @@ ledger.report(
 # which are ours.
 
 # %% [markdown]
-# ## To play with
+# ## Other targets, other networks
 #
-# Every point is a branch-wise search over nodes of a power of two of chips, or
-# as many as the threshold leaves. It opens on C_quality and a threshold of 8.
-# Choose C_local, and the curve falls back on the usual one; it stays there down
-# to a threshold of 4.
+# Is a threshold of 4 free at other targets and bandwidths? For each of 35 pairs
+# the cheapest plans are searched for over nodes of a power of two of chips.
 
 # %%
 explored = cost_curves(
     decades(1e24, 1e26, 7), nodes, limits, (10, 30, 100, 300, 1_000)
 )
+by_cell = (
+    explored[explored["metric"] == "c_local"]
+    .pivot_table("cost_usd", index="target", columns=["threshold", "mbps"])
+    .sort_index()
+)
+rises = by_cell[4.0] / by_cell[16.0]
+rises.rename_axis(columns="Mbit/s").round(2).set_axis(
+    [f"{target:.1e}" for target in rises.index]
+)
+
+# %%
+dearer_by_four = (rises > 1.1).to_numpy()
+tabled = np.argmin(np.abs(np.log10(rises.index.to_numpy() / 1e25)))
+ledger.report(
+    "ch10.ours.threshold.cells",
+    float(dearer_by_four.mean()),
+    control=float(dearer_by_four[tabled, rises.columns.get_loc(100)]),
+    digits=3,
+)
+
+# %% [markdown]
+# Cost at a threshold of 4 over cost at 16, on C_local. The row of 1e25 at 100
+# Mbit/s, which the tables stand on, is not what other cells are like.
+#
+# The same to play with. It opens on C_quality and a threshold of 8.
+
+# %%
 figures.show_chart(
     plots.cost_explorer(explored),
     alt="Cost against target for a threshold, a bandwidth and a metric chosen by "

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
 
-from lib.compute_governance.codecs import Codec, Fp32, Shapes
+from lib.compute_governance.codecs import Codec, Fp32, Shapes, size_of
 from lib.compute_governance.lowcomm.models import Replica
 from lib.compute_governance.lowcomm.wire import Link, make_link
 from lib.core import check
@@ -177,6 +177,8 @@ class Rounds(Sync):
         n, count = len(self.outer), recipe.fragments
         cuts = [n * part // count for part in range(count + 1)]
         self.parts = [slice(a, b) for a, b in pairwise(cuts)]
+        # Where tensors end. A codec scales by tensor, so a fragment is sent as its pieces of them.
+        self.ends = list(accumulate(size_of([shape]) for shape in replica.shapes))
 
     def _now(self, step: int) -> list[int]:
         """Return the fragments that are exchanged after `step` steps."""
@@ -201,7 +203,10 @@ class Rounds(Sync):
         """Take one outer step of a part of the weights."""
         recipe, mine = self.recipe, self.replica.flat[part]
         outer, velocity, lost = self.outer[part], self.velocity[part], self.lost[part]
-        shapes: Shapes = self.replica.shapes if recipe.fragments == 1 else [tuple(mine.shape)]
+        shapes: Shapes = self.replica.shapes
+        if recipe.fragments > 1:
+            inside = [end for end in self.ends if part.start < end < part.stop]
+            shapes = [(b - a,) for a, b in pairwise([part.start, *inside, part.stop])]
         wanted = recipe.direction(mine - outer)
         if recipe.error_feedback:
             wanted = wanted + lost

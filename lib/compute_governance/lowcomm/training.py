@@ -449,15 +449,19 @@ def _newest(run: _Run, rank: int, world: int) -> dict[str, Any]:
     found = sorted(folder.glob("step-*/complete.json"))
     if not found:
         raise CheckpointError(f"{folder}: no complete checkpoint")
-    record = json.loads(found[-1].read_text())
-    if record["run"] != _fingerprint(run, world):
+    try:
+        record = json.loads(found[-1].read_text())
+        made, digests = record["run"], list(record["digests"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{found[-1]}: truncated or altered: {error!r}") from None
+    if made != _fingerprint(run, world):
         raise CheckpointError(
             f"{found[-1].parent} is of another run: other model, data, strategy, steps, seed, "
             "batch or number of workers"
         )
     file = found[-1].with_name(f"worker-{rank}.pt")
     content = file.read_bytes() if file.is_file() else b""
-    if hashlib.sha256(content).hexdigest() != record["digests"][rank]:
+    if hashlib.sha256(content).hexdigest() != digests[rank]:
         raise CheckpointError(f"{file}: missing, truncated or altered, its digest is not the one")
     state: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
     return state

@@ -192,7 +192,7 @@ class Lab:
             "kB": float(np.mean([one.sent for one in runs])) / 1000,
             "exchanges": runs[0].exchanges,
             "wire / claimed": float(np.mean(wires)) / float(np.mean([one.claimed for one in runs]))
-            if wires
+            if wires and runs[0].claimed
             else float("nan"),
         }
 

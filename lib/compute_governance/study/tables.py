@@ -166,7 +166,7 @@ def cost_curves(
 ) -> pd.DataFrame:
     """Return the cheapest cost for every target, threshold, bandwidth and metric.
 
-    Nodes have a power of two of chips or as many as the threshold leaves (``exposure``).
+    Nodes have a power of two of chips.
 
     Parameters
     ----------

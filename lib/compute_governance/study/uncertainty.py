@@ -27,6 +27,7 @@ from lib.core import check, data, sweeps
 
 __all__ = [
     "BOOTSTRAPS",
+    "FAMILY",
     "INPUTS",
     "RANGES",
     "Sobol",
@@ -86,16 +87,29 @@ def loose_laws(n: int, rng: np.random.Generator) -> Chinchilla:
     return Chinchilla(**drawn)
 
 
-def _bootstrap(draws: int, rng: np.random.Generator) -> Chinchilla:
-    return bootstrap(*read_points(data.path("chinchilla_points")), draws, rng)
+FAMILY = 0.2
+"""Decades of compute within which runs count as one family: their budgets came in steps."""
 
 
-def laws(draws: int = BOOTSTRAPS, *, seed: int = 20_240_415) -> Chinchilla:
+def _bootstrap(item: int | tuple[int, str], rng: np.random.Generator) -> Chinchilla:
+    points = read_points(data.path("chinchilla_points"))
+    if isinstance(item, int):
+        return bootstrap(*points, item, rng)
+    draws, by = item
+    size, tokens, _ = points
+    family = np.round(np.log10(6.0 * size * tokens) / FAMILY)
+    return bootstrap(*points, draws, rng, family if by == "family" else rng.permutation(family))
+
+
+def laws(draws: int = BOOTSTRAPS, by: str = "run", *, seed: int = 20_240_415) -> Chinchilla:
     """Return laws fitted to resampled points (`fits.bootstrap`); the sweep keeps them by content.
 
     Parameters
     ----------
     draws : int
+    by : {"run", "family", "shuffled family"}
+        What is resampled: single runs, families of equal budget (`FAMILY`), or as many families of
+        the same sizes put together at random, the control.
     seed : int
 
     Returns
@@ -103,7 +117,9 @@ def laws(draws: int = BOOTSTRAPS, *, seed: int = 20_240_415) -> Chinchilla:
     Chinchilla
         With arrays of shape (draws,).
     """
-    found: Chinchilla = sweeps.run(_bootstrap, [draws], name="ch10-laws", n_jobs=1, seed=seed)[0]
+    check.known("by", by, ("run", "family", "shuffled family"))
+    item = draws if by == "run" else (draws, by)
+    found: Chinchilla = sweeps.run(_bootstrap, [item], name="ch10-laws", n_jobs=1, seed=seed)[0]
     return found
 
 
