@@ -88,6 +88,19 @@ def test_sizes_by_hand():
     lengths = [codec.nbytes([(n,)]) for codec in (Fp32(), Fp16(), Int8(), Int4(256), TopK(0.05))]
     assert lengths == [4000, 2000, 1004, 500 + 16, 300]
     assert size_of([(10, 10), (), (3,)]) == 104
+    # Blocks start anew at each tensor: 1 + 2 + 1 of them, and 6 + 9 + 2 numbers, two a byte.
+    assert Int4(8).nbytes([(2, 3), (9,), (2,)]) == 9 + 4 * 4
+
+
+@pytest.mark.parametrize("codec", [Int8(), Int4()], ids=str)
+def test_a_small_tensor_beside_a_large_one_keeps_its_numbers(codec):
+    shapes = [(8, 8), (192,)]
+    vector = torch.cat([torch.linspace(-1e-3, 1e-3, 64), torch.linspace(-1, 1, 192)])
+    payload = codec.encode(vector, shapes)
+    assert len(payload) == codec.nbytes(shapes)
+    found = codec.decode(payload, shapes)
+    assert float((found - vector)[:64].abs().max()) <= 1e-3 / 14 * 1.001
+    assert float((found - vector)[64:].abs().max()) <= 1 / 14 * 1.001
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=str)

@@ -59,6 +59,19 @@ def test_the_bootstrap_keeps_what_the_parameters_have_in_common(points):
     assert len(laws(5, seed=3).alpha) == 5
 
 
+def test_whole_families_are_drawn(points):
+    family = np.repeat(np.arange(len(points[0]) // 2 + 1), 2)[: len(points[0])]
+    # One family a run is the plain bootstrap; all in one leaves nothing to draw.
+    alone = bootstrap(*points, 5, np.random.default_rng(1), np.arange(len(points[0])))
+    assert alone.alpha.tolist() == bootstrap(*points, 5, np.random.default_rng(1)).alpha.tolist()
+    one = bootstrap(*points, 3, np.random.default_rng(1), np.zeros(len(points[0])))
+    assert one.alpha == pytest.approx([fit_law(*points).alpha] * 3, rel=1e-5)
+    pairs = bootstrap(*points, 5, np.random.default_rng(1), family)
+    assert pairs.alpha.std() > 0
+    with pytest.raises(ValueError, match="families"):
+        bootstrap(*points, 5, np.random.default_rng(1), family[:-1])
+
+
 def test_bad_points_are_refused(points, tmp_path):
     size, tokens, loss = points
     with pytest.raises(ValueError, match="at least six"):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from cg_toys import Cloud, Quadratic, work
 
-from lib.compute_governance.codecs import Fp16, Fp32, Int4, Int8, TopK
+from lib.compute_governance.codecs import Fp16, Fp32, Int4, Int8, TopK, size_of
 from lib.compute_governance.lowcomm import (
     CheckpointError,
     DataParallel,
@@ -142,6 +142,26 @@ def test_streaming_sends_as_much_in_smaller_pieces(pool, corpus):
     assert parts.largest == pytest.approx(whole.largest / 5, rel=0.01)
     assert parts.apart == 0
     assert abs(parts.loss - whole.loss) < 0.1
+
+
+def test_a_fragment_is_sent_as_its_pieces_of_tensors():
+    replica = Replica(MODEL, 0)
+    rounds = DiLoCo(10, fragments=2).start(replica, 0, 1, 0)
+    seen = []
+
+    class Spy(type(rounds.links["all"])):
+        def gather(self, codec, vector, shapes):
+            seen.append([(size_of([one])) for one in shapes])
+            return super().gather(codec, vector, shapes)
+
+    rounds.links["all"] = Spy((0,), 0)
+    with torch.no_grad():
+        for part in rounds.parts:
+            rounds.exchange(part)
+    sizes = [size_of([one]) for one in replica.shapes]
+    whole, half = np.cumsum(sizes).tolist(), sum(sizes) // 2
+    assert np.cumsum(seen[0]).tolist() == [*(end for end in whole if end < half), half]
+    assert [half + end for end in np.cumsum(seen[1]).tolist()] == [e for e in whole if e > half]
 
 
 def test_a_round_by_hand(pool):
@@ -437,6 +457,13 @@ def test_bad_checkpoints_are_refused(pool, corpus, tmp_path):
     kept = run(pool, corpus, DiLoCo(10), resume=True, checkpoint=tmp_path)
     assert not np.array_equal(forgetful.weights, kept.weights)
     assert straight.curve[0][0] == 10
+    record = tmp_path / "step-00000010" / "complete.json"
+    written = record.read_text()
+    for broken in ("", written[:-9], "{}", "[]"):
+        record.write_text(broken)
+        with pytest.raises(CheckpointError, match=r"complete.json: truncated or altered"):
+            run(pool, corpus, DiLoCo(10), resume=True, **folder)
+    record.write_text(written)
     file = tmp_path / "step-00000010" / "worker-3.pt"
     file.write_bytes(file.read_bytes()[:-5])
     with pytest.raises(CheckpointError, match=r"worker-3.pt: missing, truncated or altered"):

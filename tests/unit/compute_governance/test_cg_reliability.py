@@ -100,6 +100,11 @@ def test_the_linear_formula_agrees_while_losses_are_small():
     assert renewal_goodput(rate, 0.01, recovery, every) == pytest.approx(linear, abs=1e-5)
 
 
+def test_nothing_is_done_where_every_recovery_fails():
+    assert renewal_goodput(40.0, 0.01, 24.0, 0.1) == 0.0
+    assert 0 < renewal_goodput(40.0, 0.01, 1.0, 0.1) < 1e-17
+
+
 def test_bad_input_is_refused():
     for bad in (np.nan, 2.5, 0):
         with pytest.raises(ValueError, match=f"chips is {bad}"):

@@ -136,3 +136,10 @@ def test_sobol_indices_are_of_the_logarithm():
 
 def test_spread():
     assert spread(np.arange(101)) == (5.0, 50.0, 95.0)
+
+
+def test_laws_by_series_are_wider_than_by_chance():
+    kept = {by: laws(30, by, seed=1).beta.std() for by in ("family", "shuffled family")}
+    assert kept["family"] > 1.2 * kept["shuffled family"]
+    with pytest.raises(ValueError, match="by is 'families'"):
+        laws(30, "families")
