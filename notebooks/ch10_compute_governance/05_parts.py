@@ -22,14 +22,11 @@ from lib.compute_governance.planner import (
     plan,
     replica_efficiency,
 )
-from lib.compute_governance.reliability import (
-    Failures,
-    goodput,
-    renewal_goodput,
-)
+from lib.compute_governance.reliability import renewal_goodput
 from lib.compute_governance.scaling import CI95, FIT, STANDARD_ERRORS
 from lib.compute_governance.study import figures as plots
 from lib.compute_governance.study import tables
+from lib.compute_governance.study.failures import Failures, goodput
 from lib.compute_governance.study.searches import author_search
 from lib.core import figures, ledger
 

@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 
-from lib.compute_governance.reliability import (
-    Failures,
-    goodput,
-    renewal_goodput,
-)
+from lib.compute_governance.reliability import renewal_goodput
+from lib.compute_governance.study.failures import Failures, goodput
 
 WINDOW, WRITE = 1.5 * 365.25 * 24, Failures().checkpoint_h(250e9, 16)
 

@@ -12,6 +12,7 @@ from lib.compute_governance.planner import (
     branch_search,
     plan,
 )
+from lib.compute_governance.study.searches import exhaustive_search
 from lib.compute_governance.study.uncertainty import (
     INPUTS,
     RANGES,
@@ -143,3 +144,17 @@ def test_laws_by_series_are_wider_than_by_chance():
     assert kept["family"] > 1.2 * kept["shuffled family"]
     with pytest.raises(ValueError, match="by is 'families'"):
         laws(30, "families")
+
+
+def test_the_search_also_finds_the_cheapest_under_laws_that_the_proof_leaves_out():
+    """Their best ratio of tokens to parameters is above the reference, where χ is cut off."""
+    sampled = draw(40, np.random.default_rng(3))
+    params, tokens = sampled.law.allocate(1e25, "exact")
+    outside = np.flatnonzero(tokens / params > Assumptions().ratio)
+    assert len(outside) >= 3
+    for index in outside[:3].tolist():
+        law = one_draw(sampled, index)
+        for metric in ("c_local", "c_quality"):
+            found = branch_search(1e24, [GH200], metric=metric, assumptions=law)
+            full = exhaustive_search(1e24, [GH200], limit=40, metric=metric, assumptions=law)
+            assert found.value("cost_usd") == full.value("cost_usd")
