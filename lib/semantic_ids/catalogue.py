@@ -20,7 +20,6 @@ __all__ = [
     "IntArray",
     "Level",
     "SidCatalog",
-    "StaleRowsError",
     "check_codes",
     "check_sizes",
     "prefix_ranks",
@@ -28,10 +27,6 @@ __all__ = [
 
 IntArray = npt.NDArray[np.int64]
 Collisions = Literal["keep", "refuse", "number"]
-
-
-class StaleRowsError(RuntimeError):
-    """Something derived from a catalogue was used after the catalogue had changed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,8 +145,7 @@ def _new(ordered: IntArray) -> npt.NDArray[np.bool_]:
 class SidCatalog:
     """Items with Semantic IDs, their trie, and changes without retraining.
 
-    An item keeps its number for ever; a deleted number is never given again. Every change raises
-    `version`, and what was derived from an older version refuses to answer (`StaleRowsError`).
+    An item keeps its number for ever; a deleted number is never given again.
 
     Parameters
     ----------
@@ -185,7 +179,6 @@ class SidCatalog:
             self._refuse(table, np.arange(len(table)))
         self._table = table
         self._alive = np.ones(len(table), bool)
-        self._version = 0
         self._levels: tuple[Level, ...] | None = None
 
     @property
@@ -197,11 +190,6 @@ class SidCatalog:
     def n_levels(self) -> int:
         """Codes in an ID, with the numbering level where collisions are numbered."""
         return int(self._table.shape[1])
-
-    @property
-    def version(self) -> int:
-        """Number of changes since the catalogue was made."""
-        return self._version
 
     @property
     def codes(self) -> IntArray:
@@ -221,7 +209,7 @@ class SidCatalog:
     def __repr__(self) -> str:
         return (
             f"SidCatalog({len(self)} items, {self.n_levels} levels of {self.n_codes} codes, "
-            f"collisions={self._policy!r}, version {self.version})"
+            f"collisions={self._policy!r})"
         )
 
     # ── the trie ────────────────────────────────────────────────────────────────────────────────
@@ -398,7 +386,7 @@ class SidCatalog:
         numbers = np.arange(len(self._table), len(self._table) + len(new), dtype=np.int64)
         self._table = np.vstack([self._table, new])
         self._alive = np.concatenate([self._alive, np.ones(len(new), bool)])
-        self._changed()
+        self._levels = None
         return numbers
 
     def delete(self, items: npt.ArrayLike) -> None:
@@ -422,25 +410,13 @@ class SidCatalog:
             raise ValueError("no item would be left")
         self._alive = self._alive.copy()
         self._alive[gone] = False
-        self._changed()
-
-    def check_version(self, version: int) -> None:
-        """Raise `StaleRowsError` unless `version` is the current one."""
-        if version != self._version:
-            raise StaleRowsError(
-                f"made for version {version} of the catalogue, which is now at {self._version}; "
-                "make it again"
-            )
+        self._levels = None
 
     def copy(self) -> Self:
-        """Return an independent catalogue with the same items and version."""
+        """Return an independent catalogue with the same items."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         return twin
-
-    def _changed(self) -> None:
-        self._version += 1
-        self._levels = None
 
     def _numbers(self, table: IntArray) -> IntArray:
         """Return for each item how many earlier ones have its ID."""

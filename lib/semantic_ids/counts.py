@@ -164,14 +164,3 @@ class NGramCounts:
         return np.column_stack(
             [self.predict(target[:, :level]) == target[:, level] for level in range(self.n_levels)]
         )
-
-    def log_likelihood(self, codes: npt.ArrayLike) -> FloatArray:
-        """Return log-probability of each code of each target, float ``(n, n_levels)``, in nats."""
-        target = check_codes(codes, self.n_codes, n_levels=self.n_levels)
-        rows = np.arange(len(target))
-        return np.column_stack(
-            [
-                self.logits(target[:, :level])[rows, target[:, level]]
-                for level in range(self.n_levels)
-            ]
-        )

@@ -7,8 +7,7 @@ stands beside every model.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,23 +19,18 @@ from lib.semantic_ids.beam import BeamResult, by_length
 from lib.semantic_ids.catalogue import SidCatalog, check_codes
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import Examples
-from lib.semantic_ids.transformer import GenerativeTransformer, SasRec
+from lib.semantic_ids.transformer import GenerativeTransformer
 
 __all__ = [
     "Mixture",
-    "bleu",
-    "bleu_counts",
     "count_log_probs",
     "distinct_first",
     "fit_mixture",
-    "hit_rate",
     "hits",
     "item_recall",
     "nll",
     "popularity_tertiles",
-    "reachable",
     "recall",
-    "sasrec_ranks",
     "shuffle_histories",
     "teacher_forced",
     "top",
@@ -142,32 +136,6 @@ def _mean_rank(scores: npt.NDArray[np.floating], own: npt.NDArray[np.floating]) 
     """Return the place, from 0, of `own` among scores along the last axis; equals share theirs."""
     above, equal = (scores > own).sum(axis=-1), (scores == own).sum(axis=-1)
     return np.asarray(above + (equal - 1) / 2, np.float64)
-
-
-def reachable(log_probs: LogProbs, targets: Ints, k: int = 10) -> Bools:
-    """Return which targets a narrow search could reach: each code but the last in the top `k`.
-
-    Returns
-    -------
-    bool (n,)
-    """
-    return np.asarray(top(log_probs, targets, k)[:, :-1].all(axis=1), bool)
-
-
-def hit_rate(log_probs: LogProbs, targets: Ints, catalog: SidCatalog) -> Bools:
-    """Return where the true prefix with the likeliest code is the prefix of some item.
-
-    Returns
-    -------
-    bool (n, n_levels)
-    """
-    log_probs, targets = _asked(log_probs, targets)
-    best = log_probs.argmax(axis=2)
-    columns = []
-    for level in range(targets.shape[1]):
-        guess = np.column_stack([targets[:, :level], best[:, level]])
-        columns.append(catalog.nodes(guess) >= 0)
-    return np.column_stack(columns)
 
 
 def popularity_tertiles(targets: Ints, train: Ints, length: int) -> Ints:
@@ -345,117 +313,3 @@ def fit_mixture(
     ]
     best = np.argmin(losses, axis=0)
     return Mixture(tuple(pairs[i][1] for i in best), tuple(pairs[i][0] for i in best))
-
-
-@torch.no_grad()
-def sasrec_ranks(model: SasRec, examples: Examples, *, batch: int = 512) -> Floats:
-    """Return the rank (from 0) of each target among all items, seen ones included.
-
-    Items with equal scores share the mean of their ranks.
-
-    Parameters
-    ----------
-    model : SasRec
-        In evaluation mode.
-    examples : Examples
-    batch : int
-
-    Returns
-    -------
-    float64 (n_examples,)
-
-    Raises
-    ------
-    ValueError
-        If the model is in training mode, or a score is not finite.
-    """
-    if model.training:
-        raise ValueError("the model is in training mode, expected model.eval() before")
-    check.integer("batch", batch, at_least=1)
-    ranks = np.empty(len(examples), np.float64)
-    for places, histories in by_length(examples, model.max_items):
-        for at in range(0, len(places), batch):
-            part = places[at : at + batch]
-            states = model(torch.from_numpy(histories[at : at + batch]))[:, -1]
-            scores = (states @ model.items.weight.T).numpy()
-            if not np.isfinite(scores).all():
-                raise ValueError("scores of the model are not finite, expected a trained model")
-            own = np.take_along_axis(scores, examples.targets[part][:, None], axis=1)
-            ranks[part] = _mean_rank(scores, own)
-    return ranks
-
-
-def bleu_counts(
-    candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]], *, order: int = 4
-) -> Floats:
-    """Return what BLEU is made of, one row a pair of texts, so that pairs can be drawn anew.
-
-    Parameters
-    ----------
-    candidates, references : sequences of words
-    order : int
-        Longest n-gram.
-
-    Returns
-    -------
-    float64 (n, 2 * order + 2)
-        For each order the clipped matches, for each order the n-grams, and both lengths.
-
-    Raises
-    ------
-    ValueError
-        If there is no text, or the numbers of texts differ.
-    """
-    check.integer("order", order, at_least=1)
-    if not candidates or len(candidates) != len(references):
-        raise ValueError(
-            f"{len(candidates)} candidates and {len(references)} references, expected as many, >= 1"
-        )
-    rows = []
-    for ours, theirs in zip(candidates, references, strict=True):
-        matched, total = [], []
-        for n in range(1, order + 1):
-            found, wanted = _ngrams(ours, n), _ngrams(theirs, n)
-            matched.append(sum(min(count, wanted[gram]) for gram, count in found.items()))
-            total.append(sum(found.values()))
-        rows.append([*matched, *total, len(ours), len(theirs)])
-    return np.array(rows, np.float64)
-
-
-def bleu(counts: Floats, weights: npt.ArrayLike | None = None) -> Floats:
-    """Return corpus BLEU (Papineni et al., ACL 2002) from `bleu_counts`, in [0, 1].
-
-    One is added to matches and totals of the orders above 1 (Lin and Och, 2004), for short texts
-    have few 4-grams.
-
-    Parameters
-    ----------
-    counts : float64 (n, 2 * order + 2)
-    weights : (..., n), optional
-        How often each pair is taken, such as the draws of a bootstrap; once by default.
-
-    Returns
-    -------
-    float64 (...)
-
-    Examples
-    --------
-    >>> same = bleu_counts([["a", "b", "c", "d"]], [["a", "b", "c", "d"]])
-    >>> float(bleu(same)), float(bleu(bleu_counts([["x"]], [["a", "b"]])))
-    (1.0, 0.0)
-    """
-    counts = check.array("counts", counts, shape=("n", "n_columns"), at_least=0)
-    taken = np.ones(len(counts)) if weights is None else check.array("weights", weights)
-    sums = taken @ counts
-    order = counts.shape[1] // 2 - 1
-    matched, total = sums[..., :order].copy(), sums[..., order : 2 * order].copy()
-    matched[..., 1:] += 1
-    total[..., 1:] += 1
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(matched / total).mean(axis=-1)
-        brevity = np.minimum(0, 1 - sums[..., -1] / sums[..., -2])
-        return np.asarray(np.nan_to_num(np.exp(logs + brevity)), np.float64)
-
-
-def _ngrams(words: Sequence[str], n: int) -> Mapping[tuple[str, ...], int]:
-    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))

@@ -10,39 +10,34 @@ before the modulus. No salted hash is used, so rows are the same in every proces
 from __future__ import annotations
 
 import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import torch
 from sympy import nextprime
 
 from lib.core import check
-from lib.semantic_ids.catalogue import IntArray, SidCatalog
+from lib.semantic_ids.catalogue import IntArray
 
 __all__ = [
-    "CatalogRows",
     "Kind",
-    "PerfectHash",
     "PrefixHash",
     "RowIndex",
-    "collision_table",
     "confused",
+    "excess",
     "expected_excess",
     "expected_rows",
     "prefix_rows",
     "primes",
-    "rows_sd",
-    "touched_rows",
 ]
 
 Kind = Literal["prefix", "suffix", "full"]
 Scheme = Literal["mixed", "printed"]
+FloatArray = npt.NDArray[np.float64]
 _U = np.uint64
 
 
@@ -98,13 +93,11 @@ class RowIndex(ABC):
     n_heads : int
         Heads, each with tables of its own.
     table_size : int
-        Rows of a table, of the largest where they differ.
+        Rows of a table.
     n_rows : int
         Rows of all tables together, laid below one another.
     nested : bool
         Whether the rows of a prefix begin with those of its own shorter prefixes.
-    digest : str
-        Two hashes of one digest give every prefix the same rows; empty if not even one hash does.
     """
 
     n_levels: int
@@ -113,7 +106,6 @@ class RowIndex(ABC):
     table_size: int
     n_rows: int
     nested: bool
-    digest: str
 
     @abstractmethod
     def _local(self, prefix: IntArray) -> IntArray:
@@ -275,11 +267,6 @@ class PrefixHash(RowIndex):
         """Return the hash that `fields` describes."""
         return cls(**{**fields, "multipliers": np.array(fields["multipliers"], _U)})
 
-    @property
-    def digest(self) -> str:  # type: ignore[override]
-        """SHA-256 of `fields`."""
-        return hashlib.sha256(json.dumps(self.fields(), sort_keys=True).encode()).hexdigest()
-
     def _local(self, prefix: IntArray) -> IntArray:
         length = prefix.shape[1]
         factor = (prefix + 1 if self.scheme == "mixed" else prefix).T.astype(_U)
@@ -300,135 +287,6 @@ class PrefixHash(RowIndex):
         return np.moveaxis(key % _U(self.table_size), 0, 1).astype(np.int64)
 
 
-class PerfectHash(RowIndex):
-    """One row for each prefix of a catalogue, none empty, none shared: for small catalogues.
-
-    The row is the rank of the prefix among those of its length, so the hash is minimal and perfect
-    and keeps the prefixes; an unknown one is told apart instead of landing in someone's row.
-
-    Parameters
-    ----------
-    catalog : SidCatalog
-        Its prefixes at this moment; after a change it raises `StaleRowsError`.
-    max_order : int
-        Largest prefix length, 1 to ``catalog.n_levels``.
-    unknown : {"error", "absent"}
-        For a prefix that no item has: raise, or return −1 (`index`) and the spare last row
-        (`rows`), which free decoding needs.
-
-    Attributes
-    ----------
-    sizes : tuple of int
-        Prefixes of each order.
-
-    Examples
-    --------
-    >>> catalog = SidCatalog([[0, 1], [0, 3], [2, 3]], n_codes=4)
-    >>> PerfectHash(catalog, max_order=2).index([[2, 3]])[0, 1, :, 0]  # orders 1 and 2 at level 2
-    array([1, 2])
-    """
-
-    n_heads = 1
-    nested = True
-
-    def __init__(
-        self,
-        catalog: SidCatalog,
-        max_order: int,
-        *,
-        unknown: Literal["error", "absent"] = "error",
-    ) -> None:
-        self._unknown = check.known("unknown", unknown, ("error", "absent"))
-        self._catalog, self._version = catalog, catalog.version
-        self.n_levels = catalog.n_levels
-        self.n_slots = check.integer("max_order", max_order, at_least=1, at_most=self.n_levels)
-        levels = [catalog.level(order) for order in range(1, self.n_slots + 1)]
-        self.sizes = tuple(map(len, levels))
-        self.table_size = max(self.sizes)
-        self.n_rows = sum(self.sizes) + 1  # one spare row for all unknown prefixes
-        prefixes = np.ascontiguousarray(levels[-1].prefixes, "<i8")
-        about = json.dumps(["perfect", prefixes.shape]).encode()
-        self.digest = hashlib.sha256(about + prefixes.tobytes()).hexdigest()
-
-    def _starts(self) -> IntArray:
-        return np.cumsum([0, *self.sizes[:-1]])[:, None]
-
-    def _local(self, prefix: IntArray) -> IntArray:
-        self._catalog.check_version(self._version)
-        if prefix.size and prefix.max() >= self._catalog.n_codes:
-            raise ValueError(f"code {prefix.max()} is outside [0, {self._catalog.n_codes})")
-        orders = range(1, min(prefix.shape[1], self.n_slots) + 1)
-        nodes = [self._catalog.nodes(prefix[:, :order]) for order in orders]
-        for order, node in zip(orders, nodes, strict=True):
-            if self._unknown == "error" and (node < 0).any():
-                wrong = prefix[node < 0][0, :order].tolist()
-                raise ValueError(f"no item has the prefix {wrong}, so it has no row")
-        return np.stack(nodes, axis=1)[..., None]
-
-
-@dataclass(frozen=True)
-class CatalogRows:
-    """The rows of every item of a catalogue, computed once; refuses to answer when stale.
-
-    Parameters
-    ----------
-    catalog : SidCatalog
-    hashing : RowIndex
-        A `PrefixHash` or a `PerfectHash`.
-    """
-
-    catalog: SidCatalog
-    hashing: RowIndex
-    _rows: IntArray = field(init=False, repr=False, compare=False)
-    _version: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        codes = self.catalog.codes
-        shape = (self.hashing.n_levels, self.hashing.n_slots, self.hashing.n_heads)
-        rows = np.full((len(codes), *shape), -1, np.int64)
-        alive = self.catalog.alive
-        rows[alive] = self.hashing.index(codes[alive])
-        object.__setattr__(self, "_rows", rows)
-        object.__setattr__(self, "_version", self.catalog.version)
-
-    def of(self, items: npt.ArrayLike) -> IntArray:
-        """Return the rows of items, int64 ``(..., n_levels, n_slots, n_heads)``.
-
-        Raises
-        ------
-        StaleRowsError
-            If the catalogue has changed since.
-        ValueError
-            If there is no such item.
-        """
-        self.catalog.check_version(self._version)
-        wanted = check.integers("items", items, at_least=0)
-        known = np.isin(wanted, self.catalog.alive)
-        if not known.all():
-            raise ValueError(f"item {np.atleast_1d(wanted[~known])[0]} is not in the catalogue")
-        return self._rows[wanted]
-
-
-def touched_rows(hashing: RowIndex, codes: npt.ArrayLike) -> set[tuple[int, int, int]]:
-    """Return (order, head, row) of every row that the given IDs read: what a change can touch.
-
-    Examples
-    --------
-    >>> len(touched_rows(PrefixHash(3, 3, 2, 64), [[1, 2, 3]]))  # 3 orders, 2 heads
-    6
-    """
-    rows = hashing.index(codes).reshape(-1, hashing.n_slots, hashing.n_heads)
-    order, head = np.meshgrid(
-        np.arange(1, hashing.n_slots + 1), np.arange(hashing.n_heads), indexing="ij"
-    )
-    return {
-        (int(n), int(h), int(row))
-        for one in rows
-        for n, h, row in zip(order.ravel(), head.ravel(), one.ravel(), strict=True)
-        if row >= 0
-    }
-
-
 # ── collisions ──────────────────────────────────────────────────────────────────────────────────
 def expected_rows(n_prefixes: int, table_size: int) -> float:
     """Return the expected number of filled rows, ``T(1 − (1 − 1/T)^N)``, of a random function.
@@ -440,15 +298,6 @@ def expected_rows(n_prefixes: int, table_size: int) -> float:
     """
     n_prefixes, table_size = _counts(n_prefixes, table_size)
     return float(-table_size * np.expm1(n_prefixes * np.log1p(-1 / table_size)))
-
-
-def rows_sd(n_prefixes: int, table_size: int) -> float:
-    """Return the standard deviation of the number of filled rows of a random function."""
-    n_prefixes, table_size = _counts(n_prefixes, table_size)
-    size, count = float(table_size), float(n_prefixes)
-    one = np.exp(count * np.log1p(-1 / size))
-    two = np.exp(count * np.log1p(-2 / size)) if table_size > 2 else 0.0
-    return float(np.sqrt(max(size * (one - two) + size**2 * (two - one**2), 0.0)))
 
 
 def expected_excess(n_prefixes: int, table_size: int) -> float:
@@ -469,6 +318,22 @@ def _counts(n_prefixes: int, table_size: int) -> tuple[int, int]:
     )
 
 
+def excess(rows: IntArray) -> FloatArray:
+    """Return for each head the share of prefixes beyond the first of their row, ``(n_heads,)``.
+
+    Parameters
+    ----------
+    rows : int64 (n_prefixes, n_heads)
+
+    Examples
+    --------
+    >>> excess(np.array([[1, 2], [1, 3], [1, 3], [0, 2]]))
+    array([0.5, 0.5])
+    """
+    rows = check.integers("rows", rows, shape=("n_prefixes", "n_heads"))
+    return np.array([1 - len(np.unique(head)) / len(rows) for head in rows.T])
+
+
 def confused(rows: IntArray) -> int:
     """Return how many prefixes have all their rows in common with another one.
 
@@ -484,41 +349,6 @@ def confused(rows: IntArray) -> int:
     rows = check.integers("rows", rows, shape=("n_prefixes", "n_heads"))
     _, count = np.unique(rows, axis=0, return_counts=True)
     return int(count[count > 1].sum())
-
-
-def collision_table(hashing: PrefixHash, prefixes: IntArray) -> pd.DataFrame:
-    """Measure how prefixes of one length fall into the rows of a hash.
-
-    Parameters
-    ----------
-    hashing : PrefixHash
-        Of kind ``prefix`` with `max_order` at least the length, or ``full``.
-    prefixes : int64 (n_prefixes, length)
-        Distinct.
-
-    Returns
-    -------
-    DataFrame
-        One row a head: rows filled, what a random function fills (with its standard deviation),
-        share of prefixes beyond the first of their row, expected and measured.
-    """
-    rows = prefix_rows(hashing, prefixes)
-    length = np.shape(prefixes)[1]
-    count = len(prefixes)
-    filled = np.array([len(np.unique(column)) for column in rows.T])
-    return pd.DataFrame(
-        {
-            "length": length,
-            "head": np.arange(hashing.n_heads),
-            "prefixes": count,
-            "rows": hashing.table_size,
-            "filled": filled,
-            "expected": expected_rows(count, hashing.table_size),
-            "sd": rows_sd(count, hashing.table_size),
-            "excess share": 1 - filled / count,
-            "expected share": expected_excess(count, hashing.table_size),
-        }
-    )
 
 
 def prefix_rows(hashing: PrefixHash, prefixes: IntArray) -> IntArray:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from lib.core import check
 
@@ -35,27 +33,6 @@ class Estimate:
         """
         value, low, high = (f"{100 * x:.{digits}f}" for x in (self.value, self.low, self.high))
         return f"{value} ({low} to {high})"
-
-    def widened(self, runs: npt.ArrayLike) -> Estimate:
-        """Return it with the spread of one more source in its interval, independent of the others.
-
-        Parameters
-        ----------
-        runs : (n,)
-            What that source did to n runs, at least two: of a single run it is the t interval.
-
-        Examples
-        --------
-        >>> wide = Estimate(0.0, -3.0, 3.0).widened([1.0, 2.0, 3.0])
-        >>> round(wide.low, 2), round(wide.high, 2)
-        (-5.25, 5.25)
-        """
-        found = np.asarray(runs, np.float64)
-        if found.ndim != 1 or len(found) < 2:
-            raise ValueError(f"runs have shape {found.shape}, expected (n,) with n at least 2")
-        more = float(found.std(ddof=1) * stats.t.ppf(0.975, len(found) - 1))
-        low = self.value - math.hypot(self.value - self.low, more)
-        return Estimate(self.value, low, self.value + math.hypot(self.high - self.value, more))
 
 
 class Resample:

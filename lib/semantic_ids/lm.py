@@ -90,7 +90,7 @@ class EncodedLM(nn.Module):
         """
         tokens = prompt
         for _ in range(n_new):
-            logits = self(tokens).logits[:, -1]
+            logits = self(tokens, logits_to_keep=1).logits[:, -1]
             best = logits[:, :allowed].argmax(-1, keepdim=True)
             tokens = torch.cat([tokens, best], dim=1)
         return tokens[:, prompt.shape[1] :]

@@ -40,7 +40,6 @@ __all__ = [
     "load_encoder",
     "place",
     "save_encoder",
-    "transfer",
 ]
 
 
@@ -139,7 +138,7 @@ class PrefixMem(nn.Module):
     ----------
     config : PrefixMemConfig
     hashing : RowIndex, optional
-        Instead of the `PrefixHash` that the config describes, such as a ``hashing.PerfectHash``.
+        Instead of the `PrefixHash` that the config describes.
 
     Attributes
     ----------
@@ -238,10 +237,6 @@ class PrefixMem(nn.Module):
             return torch.zeros_like(hidden)
         return place(self.out(self.memory(codes)), places, hidden.shape[-2])
 
-    def dense_parameters(self) -> list[nn.Parameter]:
-        """Return all parameters but the table, which wants a sparse optimiser."""
-        return [p for name, p in self.named_parameters() if name != "table.weight"]
-
 
 def place(value: Tensor, places: Sequence[int], length: int) -> Tensor:
     """Put columns at 1-based ascending `places` among `length` positions, zeros elsewhere."""
@@ -263,39 +258,29 @@ def save_encoder(encoder: PrefixMem, target: Path) -> Path:
     Raises
     ------
     ValueError
-        If its hash has no digest, so that nobody could tell which rows it means.
+        If its hash is no `PrefixHash`, so that nobody could tell which rows it means.
     """
-    if not encoder.hash.digest:
-        raise ValueError(
-            f"hash is a {type(encoder.hash).__name__}, expected one that gives the same rows twice"
-        )
+    if not isinstance(encoder.hash, PrefixHash):
+        raise ValueError(f"hash is a {type(encoder.hash).__name__}, expected a PrefixHash")
     tensors = {name: value.contiguous() for name, value in encoder.state_dict().items()}
-    about = {
-        "config": asdict(encoder.config),
-        "hash": encoder.hash.fields() if isinstance(encoder.hash, PrefixHash) else None,
-        "digest": encoder.hash.digest,
-    }
+    about = {"config": asdict(encoder.config), "hash": encoder.hash.fields()}
     text = {"prefixmem": json.dumps(about)}
     return write_atomic(target, safetensors.torch.save(tensors, metadata=text))
 
 
-def load_encoder(source: Path, hashing: RowIndex | None = None) -> PrefixMem:
+def load_encoder(source: Path) -> PrefixMem:
     """Read what `save_encoder` wrote.
 
     Parameters
     ----------
     source : Path
-    hashing : RowIndex, optional
-        The encoder's hash, needed where it is no `PrefixHash`: a `PerfectHash` of the same
-        catalogue.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is truncated, altered in its shape, holds NaN, was not written by `save_encoder`, or
-        its rows would mean other prefixes.
+        If it is truncated, altered in its shape, holds NaN, or was not written by `save_encoder`.
     """
     if not Path(source).is_file():
         raise FileNotFoundError(
@@ -305,15 +290,7 @@ def load_encoder(source: Path, hashing: RowIndex | None = None) -> PrefixMem:
         with safetensors.safe_open(source, framework="pt") as file:
             about = json.loads((file.metadata() or {})["prefixmem"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config, fields, digest = PrefixMemConfig(**about["config"]), about["hash"], about["digest"]
-        found = hashing or (PrefixHash.of_fields(fields) if fields else None)
-        if found is None or found.digest != digest:
-            raise ValueError(
-                f"{source}: hashing is {type(found).__name__} with digest "
-                f"{getattr(found, 'digest', '')[:12]!r}, expected the one that was saved, "
-                f"{digest[:12]!r}"
-            )
-        encoder = PrefixMem(config, found)
+        encoder = PrefixMem(PrefixMemConfig(**about["config"]), PrefixHash.of_fields(about["hash"]))
         encoder.load_state_dict(tensors)
     except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(
@@ -323,28 +300,3 @@ def load_encoder(source: Path, hashing: RowIndex | None = None) -> PrefixMem:
         if not bool(torch.isfinite(value).all()):
             raise ValueError(f"{source}: {name} holds NaN or infinity, expected finite numbers")
     return encoder
-
-
-def transfer(source: PrefixMem, target: PrefixMem) -> None:
-    """Copy pre-trained tables into another encoder and give it a fresh ``W_out`` (section 3).
-
-    The widths of the two models may differ, the memory and its hash may not.
-
-    Raises
-    ------
-    ValueError
-        If a row would not mean the same prefix in both, or the rows have another width.
-    """
-    if not source.hash.digest or source.hash.digest != target.hash.digest:
-        raise ValueError(
-            f"source has the hash {source.hash}, target {target.hash}; "
-            "a row would not mean the same prefix"
-        )
-    if source.table.weight.shape != target.table.weight.shape:
-        raise ValueError(
-            f"source has a table of {tuple(source.table.weight.shape)}, target of "
-            f"{tuple(target.table.weight.shape)}, expected the same"
-        )
-    with torch.no_grad():
-        target.table.weight.copy_(source.table.weight)
-    target.fresh_projection()

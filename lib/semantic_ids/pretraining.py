@@ -1,16 +1,10 @@
-"""The pre-training ladder: what fills the tables before the model that will use them is trained.
+"""What may fill the tables before the model that will use them is trained.
 
-Three rungs (section 3 of arXiv 2606.00324), each followed by `prefixmem.transfer`, which keeps the
-tables and gives the target a fresh ``W_out``:
-
-1. a classifier predicts the next code from the memory alone: static transitions, no transformer;
-2. a generative retrieval model is trained with the encoder: what users do;
-3. a small language model is trained with the encoder (`lib.semantic_ids.lm`): text as well.
+The first rung of the paper's ladder (section 3 of arXiv 2606.00324): a classifier predicts the next
+code from the memory alone, static transitions without a transformer.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +14,8 @@ from torch.nn import functional
 
 from lib.semantic_ids.optim import RowAdam
 from lib.semantic_ids.prefixmem import PrefixMem
-from lib.semantic_ids.training import TrainConfig, train
-from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
 
-__all__ = ["pretrain_classifier", "pretrain_generative", "shuffle_next_codes"]
+__all__ = ["pretrain_classifier", "shuffle_next_codes"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -107,36 +99,3 @@ def pretrain_classifier(
         dense.step()
         losses.append(float(loss.detach()))
     return losses
-
-
-def pretrain_generative(
-    encoder: PrefixMem,
-    pieces: dict[int, Ints],
-    codes: Ints,
-    shape: TransformerConfig,
-    config: TrainConfig,
-) -> PrefixMem:
-    """Train a small generative retrieval model with a memory like `encoder`'s, and return that.
-
-    Parameters
-    ----------
-    encoder : PrefixMem
-        Its config is copied, but for the width of the model; it is not changed.
-    pieces : dict of int to int64 array
-        From `training.windows`, of train sequences.
-    codes : int64 (n_items, n_levels)
-    shape : TransformerConfig
-        Of the small model.
-    config : TrainConfig
-
-    Returns
-    -------
-    PrefixMem
-        Ready for `prefixmem.transfer`.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        memory = PrefixMem(replace(encoder.config, d_model=shape.d_model))
-        model = GenerativeTransformer(shape, memory)
-        train(model, pieces, codes, config)
-    return memory

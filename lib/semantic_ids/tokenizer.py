@@ -18,6 +18,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.cluster import vq
 
 from lib.core import check, data
 from lib.core.paths import CACHE, write_atomic
@@ -102,36 +103,6 @@ def _minilm(texts: list[str]) -> FloatArray:
     return result
 
 
-def _nearest(points: FloatArray, centres: FloatArray) -> IntArray:
-    """Return the nearest centre of each point, the lowest of equals."""
-    distance = (centres**2).sum(axis=1) - 2 * points @ centres.T
-    return np.asarray(distance.argmin(axis=1), np.int64)
-
-
-def _kmeans(points: FloatArray, n_codes: int, rng: np.random.Generator, steps: int) -> FloatArray:
-    """Return the centres of k-means, started by k-means++."""
-    centres = np.empty((n_codes, points.shape[1]))
-    centres[0] = points[rng.integers(len(points))]
-    gap = ((points - centres[0]) ** 2).sum(axis=1)
-    for code in range(1, n_codes):
-        # All points may be centres already; then any will do.
-        weight = gap if gap.sum() > 0 else np.ones(len(points))
-        at = np.searchsorted(np.cumsum(weight), rng.random() * weight.sum(), side="right")
-        centres[code] = points[min(at, len(points) - 1)]
-        gap = np.minimum(gap, ((points - centres[code]) ** 2).sum(axis=1))
-    for _ in range(steps):
-        cell = _nearest(points, centres)
-        count = np.bincount(cell, minlength=n_codes)
-        member = np.zeros((n_codes, len(points)))
-        member[cell, np.arange(len(points))] = 1
-        moved = member @ points / np.maximum(count, 1)[:, None]
-        moved[count == 0] = centres[count == 0]
-        if np.abs(moved - centres).max() < 1e-9:
-            break
-        centres = moved
-    return centres
-
-
 @dataclass(frozen=True)
 class ResidualTokenizer:
     """Code books of a residual quantiser: each level codes what the levels before have left.
@@ -192,9 +163,12 @@ class ResidualTokenizer:
         rng = np.random.default_rng(seed)
         levels, residual = [], table
         for _ in range(n_levels):
-            centres = _kmeans(residual, n_codes, rng, steps)
+            with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+                # More codes than different points leave some without any, which does no harm.
+                warnings.simplefilter("ignore")
+                centres, _ = vq.kmeans2(residual, n_codes, steps, minit="++", rng=rng)
             levels.append(centres)
-            residual = residual - centres[_nearest(residual, centres)]
+            residual = residual - centres[vq.vq(residual, centres)[0]]
         return cls(np.stack(levels))
 
     def encode(self, points: npt.ArrayLike) -> IntArray:
@@ -202,7 +176,7 @@ class ResidualTokenizer:
         residual = _points(points, self.codebooks.shape[2])
         codes = np.empty((len(residual), self.n_levels), np.int64)
         for level, centres in enumerate(self.codebooks):
-            codes[:, level] = _nearest(residual, centres)
+            codes[:, level] = vq.vq(residual, centres)[0]
             residual = residual - centres[codes[:, level]]
         return codes
 

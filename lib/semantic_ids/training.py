@@ -7,7 +7,6 @@ the arm), for the same number of steps, at the learning rates that suit the arm 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -19,7 +18,7 @@ from torch.nn import functional
 
 from lib.core import check
 from lib.semantic_ids.optim import Muon, RowAdam
-from lib.semantic_ids.transformer import CausalTransformer, GenerativeTransformer, SasRec
+from lib.semantic_ids.transformer import CausalTransformer, GenerativeTransformer
 
 __all__ = [
     "TrainConfig",
@@ -30,7 +29,6 @@ __all__ = [
     "next_code_loss",
     "split_parameters",
     "train",
-    "train_sasrec",
     "windows",
 ]
 
@@ -156,14 +154,11 @@ class TrainLog:
     ----------
     losses : list of float
         Mean of the levels' cross-entropies in nats, a step.
-    cpu_seconds : float
-        Of this process, evaluations left out. For benchmarks, not for pages.
     evaluations : dict of int to object
         What `evaluate` returned after so many steps.
     """
 
     losses: list[float] = field(default_factory=list)
-    cpu_seconds: float = 0.0
     evaluations: dict[int, object] = field(default_factory=dict)
 
 
@@ -254,7 +249,6 @@ def fit(
     means: list[Tensor] = []
     n_means = 0
     model.train()
-    start = time.process_time()
     for step in range(config.steps):
         loss = loss_of()
         value = float(loss.detach())
@@ -278,16 +272,13 @@ def fit(
                 for mean, one in zip(means, weights, strict=True):
                     mean.lerp_(one, 1 / n_means)
         if evaluate is not None and step + 1 in at:
-            log.cpu_seconds += time.process_time() - start
             model.eval()
             log.evaluations[step + 1] = evaluate()
             model.train()
-            start = time.process_time()
     if means:
         with torch.no_grad():
             for one, mean in zip(weights, means, strict=True):
                 one.copy_(mean)
-    log.cpu_seconds += time.process_time() - start
     model.eval()
     return log
 
@@ -352,41 +343,3 @@ def train(
         evaluate=None if evaluate is None else lambda: evaluate(model),
         at=at,
     )
-
-
-def train_sasrec(
-    model: SasRec, pieces: dict[int, Ints], config: TrainConfig, *, n_negatives: int = 512
-) -> TrainLog:
-    """Train SASRec with softmax over the target and negatives drawn anew, uniformly, each step.
-
-    Parameters
-    ----------
-    model : SasRec
-    pieces : dict of int to int64 array
-        From `windows`, with at most ``model.max_items + 1`` items.
-    config : TrainConfig
-    n_negatives : int
-        Shared by all positions of a batch.
-
-    Returns
-    -------
-    TrainLog
-    """
-    rng = np.random.default_rng(config.seed)
-    n_items = model.items.num_embeddings
-    batches = endless(pieces, config.items_per_batch, rng)
-
-    def loss_of() -> Tensor:
-        rows = torch.from_numpy(next(batches))
-        target = rows[:, 1:].flatten()
-        negatives = torch.from_numpy(rng.integers(n_items, size=n_negatives))
-        states = model(rows[:, :-1]).flatten(0, 1)
-        positive = (states * model.items(target)).sum(1, keepdim=True)
-        others = states @ model.items(negatives).T
-        others = others.masked_fill(negatives == target[:, None], -torch.inf)
-        # The negatives stand for all other items, hence for so many more.
-        others = others + math.log((n_items - 1) / n_negatives)
-        logits = torch.cat([positive, others], dim=1)
-        return functional.cross_entropy(logits, torch.zeros(len(target), dtype=torch.int64))
-
-    return fit(model, loss_of, config)

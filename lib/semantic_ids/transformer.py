@@ -1,45 +1,32 @@
-"""Two small sequence models: a causal transformer over flat Semantic-ID tokens, and SASRec.
+"""A causal transformer over flat Semantic-ID tokens, and how it generates.
 
 The generative model reads a history of items as ``L`` tokens each and predicts the next code at
 every position, as TIGER (arXiv 2305.05065) does with an encoder-decoder. It takes an optional
 encoder (`lib.semantic_ids.prefixmem`) whose output is added to the token embeddings before the
-first layer. SASRec (arXiv 1808.09781) is here to check data, split and metrics against published
-figures before anything is said of the encoder.
+first layer.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.core import check
 from lib.semantic_ids.catalogue import check_sizes
-from lib.semantic_ids.prefixmem import check_codes, place
+from lib.semantic_ids.prefixmem import check_codes
 
 __all__ = [
     "CausalTransformer",
     "Decoding",
-    "EncoderLike",
     "GenerativeTransformer",
-    "SasRec",
-    "SidTransformerEncoder",
     "TransformerConfig",
 ]
 
 KeyValue = tuple[Tensor, Tensor]
-
-
-class EncoderLike(Protocol):
-    """What may be added to the embeddings of Semantic-ID tokens."""
-
-    def __call__(self, codes: Tensor, hidden: Tensor) -> Tensor:
-        """Map codes ``(..., l)`` and embeddings ``(..., l, d_model)`` to ``(..., l, d_model)``."""
-        ...
 
 
 class _Block(nn.Module):
@@ -84,20 +71,9 @@ class CausalTransformer(nn.Module):
         Width (a multiple of the heads), depth and heads.
     dropout : float
         Share of residual activations dropped in training, in ``[0, 1)``.
-    init_std : float, optional
-        Standard deviation of the weights at the start; by width (one over the root of what comes
-        in) by default.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        n_layers: int,
-        n_heads: int,
-        dropout: float = 0.0,
-        *,
-        init_std: float | None = None,
-    ) -> None:
+    def __init__(self, d_model: int, n_layers: int, n_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         check_sizes(d_model=d_model, n_layers=n_layers, n_heads=n_heads)
         check.number("dropout", dropout, at_least=0, below=1)
@@ -109,7 +85,7 @@ class CausalTransformer(nn.Module):
             if parameter.ndim == 2:
                 # By width and not GPT-2's 0.02, which is five times too small for so narrow a model
                 # and delays learning. Residual branches shrink with depth: the sum keeps its scale.
-                std = parameter.shape[1] ** -0.5 if init_std is None else init_std
+                std = parameter.shape[1] ** -0.5
                 last = name.endswith(("out.weight", "down.weight"))
                 nn.init.normal_(parameter, std=std / (2 * n_layers) ** 0.5 if last else std)
 
@@ -164,55 +140,6 @@ class CausalTransformer(nn.Module):
             attended = attended + (weight[..., n_past:].unsqueeze(3) @ value).squeeze(3)
             x = block.finish(x, attended)
         return self.norm(x), longer
-
-
-class SidTransformerEncoder(nn.Module):
-    """Ablation: a small causal transformer over the codes of one item, in the same slot.
-
-    Parameters
-    ----------
-    n_levels, n_codes, d_model : int
-    active_levels : tuple of int
-        As in `PrefixMemConfig`.
-    d_enc, n_layers, n_heads : int
-        Its own width, depth and heads; the paper's has four layers.
-    """
-
-    def __init__(
-        self,
-        n_levels: int,
-        n_codes: int,
-        d_model: int,
-        active_levels: tuple[int, ...] = (3, 4),
-        d_enc: int = 64,
-        n_layers: int = 4,
-        n_heads: int = 4,
-    ) -> None:
-        super().__init__()
-        check_sizes(n_levels=n_levels, n_codes=n_codes, d_model=d_model, d_enc=d_enc)
-        levels = check.integers(
-            "active_levels", active_levels, shape=("n",), at_least=2, at_most=n_levels
-        )
-        self.places = [int(level) - 1 for level in np.unique(levels)]
-        self.n_levels, self.n_codes = n_levels, n_codes
-        self.tokens = nn.Embedding(n_levels * n_codes, d_enc)
-        self.body = CausalTransformer(d_enc, n_layers, n_heads)
-        self.out = nn.Linear(d_enc, d_model, bias=False)
-        nn.init.normal_(self.tokens.weight)
-        nn.init.zeros_(self.out.weight)
-        self.register_buffer("offsets", torch.arange(n_levels) * n_codes, persistent=False)
-
-    def forward(self, codes: Tensor, hidden: Tensor) -> Tensor:
-        """Return what is added to the embeddings; see `PrefixMem.forward`."""
-        check_codes(codes, self.n_codes, self.n_levels)
-        length = codes.shape[-1]
-        places = [p for p in self.places if p <= length]
-        if not places:
-            return torch.zeros_like(hidden)
-        embedded = self.tokens(codes + cast(Tensor, self.offsets)[:length])
-        states = self.body(embedded.flatten(0, -3)).view(*codes.shape, -1)
-        value = self.out(states[..., [p - 1 for p in places], :])
-        return place(value, places, length)
 
 
 @dataclass(frozen=True)
@@ -404,54 +331,3 @@ class Decoding:
             self._own = [(key.gather(2, index), value.gather(2, index)) for key, value in self._own]
         states, self._own = model.body.extend(embedded, self._shared, self._own)
         return torch.log_softmax(model.heads[level](states), dim=-1)
-
-
-class SasRec(nn.Module):
-    """Self-attentive sequential recommendation over item numbers (arXiv 1808.09781).
-
-    Trained with sampled softmax here (see `lib.semantic_ids.training`), which is known to lift it
-    above its first published figures (arXiv 2309.07602).
-
-    Parameters
-    ----------
-    n_items : int
-    max_items : int
-        Longest history.
-    d_model, n_layers, n_heads : int
-    dropout : float
-    """
-
-    def __init__(
-        self,
-        n_items: int,
-        max_items: int = 20,
-        d_model: int = 64,
-        n_layers: int = 1,
-        n_heads: int = 2,
-        dropout: float = 0.5,
-    ) -> None:
-        super().__init__()
-        check_sizes(n_items=n_items, max_items=max_items, d_model=d_model)
-        self.max_items = max_items
-        self.items = nn.Embedding(n_items, d_model)
-        self.places = nn.Embedding(max_items, d_model)
-        # Small, since item embeddings are small: they are also what states are compared with.
-        self.body = CausalTransformer(d_model, n_layers, n_heads, dropout, init_std=0.02)
-        self.drop = nn.Dropout(dropout)
-        nn.init.normal_(self.items.weight, std=0.02)
-        nn.init.normal_(self.places.weight, std=0.02)
-
-    def forward(self, history: Tensor) -> Tensor:
-        """Return one vector a position, ``(batch, items, d_model)``, to compare with items.
-
-        Raises
-        ------
-        ValueError
-            If the history is empty, too long or not of shape ``(batch, items)``.
-        """
-        if history.ndim != 2 or not 1 <= history.shape[1] <= self.max_items:
-            raise ValueError(
-                f"history has shape {tuple(history.shape)}, expected (batch, 1..{self.max_items})"
-            )
-        places = self.places.weight[: history.shape[1]]
-        return cast(Tensor, self.body(self.drop(self.items(history) + places)))

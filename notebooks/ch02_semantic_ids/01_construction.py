@@ -22,17 +22,13 @@ import torch
 
 from lib.core import figures, ledger
 from lib.semantic_ids import (
-    CatalogRows,
-    PerfectHash,
     PrefixHash,
     PrefixMem,
     PrefixMemConfig,
-    expressive,
     hashing,
     load,
 )
-from lib.semantic_ids.catalogue import StaleRowsError
-from lib.semantic_ids.study import checks, guarantees
+from lib.semantic_ids.study import checks, expressive, guarantees
 from lib.semantic_ids.study.controls import LeakyEncoder
 from lib.semantic_ids.study.figures import (
     collision_figure,
@@ -203,7 +199,7 @@ table = pd.DataFrame(
         (
             name,
             t,
-            hashing.collision_table(one, letter)["excess share"].mean(),
+            hashing.excess(hashing.prefix_rows(one, letter)).mean(),
             hashing.expected_excess(len(letter), t),
             hashing.confused(hashing.prefix_rows(one, letter)),
         )
@@ -221,9 +217,11 @@ ours = table[table["hash"] == "ours"].set_index("rows")
 printed = table[table["hash"] == "as printed"].set_index("rows")
 small = np.array([[3], [5], [7], [11]])
 badly = [
-    hashing.collision_table(
-        PrefixHash(4, 4, 1, t, scheme="printed", multipliers=small), letter
-    )["excess share"].mean()
+    hashing.excess(
+        hashing.prefix_rows(
+            PrefixHash(4, 4, 1, t, scheme="printed", multipliers=small), letter
+        )
+    ).mean()
     for t in SHOWN
 ]
 ledger.report(
@@ -321,54 +319,20 @@ ledger.report(
 )
 
 # %% [markdown]
-# ## A perfect hash, and what it costs
-#
-# For a small catalogue one can rank the prefixes of each length: one row each, none empty. The rank
-# knows its prefixes, so a stranger is refused instead of landing in someone's row. The price: a new
-# item moves the ranks after it.
-
-# %%
-perfect = PerfectHash(beauty, 3)
-ranks = perfect.index(beauty.codes)[:, 3, 2, 0]
-distinct = len(np.unique(beauty.codes[:, :3], axis=0))
-used = len(np.unique(ranks))
-stranger = [255, 255, 255, 255]
-try:
-    perfect.index([stranger])
-    refused = ""
-except ValueError as error:
-    refused = str(error)
-assert used == distinct
-print(used, "rows for", distinct, "prefixes; a stranger:", refused)
-
-# %% [markdown]
 # ## Items come and go
 #
-# Inserting an item needs no training. With our hash the rows of all other items stay what they
-# were, and the rows that the new item reads can be listed: at most orders times heads, shared by
-# the item's levels. What was computed for the old catalogue refuses to answer.
+# Inserting an item needs no training. A hash of codes does not look at the catalogue, so the rows of
+# all other items stay what they were, and those that the new item reads can be listed: at most
+# orders times heads ({prf:ref}`ch02-prp-update`).
 
 # %%
-h = PrefixHash(4, 4, 4, 16384)
 catalog = beauty.copy()
-old_items = catalog.alive
-rows = CatalogRows(catalog, h)
-before = rows.of(old_items)
 (new,) = catalog.insert([[3, 7, 1, 250]])
-try:
-    rows.of(old_items)
-    stale = ""
-except StaleRowsError as error:
-    stale = str(error)
-after = CatalogRows(catalog, h)
-touched = hashing.touched_rows(h, [catalog.sid(int(new))])
-print(len(touched), "rows read by the new item;", "stale rows:", stale)
-
-# %%
-assert (after.of(old_items) == before).all()
+rows = PrefixHash(4, 4, 4, 16384).index([catalog.sid(int(new))])[0, -1]
 catalog.delete([new])
 assert all(
     np.array_equal(catalog.level(n).prefixes, beauty.level(n).prefixes)
     for n in range(5)
 )
-print("rows of the other items are what they were")
+print(rows.size, "rows read by the new item; gone, the trie is what it was")
+pd.DataFrame(rows, index=[f"order {n}" for n in range(1, 5)]).add_prefix("head ")

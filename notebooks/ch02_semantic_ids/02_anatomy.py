@@ -27,10 +27,9 @@ from lib.semantic_ids.study import checks
 from lib.semantic_ids.study.figures import (
     count_figure,
     entropy_figure,
-    genre_figure,
 )
 from lib.semantic_ids.study.films import films as read_films
-from lib.semantic_ids.study.films import genre_sets, jaccard_gap, movielens
+from lib.semantic_ids.study.films import movielens
 from lib.semantic_ids.study.interactive import tree_explorer
 from lib.semantic_ids.study.paper import percentages, printed_twice
 
@@ -301,38 +300,6 @@ pd.DataFrame(
         for i in own.catalog().items(own.codes[0][:2])[1:4]
     ],
     columns=["film", "codes"],
-)
-
-# %% [markdown]
-# Do codes mean anything? Films that share their first codes share genres, far beyond chance.
-
-# %%
-genres = genre_sets(films)
-shuffled = np.random.default_rng(0).permutation(own.n_items)
-rows = []
-for who, codes in (("our codes", own.codes), ("shuffled", own.codes[shuffled])):
-    for length in (1, 2):
-        groups = codes[:, :length] @ [32, 1][2 - length :]
-        gap, (low, high) = jaccard_gap(groups, genres)
-        rows.append((length, who, gap, low, high))
-gaps = pd.DataFrame(rows, columns=["codes", "who", "gap", "low", "high"])
-figures.show(
-    genre_figure(gaps),
-    alt="Films sharing one or two first codes have far more genres in common "
-    "than any two films; with shuffled codes the excess is zero.",
-    caption="Jaccard index of genres among films that share their first codes, "
-    "above that of any two films; 95 % intervals over groups.",
-)
-
-# %%
-ours, _, control, _ = rows
-ledger.report(
-    "ch02.own.genres",
-    ours[2],
-    interval=ours[3:],
-    control=control[2],
-    control_interval=control[3:],
-    digits=3,
 )
 
 # %% [markdown]

@@ -14,9 +14,10 @@ from lib.semantic_ids.datasets import load, sample
 from lib.semantic_ids.evaluation import hits, teacher_forced
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
 from lib.semantic_ids.study.arms import SHAPE, recipe
+from lib.semantic_ids.study.controls import SidTransformerEncoder
 from lib.semantic_ids.study.experiment import ABLATIONS
 from lib.semantic_ids.training import endless, next_code_loss, optimisers, train, windows
-from lib.semantic_ids.transformer import GenerativeTransformer, SidTransformerEncoder
+from lib.semantic_ids.transformer import GenerativeTransformer
 
 pytestmark = pytest.mark.bench
 ENCODERS = {

@@ -27,43 +27,26 @@ from lib.semantic_ids.evaluation import (
     hits,
     nll,
     recall,
-    sasrec_ranks,
     shuffle_histories,
     teacher_forced,
     top,
     valid_share,
 )
-from lib.semantic_ids.prefixmem import (
-    PrefixMem,
-    PrefixMemConfig,
-    transfer,
-)
-from lib.semantic_ids.pretraining import (
-    pretrain_classifier,
-    pretrain_generative,
-    shuffle_next_codes,
-)
-from lib.semantic_ids.study.controls import LeakyEncoder, RandomRows
-from lib.semantic_ids.training import TrainConfig, train, train_sasrec, windows
-from lib.semantic_ids.transformer import (
-    GenerativeTransformer,
-    SasRec,
-    SidTransformerEncoder,
-    TransformerConfig,
-)
+from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
+from lib.semantic_ids.pretraining import pretrain_classifier, shuffle_next_codes
+from lib.semantic_ids.study.controls import LeakyEncoder, RandomRows, SidTransformerEncoder
+from lib.semantic_ids.training import TrainConfig, train, windows
+from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
 
 __all__ = [
     "KS",
     "SHAPE",
-    "SMALL",
     "Arm",
     "ArmResult",
     "Beam",
     "CountResult",
-    "SasRecArm",
     "count_result",
     "recipe",
-    "run_any",
     "run_arm",
 ]
 
@@ -77,11 +60,8 @@ KS: tuple[int, ...] = (5, 10, 20, 50, 100)
 SHUFFLE_SEED = 606
 """Exchanges histories between users."""
 
-SHAPE = TransformerConfig(max_items=21)
-"""The backbone of the main arms: two layers of width 96, histories of twenty items."""
-
-SMALL = replace(SHAPE, d_model=64, n_layers=1)
-"""The smaller backbone of the ablations."""
+SHAPE = TransformerConfig(max_items=21, d_model=64, n_layers=1, n_heads=2)
+"""The backbone: one layer of width 64, histories of twenty items."""
 
 
 def recipe(steps: int, items_per_batch: int = 512) -> TrainConfig:
@@ -127,7 +107,7 @@ class Arm:
     """
 
     encoder: Literal["none", "prefixmem", "sid-transformer", "leaky", "random rows"] = "none"
-    start: Literal["random", "classifier", "shuffled classifier", "generative"] = "random"
+    start: Literal["random", "classifier", "shuffled classifier"] = "random"
     memory: PrefixMemConfig = field(default_factory=PrefixMemConfig)
     shape: TransformerConfig = SHAPE
     train: TrainConfig = field(default_factory=lambda: recipe(200))
@@ -227,23 +207,6 @@ def _encoder(arm: Arm, data: SidData) -> nn.Module | None:
     return encoder
 
 
-def _fill(arm: Arm, encoder: PrefixMem, data: SidData, pieces: dict[int, Ints]) -> None:
-    """Pre-train the tables as the arm says."""
-    if arm.start == "generative":
-        config = replace(arm.train, seed=arm.train.seed + 1000)
-        shape = replace(arm.shape, d_model=SMALL.d_model, n_layers=SMALL.n_layers)
-        transfer(pretrain_generative(encoder, pieces, data.codes, shape, config), encoder)
-        return
-    shuffled = arm.start == "shuffled classifier"
-    pretrain_classifier(
-        encoder,
-        data.codes,
-        item_counts(data.split().train, data.n_items),
-        targets=shuffle_next_codes(data.codes, arm.train.seed) if shuffled else None,
-        seed=arm.train.seed,
-    )
-
-
 def run_arm(arm: Arm) -> ArmResult:
     """Train one arm and measure it."""
     torch.set_num_threads(1)
@@ -255,7 +218,14 @@ def run_arm(arm: Arm) -> ArmResult:
     pieces = windows(split.train, arm.shape.max_items - 1)
     if arm.start != "random":
         assert isinstance(model.encoder, PrefixMem)
-        _fill(arm, model.encoder, data, pieces)
+        shuffled = arm.start == "shuffled classifier"
+        pretrain_classifier(
+            model.encoder,
+            data.codes,
+            item_counts(split.train, data.n_items),
+            targets=shuffle_next_codes(data.codes, arm.train.seed) if shuffled else None,
+            seed=arm.train.seed,
+        )
     test = sample(split.test, arm.n_test)
     targets = data.codes[test.targets]
     log = train(
@@ -339,45 +309,6 @@ def _beams(
 
     found = {"trie": search(catalog), "free": search(None)}
     return found if mixture is None else {**found, "mixed": search(catalog, mixture)}
-
-
-@dataclass(frozen=True)
-class SasRecArm:
-    """SASRec, an independent check of data, split and metrics.
-
-    Attributes
-    ----------
-    train : TrainConfig
-    n_negatives : int
-    n_test : int
-    shuffled : bool
-        Control: train items are renamed at random, so nothing learnt fits the test items.
-    """
-
-    train: TrainConfig
-    n_negatives: int = 2048
-    n_test: int = 22_363
-    shuffled: bool = False
-
-
-def run_sasrec(arm: SasRecArm) -> Floats:
-    """Train SASRec and return the rank (from 0) of each test target among all items."""
-    torch.set_num_threads(1)
-    data = load("beauty_rqkmeans")
-    split = data.split()
-    train_part = split.train
-    if arm.shuffled:
-        name = np.random.default_rng(arm.train.seed).permutation(data.n_items)
-        train_part = tuple(name[one] for one in train_part)
-    torch.manual_seed(arm.train.seed)
-    model = SasRec(data.n_items, 20, 64, 1, dropout=0.5)
-    train_sasrec(model, windows(train_part, 21), arm.train, n_negatives=arm.n_negatives)
-    return np.asarray(sasrec_ranks(model, sample(split.test, arm.n_test)), np.float64)
-
-
-def run_any(arm: Arm | SasRecArm) -> ArmResult | Floats:
-    """Run either kind of arm, so that one sweep may hold both."""
-    return run_arm(arm) if isinstance(arm, Arm) else run_sasrec(arm)
 
 
 @dataclass(frozen=True)

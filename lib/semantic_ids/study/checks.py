@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lib.core import check
-from lib.semantic_ids.catalogue import IntArray, SidCatalog
+from lib.semantic_ids.catalogue import IntArray, prefix_ranks
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import SidData
-from lib.semantic_ids.expressive import additive, all_prefixes, represented_by_rows
-from lib.semantic_ids.hashing import PerfectHash, PrefixHash
+from lib.semantic_ids.hashing import PrefixHash
+from lib.semantic_ids.study.expressive import additive, all_prefixes, represented_by_rows
 
 __all__ = [
     "additive_share",
@@ -39,11 +39,10 @@ def additive_share(n_codes: int, *, n_maps: int, seed: int) -> float:
 
 
 def one_row_share(n_codes: int, *, n_maps: int, seed: int) -> float:
-    """Return the share of the same maps that one row a prefix represents, through `PerfectHash`."""
+    """Return the share of the same maps that one row a prefix represents."""
     rng = np.random.default_rng(seed)
     table = all_prefixes(n_codes, 2)
-    catalog = SidCatalog(table, n_codes)
-    rows = PerfectHash(catalog, 2).index(catalog.codes)[:, 1, 1, 0]
+    rows = prefix_ranks(table)[:, -1]
     maps = rng.integers(n_codes, size=(n_maps, len(table)))
     return float(np.mean([represented_by_rows(rows, one, n_codes=n_codes) for one in maps]))
 

@@ -6,7 +6,6 @@ both, or name its budget. Sizes follow the profile of the run.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,16 +22,13 @@ from lib.semantic_ids.intervals import Estimate, Resample
 from lib.semantic_ids.prefixmem import PrefixMemConfig
 from lib.semantic_ids.study.arms import (
     SHAPE,
-    SMALL,
     Arm,
     ArmResult,
     CountResult,
-    SasRecArm,
     count_result,
     recipe,
-    run_any,
+    run_arm,
 )
-from lib.semantic_ids.training import TrainConfig
 
 __all__ = [
     "ABLATIONS",
@@ -45,7 +41,6 @@ __all__ = [
     "run_ablations",
     "run_everything",
     "run_main",
-    "run_sasrec",
     "run_untrained",
     "table",
 ]
@@ -78,7 +73,7 @@ def main_arms(budget: str) -> dict[str, list[Arm]]:
     """Return flat and PrefixMem at a budget, one run a seed, each also mixed with counts."""
     steps = _steps(budget)
     arm = Arm(
-        shape=replace(SHAPE, d_model=pick(smoke=32, book=SHAPE.d_model, full=SHAPE.d_model)),
+        shape=SHAPE,
         train=recipe(steps, pick(smoke=256, book=512, full=512)),
         n_test=pick(smoke=300, book=3000, full=22_363),
         n_valid=pick(smoke=200, book=1500, full=8000),
@@ -97,67 +92,51 @@ def main_arms(budget: str) -> dict[str, list[Arm]]:
 def untrained_arm() -> Arm:
     """Return the flat arm as good as untrained, a control: one step at a vanishing rate."""
     arm = main_arms(BUDGETS[1])["flat"][0]
-    return replace(arm, train=replace(arm.train, steps=1, lr=1e-9, matrix_lr=1e-9), curve=())
+    train = replace(arm.train, steps=1, lr=1e-9, matrix_lr=1e-9)
+    return replace(
+        arm, train=train, curve=(), n_test=arm.n_beam, n_valid=0, n_target=arm.n_target // 8
+    )
 
 
 ABLATIONS: dict[str, dict[str, Any]] = {
-    "flat": {},
-    "PrefixMem": {"encoder": "prefixmem"},
     "rows at random": {"encoder": "random rows"},
-    "suffix hashes": {"encoder": "prefixmem", "memory": {"kind": "suffix"}},
-    "full prefix only": {"encoder": "prefixmem", "memory": {"kind": "full"}},
-    # Five times the rate of the embeddings does it harm, on validation users.
-    "SID-Transformer": {"encoder": "sid-transformer", "train": {"memory_factor": 1.0}},
+    "suffix hashes": {"encoder": "prefixmem", "memory": PrefixMemConfig(kind="suffix")},
+    "full prefix only": {"encoder": "prefixmem", "memory": PrefixMemConfig(kind="full")},
+    "SID-Transformer": {"encoder": "sid-transformer"},
     "classifier first": {"encoder": "prefixmem", "start": "classifier"},
     "shuffled classifier first": {"encoder": "prefixmem", "start": "shuffled classifier"},
     "leak (control)": {"encoder": "leaky"},
+    "flat, half as wide": {"shape": replace(SHAPE, d_model=SHAPE.d_model // 2)},
+    "PrefixMem, half as wide": {
+        "encoder": "prefixmem",
+        "shape": replace(SHAPE, d_model=SHAPE.d_model // 2),
+    },
 }
-"""What each ablation changes: fields of `Arm`, in `memory` and `train` those of its configs."""
-
-FULL: dict[str, dict[str, Any]] = {
-    "64 rows a table": {"encoder": "prefixmem", "memory": {"table_size": 64}},
-    "65,536 rows a table": {"encoder": "prefixmem", "memory": {"table_size": 65_536}},
-    "levels 2 to 4 active": {"encoder": "prefixmem", "memory": {"active_levels": (2, 3, 4)}},
-    "generative model first": {"encoder": "prefixmem", "start": "generative"},
-}
-"""Arms of the paper's Tables 2 and 3 for which only the full profile has the time."""
-
-_MIXED = ("flat", "PrefixMem", "rows at random", "leak (control)")
+"""What each variation changes of the flat arm."""
 
 
 def ablation_arms() -> dict[str, list[Arm]]:
-    """Return the ablations: the smaller budget on the smaller backbone, one seed (full: five)."""
-    arms = {}
-    for name, change in {**ABLATIONS, **pick(smoke={}, book={}, full=FULL)}.items():
-        fields = dict(change)
-        memory = PrefixMemConfig(**fields.pop("memory", {}))
-        main = main_arms(BUDGETS[0])["flat"][0]
-        arm = replace(
-            main,
-            shape=replace(SMALL, d_model=pick(smoke=32, book=SMALL.d_model, full=SMALL.d_model)),
-            memory=memory,
-            train=replace(main.train, **fields.pop("train", {})),
-            n_valid=main.n_valid if name in _MIXED else 0,
-            n_beam=0,
-            curve=(),
-            **fields,
-        )
-        seeds = pick(smoke=SEEDS[:1], book=SEEDS[:1], full=_seeds())
-        arms[name] = [arm.with_seed(seed) for seed in seeds]
+    """Return the variations at the smaller budget, one seed (full: five), beside the main arms."""
+    main = main_arms(BUDGETS[0])
+    n_seeds = pick(smoke=1, book=1, full=len(_seeds()))
+    arms = {name: row[:n_seeds] for name, row in main.items()}
+    for name, change in ABLATIONS.items():
+        # Of one control the mix with counts is asked too.
+        n_valid = main["flat"][0].n_valid if name == "rows at random" else 0
+        arms[name] = []
+        for one in main["flat"][:n_seeds]:
+            train = one.train
+            if name == "SID-Transformer":
+                # Five times the rate of the embeddings does it harm, on validation users.
+                train = replace(train, memory_factor=1.0)
+            one = replace(one, train=train, n_valid=n_valid, n_beam=0, curve=())
+            arms[name].append(replace(one, **change))
     return arms
 
 
-def sasrec_arms() -> tuple[SasRecArm, SasRecArm]:
-    """Return SASRec and its control, which learns nothing however long."""
-    steps = pick(smoke=20, book=1500, full=6000)
-    train = TrainConfig(steps=steps, items_per_batch=1024, lr=2e-3, warmup=50, clip=math.inf)
-    arm = SasRecArm(train, n_test=pick(smoke=500, book=22_363, full=22_363))
-    return arm, replace(arm, train=replace(train, steps=max(1, steps // 6)), shuffled=True)
-
-
-def _run(arms: Sequence[Arm | SasRecArm]) -> list[Any]:
+def _run(arms: Sequence[Arm]) -> list[ArmResult]:
     """Run arms, or take them from where `run_everything` put them."""
-    return sweeps.run(run_any, arms, name="ch02")
+    return sweeps.run(run_arm, arms, name="ch02")
 
 
 def _run_all(arms: Mapping[str, Sequence[Arm]]) -> dict[str, list[ArmResult]]:
@@ -169,19 +148,12 @@ def run_everything() -> None:
     """Run all arms in one sweep, the longest first: no core waits for a single long run."""
     rows = [main_arms(BUDGETS[1]), main_arms(BUDGETS[0]), ablation_arms()]
     main = (one for arms in rows for row in arms.values() for one in row)
-    _run([*main, *sasrec_arms(), untrained_arm()])
+    _run([*main, untrained_arm()])
 
 
 def run_untrained() -> ArmResult:
     """Run the untrained flat arm."""
-    found: ArmResult = _run([untrained_arm()])[0]
-    return found
-
-
-def run_sasrec() -> tuple[Floats, Floats]:
-    """Return the ranks of SASRec and of its control."""
-    ranks, shuffled = _run(sasrec_arms())
-    return ranks, shuffled
+    return _run([untrained_arm()])[0]
 
 
 def run_main() -> dict[str, Study]:
@@ -286,20 +258,6 @@ class Study:
         first = self.users.mean(self.field(arm, name, level))
         return self.users.estimate(first - self.users.mean(self.field(over, base, level)))
 
-    def smaller_gain(self, level: int, larger: Study) -> Estimate:
-        """Return PrefixMem's gain over flat here minus that in a study with the same users.
-
-        Of the other study as many seeds are taken as there are here.
-        """
-        gains = []
-        for one in (self, larger):
-            ours, flat = (
-                self.users.mean(one.field(arm, "hits", level)[: len(self.results[arm])])
-                for arm in ("PrefixMem", "flat")
-            )
-            gains.append(ours - flat)
-        return self.users.estimate(gains[0] - gains[1])
-
     def early(self, arm: str, over: str, level: int, quarter: int, final: bool = False) -> Estimate:
         """Return the difference after so many quarters; `final` takes the other arm at its end."""
 
@@ -317,6 +275,15 @@ class Study:
         seeds = self.results[arm]
         found = {s: np.mean([one.curve[s] for one in seeds], axis=(0, 1)) for s in seeds[0].curve}
         return {**found, len(seeds[0].losses): np.mean([one.hits for one in seeds], axis=(0, 1))}
+
+    def half_gain(self, level: int) -> Estimate:
+        """Return PrefixMem's gain over flat on half the width minus that on the whole."""
+        half, whole = (
+            self.users.mean(self.field("PrefixMem" + suffix, "hits", level))
+            - self.users.mean(self.field("flat" + suffix, "hits", level))
+            for suffix in (", half as wide", "")
+        )
+        return self.users.estimate(half - whole)
 
     # ── beams ───────────────────────────────────────────────────────────────────────────────────
     def recalls(self, arm: str, kind: str, ks: Sequence[int]) -> dict[int, Estimate]:

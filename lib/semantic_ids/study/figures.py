@@ -13,18 +13,23 @@ from matplotlib.figure import Figure
 
 from lib.core.figures import MARKERS, PALETTE, SIZE, colors
 from lib.semantic_ids.catalogue import IntArray
-from lib.semantic_ids.hashing import PrefixHash, expected_excess, expected_rows, prefix_rows
+from lib.semantic_ids.hashing import (
+    PrefixHash,
+    confused,
+    excess,
+    expected_excess,
+    expected_rows,
+    prefix_rows,
+)
 from lib.semantic_ids.intervals import Estimate
 
 __all__ = [
-    "ablation_figure",
     "accuracy_figure",
     "collision_figure",
     "count_figure",
     "curve_figure",
     "entropy_figure",
     "fill_figure",
-    "genre_figure",
     "groups_figure",
     "recall_figure",
     "share_figure",
@@ -83,15 +88,14 @@ def collision_figure(
     for (name, by_size), colour, marker in zip(
         hashes.items(), colors(len(hashes)), MARKERS, strict=False
     ):
-        confused = []
+        together = []
         for size in sizes:
             rows = prefix_rows(by_size[size], prefixes)
-            share = [1 - len(np.unique(head)) / len(prefixes) for head in rows.T]
+            share = excess(rows)
             label = name if size == sizes[0] else None
             left.plot([size] * len(share), share, marker, color=colour, alpha=0.7, label=label)
-            _, count = np.unique(rows, axis=0, return_counts=True)
-            confused.append(count[count > 1].sum() / len(prefixes))
-        right.plot(sizes, confused, marker=marker, color=colour, label=name)
+            together.append(confused(rows) / len(prefixes))
+        right.plot(sizes, together, marker=marker, color=colour, label=name)
     left.set(xlabel="rows of a table, T", ylabel="share beyond the first of its row")
     left.set(xscale="log", ylim=(0, 1))
     left.set_title("one head")
@@ -186,33 +190,6 @@ def count_figure(
     ax.plot([], [], "_", color=PALETTE["black"], label="best without the user")
     ax.set(xlabel="level", ylabel="accuracy on last items", xticks=[1, 2, 3, 4], ylim=(0, 1.05))
     ax.legend(loc="upper left")
-    return fig
-
-
-def genre_figure(gaps: pd.DataFrame) -> Figure:
-    """Draw how much more films that share codes have in common than films at large.
-
-    Parameters
-    ----------
-    gaps : DataFrame
-        ``codes`` (how many first codes are shared), ``who``, ``gap``, ``low``, ``high``.
-    """
-    fig: Figure
-    fig, ax = plt.subplots(figsize=(SIZE[0], 3.2))
-    for (who, one), colour, marker in zip(
-        gaps.groupby("who", sort=False), colors(gaps["who"].nunique()), MARKERS, strict=False
-    ):
-        ends = np.abs(one[["low", "high"]].to_numpy().T - one["gap"].to_numpy())
-        ax.errorbar(
-            one["codes"], one["gap"], yerr=ends, marker=marker, capsize=3, color=colour, label=who
-        )
-    ax.axhline(0, color=PALETTE["grey"], linewidth=1)
-    ax.set(
-        xlabel="first codes shared",
-        ylabel="Jaccard index of genres\nabove that of any two films",
-        xticks=sorted(gaps["codes"].unique()),
-    )
-    ax.legend()
     return fig
 
 
@@ -332,31 +309,3 @@ def groups_figure(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) ->
             ax.errorbar(x, values, error, fmt=MARKERS[at], color=shade, label=arm, capsize=2)
         ax.set_xticks(range(len(row)), list(row), rotation=30)
     return _legend(fig, axes[0], "accuracy at the deepest level (%)")
-
-
-def ablation_figure(
-    rows: Mapping[str, Sequence[Estimate]], table: Sequence[float], levels: Sequence[int]
-) -> Figure:
-    """Draw each ablation's accuracy at some levels, the count table as a line.
-
-    Parameters
-    ----------
-    rows : mapping of ablation to one Estimate for each of `levels`
-    table : sequence of float
-        Accuracy of the count table at these levels.
-    levels : sequence of int
-        Counted from 1.
-    """
-    fig: Figure
-    fig, axes = plt.subplots(
-        1, len(levels), figsize=(7.2, 1.0 + 0.27 * len(rows)), layout="constrained", sharey=True
-    )
-    for at, (ax, level) in enumerate(zip(axes, levels, strict=True)):
-        values, error = _error([row[at] for row in rows.values()])
-        ax.errorbar(values, range(len(rows)), xerr=error, fmt=MARKERS[0], color=colors(1)[0])
-        ax.axvline(100 * table[at], color=PALETTE["grey"], ls="--", lw=1.2)
-        ax.set_title(f"level {level} (dashed: count table)", fontsize="small")
-        ax.set(xlabel="accuracy (%)", xlim=(0, 105))
-    axes[0].set_yticks(range(len(rows)), list(rows))
-    axes[0].invert_yaxis()
-    return fig

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal, cast
@@ -14,22 +15,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lib.core import sweeps
+from lib.core import check, sweeps
 from lib.core.profile import pick
 from lib.llm.weights import checkpoint
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import SidData, load, sample
-from lib.semantic_ids.evaluation import bleu, bleu_counts, hits
+from lib.semantic_ids.evaluation import hits
 from lib.semantic_ids.intervals import Estimate, Resample
 from lib.semantic_ids.lm import EncodedLM, attach
-from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig, transfer
+from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
 from lib.semantic_ids.study.controls import RandomRows
 from lib.semantic_ids.study.truncated import Vocabulary, load_truncated, next_item
 from lib.semantic_ids.training import TrainConfig, fit
 
-__all__ = ["SEEDS", "LmArm", "LmResult", "LmStudy", "lm_arms", "run_lm", "run_lm_arms"]
+__all__ = [
+    "SEEDS",
+    "LmArm",
+    "LmResult",
+    "LmStudy",
+    "bleu",
+    "bleu_counts",
+    "lm_arms",
+    "run_lm",
+    "run_lm_arms",
+]
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 # ── sequences ───────────────────────────────────────────────────────────────────────────────────
@@ -84,9 +96,6 @@ class LmArm:
     Attributes
     ----------
     encoder : {"none", "prefixmem", "random rows"}
-    start : {"random", "small lm"}
-        How the tables are filled: not at all, or trained with a model of one layer before.
-    body : {"pretrained", "random"}
     n_layers : int
     memory : PrefixMemConfig
     train : TrainConfig
@@ -99,8 +108,6 @@ class LmArm:
     """
 
     encoder: Literal["none", "prefixmem", "random rows"] = "none"
-    start: Literal["random", "small lm"] = "random"
-    body: Literal["pretrained", "random"] = "pretrained"
     n_layers: int = 1
     memory: PrefixMemConfig = field(
         default_factory=lambda: PrefixMemConfig(n_levels=3, max_order=3, active_levels=(2, 3))
@@ -122,17 +129,17 @@ class LmResult:
     hits : (n_test, n_levels)
         Next item, teacher-forced.
     bleu_counts : float64 (n_text, 10)
-        Of titles generated for hidden items; see `evaluation.bleu`.
+        Of titles generated for hidden items; see `bleu`.
     """
 
     hits: npt.NDArray[np.bool_]
-    bleu_counts: npt.NDArray[np.float64]
+    bleu_counts: Floats
 
 
 def build(arm: LmArm, data: SidData, vocabulary: Vocabulary) -> EncodedLM:
     """Return the model of an arm before training, with fresh tables."""
     seed = arm.train.seed
-    lm = load_truncated(vocabulary, arm.n_layers, pretrained=arm.body != "random", seed=seed)
+    lm = load_truncated(vocabulary, arm.n_layers, seed=seed)
     encoder = None
     if arm.encoder != "none":
         torch.manual_seed(seed)
@@ -170,10 +177,6 @@ def run_lm(arm: LmArm) -> LmResult:
     hidden = order[: arm.n_text].astype(np.int64)
     corpus = _Corpus(data, vocabulary, hidden, arm.length)
     model = build(arm, data, vocabulary)
-    if arm.start == "small lm":
-        small = build(replace(arm, n_layers=1, start="random"), data, vocabulary)
-        _fit(small, corpus, replace(arm.train, seed=arm.train.seed + 1000))
-        transfer(cast(PrefixMem, small.encoder), cast(PrefixMem, model.encoder))
     _fit(model, corpus, arm.train)
     test = sample(data.split().test, arm.n_test)
     targets = data.codes[test.targets]
@@ -199,6 +202,83 @@ def _titles(
     ]
 
 
+# ── text ─────────────────────────────────────────────────────────────────────────────────────────
+def bleu_counts(
+    candidates: Sequence[Sequence[str]], references: Sequence[Sequence[str]], *, order: int = 4
+) -> Floats:
+    """Return what BLEU is made of, one row a pair of texts, so that pairs can be drawn anew.
+
+    Parameters
+    ----------
+    candidates, references : sequences of words
+    order : int
+        Longest n-gram.
+
+    Returns
+    -------
+    float64 (n, 2 * order + 2)
+        For each order the clipped matches, for each order the n-grams, and both lengths.
+
+    Raises
+    ------
+    ValueError
+        If there is no text, or the numbers of texts differ.
+    """
+    check.integer("order", order, at_least=1)
+    if not candidates or len(candidates) != len(references):
+        raise ValueError(
+            f"{len(candidates)} candidates and {len(references)} references, expected as many, >= 1"
+        )
+    rows = []
+    for ours, theirs in zip(candidates, references, strict=True):
+        matched, total = [], []
+        for n in range(1, order + 1):
+            found, wanted = _ngrams(ours, n), _ngrams(theirs, n)
+            matched.append(sum(min(count, wanted[gram]) for gram, count in found.items()))
+            total.append(sum(found.values()))
+        rows.append([*matched, *total, len(ours), len(theirs)])
+    return np.array(rows, np.float64)
+
+
+def bleu(counts: Floats, weights: npt.ArrayLike | None = None) -> Floats:
+    """Return corpus BLEU (Papineni et al., ACL 2002) from `bleu_counts`, in [0, 1].
+
+    One is added to matches and totals of the orders above 1 (Lin and Och, 2004), for short texts
+    have few 4-grams.
+
+    Parameters
+    ----------
+    counts : float64 (n, 2 * order + 2)
+    weights : (..., n), optional
+        How often each pair is taken, such as the draws of a bootstrap; once by default.
+
+    Returns
+    -------
+    float64 (...)
+
+    Examples
+    --------
+    >>> same = bleu_counts([["a", "b", "c", "d"]], [["a", "b", "c", "d"]])
+    >>> float(bleu(same)), float(bleu(bleu_counts([["x"]], [["a", "b"]])))
+    (1.0, 0.0)
+    """
+    counts = check.array("counts", counts, shape=("n", "n_columns"), at_least=0)
+    taken = np.ones(len(counts)) if weights is None else check.array("weights", weights)
+    sums = taken @ counts
+    order = counts.shape[1] // 2 - 1
+    matched, total = sums[..., :order].copy(), sums[..., order : 2 * order].copy()
+    matched[..., 1:] += 1
+    total[..., 1:] += 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(matched / total).mean(axis=-1)
+        brevity = np.minimum(0, 1 - sums[..., -1] / sums[..., -2])
+        return np.asarray(np.nan_to_num(np.exp(logs + brevity)), np.float64)
+
+
+def _ngrams(words: Sequence[str], n: int) -> Mapping[tuple[str, ...], int]:
+    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
+
+
 # ── all of them ─────────────────────────────────────────────────────────────────────────────────
 SEEDS = (0, 1, 2)
 """Fixed before the first run."""
@@ -207,8 +287,7 @@ SEEDS = (0, 1, 2)
 def lm_arms() -> dict[str, list[LmArm]]:
     """Return the arms, one run a seed, at a rate that suits the flat arm.
 
-    The full profile uses all thirty layers, which wants a GPU, and also fills tables with a small
-    model first (Table 3).
+    The full profile uses all thirty layers, which wants a GPU.
     """
     flat = LmArm(
         n_layers=pick(smoke=1, book=1, full=30),
@@ -222,16 +301,11 @@ def lm_arms() -> dict[str, list[LmArm]]:
         n_test=pick(smoke=50, book=1000, full=4533),
         n_text=pick(smoke=20, book=200, full=400),
     )
-    memory = replace(flat, encoder="prefixmem")
     arms = {
         "flat": flat,
-        "PrefixMem": memory,
+        "PrefixMem": replace(flat, encoder="prefixmem"),
         "PrefixMem, rows at random": replace(flat, encoder="random rows"),
-        "flat, random initialisation": replace(flat, body="random"),
     }
-    arms |= pick(
-        smoke={}, book={}, full={"PrefixMem, small LM first": replace(memory, start="small lm")}
-    )
     return {
         name: [replace(arm, train=replace(arm.train, seed=seed)) for seed in SEEDS]
         for name, arm in arms.items()
@@ -253,7 +327,7 @@ class LmStudy:
     results: dict[str, list[LmResult]]
     table: dict[str, npt.NDArray[np.bool_]]
 
-    def _hits(self, arm: str, level: int) -> npt.NDArray[np.float64]:
+    def _hits(self, arm: str, level: int) -> Floats:
         if arm in self.table:
             return self.table[arm][:, level - 1].astype(np.float64)
         return np.stack([one.hits[:, level - 1] for one in self.results[arm]]).astype(np.float64)

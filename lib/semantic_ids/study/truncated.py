@@ -1,7 +1,7 @@
 """SmolLM2 cut down: its first layers, and the words that a catalogue's titles need.
 
 The default chapter cannot afford thirty layers on two cores. This is *truncated pretrained*, not
-SmolLM2, and is compared with the same shape from random initialisation.
+SmolLM2.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from lib.core import check
 from lib.llm.weights import checkpoint, quiet
 from lib.semantic_ids.beam import by_length
 from lib.semantic_ids.datasets import Examples, SidData
@@ -92,19 +93,15 @@ class Vocabulary:
         return cls(kept, titles, data.n_levels, data.n_codes, words)
 
 
-def load_truncated(
-    vocabulary: Vocabulary, n_layers: int, *, pretrained: bool = True, seed: int = 0
-) -> nn.Module:
-    """Return the first layers of SmolLM2 with a trimmed vocabulary, or that shape at random.
+def load_truncated(vocabulary: Vocabulary, n_layers: int, *, seed: int = 0) -> nn.Module:
+    """Return the first layers of SmolLM2 with a trimmed vocabulary.
 
     Parameters
     ----------
     vocabulary : Vocabulary
-        Its words keep their embeddings; code tokens get random ones of the same spread, the same
-        with and without pre-training.
+        Its words keep their embeddings; code tokens get random ones of the same spread.
     n_layers : int
         1 to 30.
-    pretrained : bool
     seed : int
         Of what is random.
 
@@ -112,66 +109,28 @@ def load_truncated(
     -------
     transformers.LlamaForCausalLM
     """
+    import safetensors
     from transformers import LlamaConfig, LlamaForCausalLM
 
     quiet()
     folder = checkpoint()
-    whole = LlamaConfig.from_pretrained(folder)
-    if not 1 <= n_layers <= whole.num_hidden_layers:
-        raise ValueError(f"n_layers is {n_layers}, expected 1 to {whole.num_hidden_layers}")
     config = LlamaConfig.from_pretrained(folder)
-    config.num_hidden_layers = n_layers
+    config.num_hidden_layers = check.integer(
+        "n_layers", n_layers, at_least=1, at_most=config.num_hidden_layers
+    )
     config.vocab_size = vocabulary.size
     config.bos_token_id = config.eos_token_id = config.pad_token_id = None
-    torch.manual_seed(seed)
-    model = _one_precision(LlamaForCausalLM(config))
-    if pretrained:
-        _fill_pretrained(model, folder, vocabulary, n_layers)
-    return cast(nn.Module, model)
-
-
-class _Rotary(nn.Module):
-    """Rotary positions in the precision of the model."""
-
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.base, self.width = config.rope_parameters["rope_theta"], config.head_dim
-
-    def forward(self, states: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
-        halves = torch.arange(0, self.width, 2, device=states.device, dtype=states.dtype)
-        angles = position_ids[..., None] * self.base ** (-halves / self.width)
-        angles = torch.cat([angles, angles], dim=-1)
-        return angles.cos(), angles.sin()
-
-
-def _one_precision(model: Any) -> Any:
-    """Replace what Hugging Face computes in single precision whatever the model's own is."""
-    model.model.rotary_emb = _Rotary(model.config)
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if hasattr(child, "variance_epsilon"):
-                size = child.weight.shape[0]
-                setattr(module, name, nn.RMSNorm(size, eps=child.variance_epsilon))
-    return model
-
-
-def _fill_pretrained(model: Any, folder: Path, vocabulary: Vocabulary, n_layers: int) -> None:
-    import safetensors
-
+    model: Any = LlamaForCausalLM(config)
     own = model.state_dict()
-    generator = torch.Generator().manual_seed(7)
+    tied = [name for name in own if name.endswith(("embed_tokens.weight", "lm_head.weight"))]
     with safetensors.safe_open(folder / "model.safetensors", framework="pt") as file:
-        for name in own:
-            if name.endswith(("embed_tokens.weight", "lm_head.weight")):
-                continue
-            own[name] = file.get_tensor(name)
+        own |= {name: file.get_tensor(name) for name in own if name not in tied}
         words = file.get_tensor("model.embed_tokens.weight")[torch.from_numpy(vocabulary.kept)]
+    generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(vocabulary.size - len(words), words.shape[1], generator=generator)
-    table = torch.cat([words, drawn * words.std()])
-    for name in own:
-        if name.endswith(("embed_tokens.weight", "lm_head.weight")):
-            own[name] = table
+    own |= dict.fromkeys(tied, torch.cat([words, drawn * words.std()]))
     model.load_state_dict(own)
+    return cast(nn.Module, model)
 
 
 @torch.no_grad()

@@ -7,12 +7,12 @@ import pytest
 
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import sample
-from lib.semantic_ids.evaluation import bleu, bleu_counts
 from lib.semantic_ids.intervals import Estimate, Resample
 from lib.semantic_ids.prefixmem import PrefixMemConfig
 from lib.semantic_ids.study import arms as arms_module
 from lib.semantic_ids.study import experiment, lm_arms
 from lib.semantic_ids.study.arms import Arm, ArmResult, Beam, CountResult, recipe, run_arm
+from lib.semantic_ids.study.lm_arms import bleu, bleu_counts
 from lib.semantic_ids.training import TrainConfig
 from lib.semantic_ids.transformer import TransformerConfig
 
@@ -43,7 +43,6 @@ def tree(data, monkeypatch):
         {"encoder": "prefixmem"},
         {"encoder": "prefixmem", "start": "classifier"},
         {"encoder": "prefixmem", "start": "shuffled classifier"},
-        {"encoder": "prefixmem", "start": "generative"},
         {"encoder": "sid-transformer"},
         {"encoder": "random rows"},
     ],
@@ -242,9 +241,13 @@ def test_the_residual_is_what_is_added_given_counts_over_what_is_added():
     assert hand_made(worse).residual((2,)).value == pytest.approx(-0.25)
 
 
-def test_a_smaller_backbones_gain_is_compared_with_a_larger_ones():
-    less = hand_made(made((1, 1, 0, 0), (1, 1, 1, 1)))
-    assert hand_made().smaller_gain(2, less).value == pytest.approx(0.25)
+def test_half_the_width_gains_more_or_less_than_the_whole():
+    found = hand_made()
+    found.results |= {
+        "flat, half as wide": [made((0, 0, 0, 0), (1, 1, 1, 1))],
+        "PrefixMem, half as wide": [made((1, 1, 1, 0), (1, 1, 1, 1))],
+    }
+    assert found.half_gain(2).value == pytest.approx(3 / 4 - 2 / 4)
 
 
 def test_tables_are_in_per_cent_and_reports_hand_over_intervals(monkeypatch):
@@ -274,6 +277,20 @@ def test_budgets_differ_in_steps_alone_and_seeds_in_the_seed():
     # 318 batches of 512 items are an epoch: 0.6 and 6 of them.
     monkey = {"0.6 epoch": 200 / 318, "6 epochs": 1908 / 318}
     assert [round(share, 1) for share in monkey.values()] == [0.6, 6.0]
+
+
+def test_variations_stand_beside_the_main_arms_at_the_smaller_budget():
+    main = experiment.main_arms(experiment.BUDGETS[0])
+    arms = experiment.ablation_arms()
+    assert arms["flat"] == main["flat"][:1]
+    assert arms["PrefixMem"] == main["PrefixMem"][:1]
+    for name, (one,) in arms.items():
+        assert one.train.steps == main["flat"][0].train.steps
+        assert one.train.memory_factor == (1 if name == "SID-Transformer" else 5)
+        assert (one.n_valid > 0) == (name in ("flat", "PrefixMem", "rows at random"))
+        assert (2 * one.shape.d_model == main["flat"][0].shape.d_model) == ("half" in name)
+    assert arms["suffix hashes"][0].memory.kind == "suffix"
+    assert arms["full prefix only"][0].memory.kind == "full"
 
 
 def test_bleu_of_runs_is_averaged_over_the_seeds_drawn():

@@ -8,14 +8,12 @@ from lib.semantic_ids import PrefixHash
 from lib.semantic_ids.intervals import Estimate
 from lib.semantic_ids.study import checks, paper
 from lib.semantic_ids.study.figures import (
-    ablation_figure,
     accuracy_figure,
     collision_figure,
     count_figure,
     curve_figure,
     entropy_figure,
     fill_figure,
-    genre_figure,
     groups_figure,
     recall_figure,
     share_figure,
@@ -81,9 +79,6 @@ def test_figures_are_drawn() -> None:
     summary = pd.DataFrame(
         {"catalogue": "a", "level": [1, 2], "entropy": [2.0, 1.0], "code use": [0.9, 0.8]}
     )
-    gaps = pd.DataFrame(
-        {"codes": [1, 2], "who": "ours", "gap": [0.1, 0.2], "low": [0.0, 0.1], "high": [0.2, 0.3]}
-    )
     one = Estimate(0.5, 0.4, 0.6)
     rows = {"a": [one, one], "b": [one, one]}
     for fig in (
@@ -92,12 +87,10 @@ def test_figures_are_drawn() -> None:
         fill_figure(prefixes, {"ours": hashes["ours"][64]}),
         entropy_figure(summary, {"a": "A"}),
         count_figure({"A": ([0.1, 0.5], [(0.0, 0.2), (0.4, 0.6)], [0.2, 0.7])}),
-        genre_figure(gaps),
         accuracy_figure({"short": rows, "long": rows}),
         curve_figure({"a": {1: [0.1, 0.2], 4: [0.3, 0.5]}, "a, b": {1: [0.1, 0.2]}}, [0.2, 0.4]),
         recall_figure({"short": {"a": {5: one, 10: one}, "b": {5: one, 10: one}}}),
         groups_figure({"short": {"a": {"rare": one}, "b": {"rare": one}}}),
-        ablation_figure(rows, [0.2, 0.4], (3, 4)),
     ):
         assert fig.axes
         plt.close(fig)

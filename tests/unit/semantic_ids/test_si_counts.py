@@ -44,9 +44,6 @@ def test_hits_and_likelihood_are_read_at_the_target() -> None:
         [False, True],
     ]
     assert table.accuracy([[0, 1], [0, 2]]).tolist() == [1, 0.5]
-    first = table.log_likelihood([[1, 2]])[0]
-    assert first[0] == pytest.approx(np.log(table.probabilities(np.zeros((1, 0), int))[0, 1]))
-    assert first[1] == pytest.approx(np.log(table.probabilities([[1]])[0, 2]))
 
 
 def test_only_train_is_counted() -> None:

@@ -13,8 +13,7 @@ import doors
 from lib.semantic_ids import NGramCounts, PrefixHash, PrefixMemConfig, SidCatalog
 from lib.semantic_ids.beam import BeamResult, CountSteps
 from lib.semantic_ids.datasets import Examples, SidData
-from lib.semantic_ids.hashing import touched_rows
-from lib.semantic_ids.transformer import GenerativeTransformer, SasRec, TransformerConfig
+from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
 
 CODES = np.array([[0, 1], [0, 3], [2, 3], [2, 2]])
 CATALOG = SidCatalog(CODES, 4)
@@ -41,8 +40,6 @@ MODULES = {
     "": {
         "SidCatalog": lambda: dict(_codes),
         "NGramCounts": lambda: dict(_weighted),
-        "PerfectHash": lambda: {"catalog": CATALOG, "max_order": 2},
-        "CatalogRows": lambda: {"catalog": CATALOG, "hashing": HASH},
         "PrefixMem": lambda: {"config": MEMORY, "hashing": None},
         "PrefixHash": lambda: {"n_levels": 2, "max_order": 2, "n_heads": 2, "table_size": 64},
         "attach": lambda: {
@@ -59,9 +56,8 @@ MODULES = {
     },
     ".counts": {"item_counts": lambda: {"sequences": SEQUENCES, "n_items": 4}},
     ".hashing": {
-        "touched_rows": lambda: {"hashing": HASH, "codes": CODES},
+        "excess": lambda: {"rows": CODES},
         "confused": lambda: {"rows": CODES},
-        "collision_table": lambda: {"hashing": HASH, "prefixes": CODES},
         "prefix_rows": lambda: {"hashing": HASH, "prefixes": CODES},
     },
     ".anatomy": {
@@ -73,30 +69,10 @@ MODULES = {
         "count_accuracy": lambda: {"data": DATA},
         "summary": lambda: {"data": DATA},
     },
-    ".expressive": {
-        "additive": lambda: {"prefixes": CODES[:2], "nexts": np.array([0, 1]), "n_codes": 4},
-        "independent_rows": lambda: {"rows": CODES},
-        "projection_share": lambda: {
-            "width": 2,
-            "model_width": 5,
-            "model_parameters": 100.0,
-            "levels": 2,
-            "active": 1,
-        },
-        "encoder_parameters": lambda: {"orders": 2, "heads": 4, "rows": 10, "width": 8},
-        "represented_by_rows": lambda: {
-            "rows": np.array([0, 1]),
-            "nexts": np.array([0, 1]),
-            "n_codes": 2,
-        },
-        "all_prefixes": lambda: {"n_codes": 2, "length": 2},
-    },
     ".evaluation": {
         "hits": lambda: dict(_logs),
         "nll": lambda: dict(_logs),
         "top": lambda: _logs | {"k": 2},
-        "reachable": lambda: dict(_logs),
-        "hit_rate": lambda: _logs | {"catalog": CATALOG},
         "fit_mixture": lambda: {"model": LOGS, "counts": LOGS, "targets": CODES},
         "count_log_probs": lambda: {"counts": COUNTS, "targets": CODES},
         "popularity_tertiles": lambda: {"targets": CODES, "train": CODES, "length": 1},
@@ -111,12 +87,6 @@ MODULES = {
         "distinct_first": lambda: {"result": BEAM},
         "shuffle_histories": lambda: {"examples": EXAMPLES_, "seed": 0},
         "teacher_forced": lambda: {"model": made(), "examples": EXAMPLES_, "codes": CODES},
-        "sasrec_ranks": lambda: {
-            "model": SasRec(4, max_items=4, d_model=8, n_heads=2).eval(),
-            "examples": EXAMPLES_,
-        },
-        "bleu_counts": lambda: {"candidates": [["a"]], "references": [["a"]]},
-        "bleu": lambda: {"counts": np.ones((2, 10))},
         "Mixture": lambda: {"weights": (0.5, 1.0)},
     },
     ".beam": {
@@ -153,16 +123,8 @@ MODULES = {
         "windows": lambda: {"sequences": SEQUENCES, "max_items": 3},
     },
     ".transformer": {
-        "SidTransformerEncoder": lambda: {
-            "n_levels": 3,
-            "n_codes": 4,
-            "d_model": 8,
-            "active_levels": (2, 3),
-            "d_enc": 8,
-        },
         "CausalTransformer": lambda: {"d_model": 8, "n_layers": 1, "n_heads": 2},
         "GenerativeTransformer": lambda: {"config": SHAPE},
-        "SasRec": lambda: {"n_items": 4},
     },
 }
 
@@ -177,25 +139,20 @@ class _Lm(torch.nn.Module):
 
 
 EXAMPLES = {f"semantic_ids.{name}": one for name, one in MODULES[""].items()}
-TOUCHED = touched_rows(HASH, CODES)
 RIGHT = {
     ("semantic_ids.evaluation.recall", "ks", "empty"): lambda found: found == {},
     ("semantic_ids.evaluation.item_recall", "ks", "empty"): lambda found: found == {},
     ("semantic_ids.datasets.SidData", "sequences", "empty"): lambda found: found.n_items == 4,
     ("semantic_ids.training.TrainConfig", "clip", "infinite"): lambda found: found.steps == 300,
     ("semantic_ids.counts.item_counts", "sequences", "empty"): lambda found: not found.any(),
-    ("semantic_ids.hashing.touched_rows", "codes", "empty"): lambda found: found == set(),
-    ("semantic_ids.hashing.touched_rows", "codes", "shape"): lambda found: (
-        found == touched_rows(HASH, CODES)
-    ),
 }
-"""Nothing counted is 0 of each, no ID touches nothing, IDs may come in any shape, no list length
-asks for nothing, a catalogue may have no sequences, and gradients no limit."""
+"""Nothing counted is 0 of each, no list length asks for nothing, a catalogue may have no sequences,
+and gradients no limit."""
 
 
 WITH_A_MODEL = {
     *("Decoding", "endless", "epoch", "fit", "next_code_loss", "split_parameters"),
-    *("optimisers", "train", "train_sasrec"),
+    *("optimisers", "train"),
 }
 """What takes a model, settings and batches that other doors have checked."""
 

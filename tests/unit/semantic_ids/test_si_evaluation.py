@@ -4,27 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from lib.semantic_ids.catalogue import SidCatalog
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import Examples
 from lib.semantic_ids.evaluation import (
     Mixture,
-    bleu,
-    bleu_counts,
     count_log_probs,
     fit_mixture,
-    hit_rate,
     hits,
     nll,
     popularity_tertiles,
-    reachable,
-    sasrec_ranks,
     shuffle_histories,
     teacher_forced,
     top,
 )
 from lib.semantic_ids.intervals import Estimate, Resample
-from lib.semantic_ids.transformer import GenerativeTransformer, SasRec, TransformerConfig
+from lib.semantic_ids.study.lm_arms import bleu, bleu_counts
+from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
 
 LOGS = np.log(
     np.array(
@@ -43,7 +38,6 @@ def test_hits_losses_and_places():
     assert hits(LOGS, TARGETS).tolist() == [[True, False], [False, True]]
     np.testing.assert_allclose(np.exp(-nll(LOGS, TARGETS)), [[0.7, 0.1], [0.2, 0.6]], rtol=1e-6)
     assert top(LOGS, TARGETS, 2).tolist() == [[True, False], [False, True]]  # two share a place
-    assert reachable(LOGS, TARGETS, k=2).tolist() == [True, False]
 
 
 def test_equal_scores_share_the_mean_of_their_places():
@@ -56,8 +50,6 @@ def test_equal_scores_share_the_mean_of_their_places():
     pair = np.log(np.array([[[0.3, 0.3, 0.2, 0.2]]], np.float32))
     places = [[bool(top(pair, np.array([[c]]), k)[0, 0]) for k in (1, 2, 3, 4)] for c in range(4)]
     assert places == [[False, True, True, True]] * 2 + [[False, False, False, True]] * 2
-    two = np.concatenate([flat[:2], LOGS[:, :1].repeat(4, axis=2)], axis=1)
-    assert not reachable(two, np.array([[0, 0], [5, 0]]), k=3).any()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -67,8 +59,6 @@ def test_equal_scores_share_the_mean_of_their_places():
         hits,
         nll,
         lambda logs, targets: top(logs, targets, 2),
-        reachable,
-        lambda logs, targets: hit_rate(logs, targets, SidCatalog([[0, 1]], 3)),
         lambda logs, targets: fit_mixture(logs, LOGS, targets),
         lambda logs, targets: fit_mixture(LOGS, logs, targets),
     ],
@@ -86,12 +76,6 @@ def test_what_is_no_probability_is_no_answer(ask, bad):
         ask(LOGS[:0], TARGETS[:0])
 
 
-def test_hit_rate_asks_whether_the_guess_is_a_prefix_of_some_item():
-    catalog = SidCatalog([[0, 1], [2, 0]], 3)
-    # Guesses: 0 and (0, 2); 0 and (2, 0).
-    assert hit_rate(LOGS, TARGETS, catalog).tolist() == [[True, False], [True, True]]
-
-
 def test_tertiles_follow_the_train_counts():
     train = np.array([[0, 0]] * 1 + [[1, 0]] * 5 + [[2, 0]] * 9)
     targets = np.array([[0, 1], [1, 1], [2, 1]])
@@ -104,7 +88,8 @@ def test_counts_in_the_form_of_a_model():
     found = count_log_probs(counts, codes)
     assert found.shape == (3, 2, 3)
     np.testing.assert_allclose(np.exp(found).sum(2), 1, rtol=1e-5)
-    np.testing.assert_allclose(-nll(found, codes), counts.log_likelihood(codes), rtol=1e-5)
+    after = [counts.probabilities(codes[:, :n])[np.arange(3), codes[:, n]] for n in (0, 1)]
+    np.testing.assert_allclose(np.exp(-nll(found, codes)).T, after, rtol=1e-5)
 
 
 def test_the_weight_of_counts_goes_to_what_knows_the_target():
@@ -150,27 +135,11 @@ def test_teacher_forcing_gives_each_example_its_own_row():
 def test_a_broken_model_is_not_a_perfect_one(fill):
     torch.manual_seed(0)
     shape = TransformerConfig(n_levels=2, n_codes=4, max_items=4, d_model=8, n_heads=2)
-    model, sasrec = GenerativeTransformer(shape).eval(), SasRec(10, max_items=3, d_model=8).eval()
+    model = GenerativeTransformer(shape).eval()
     with torch.no_grad():
         model.heads[1].weight[2, 3] = fill
-        sasrec.items.weight[7, 1] = fill
     with pytest.raises(ValueError, match="model are not finite"):
         teacher_forced(model, examples(), RNG.integers(4, size=(10, 2)))
-    with pytest.raises(ValueError, match="model are not finite"):
-        sasrec_ranks(sasrec, examples())
-
-
-def test_constant_scores_rank_every_target_in_the_middle():
-    sasrec = SasRec(10, max_items=3, d_model=8).eval()
-    with torch.no_grad():
-        sasrec.items.weight[:] = 0.0
-    assert sasrec_ranks(sasrec, examples()).tolist() == [4.5] * 6
-    with torch.no_grad():  # the state has a bias of its own: items 8 and 9 above the rest, or below
-        sasrec.items.weight[8:] = 1.0
-        state = sasrec(torch.tensor([[1]]))[0, -1].sum()
-    some = Examples(np.arange(3), (np.array([1]),) * 3, np.array([0, 7, 9]))
-    above = [5.5, 5.5, 0.5] if state > 0 else [3.5, 3.5, 8.5]
-    assert sasrec_ranks(sasrec, some).tolist() == above
 
 
 def test_exchanged_histories_keep_targets():
@@ -179,18 +148,6 @@ def test_exchanged_histories_keep_targets():
     assert (other.targets == some.targets).all()
     one, two = (sorted(h.tolist() for h in e.histories) for e in (some, other))
     assert one == two
-
-
-def test_ranks_of_sasrec_are_counted_over_all_items():
-    torch.manual_seed(0)
-    model = SasRec(10, max_items=3, d_model=8).eval()
-    some = examples()
-    found = sasrec_ranks(model, some, batch=2)
-    for i, (history, target) in enumerate(zip(some.histories, some.targets, strict=True)):
-        with torch.no_grad():
-            state = model(torch.from_numpy(history[-3:])[None])[0, -1]
-        scores = (model.items.weight @ state).detach().numpy()
-        assert found[i] == (scores > scores[target]).sum()
 
 
 def test_bleu_of_a_known_case():
@@ -269,20 +226,6 @@ def test_bad_values_are_refused(values, where, match):
 
 def test_an_estimate_is_printed_in_per_cent():
     assert Estimate(-0.004, -0.01, 0.002).percent() == "-0.4 (-1.0 to 0.2)"
-
-
-@pytest.mark.parametrize("runs", [[1.0], 1.0, [[1.0, 2.0]]])
-def test_a_spread_wants_two_runs(runs):
-    with pytest.raises(ValueError, match="n at least 2"):
-        Estimate(0.0, -1.0, 1.0).widened(runs)
-
-
-def test_a_spread_widens_each_side_by_itself():
-    found = Estimate(1.0, 0.0, 3.0).widened([0.0, 2.0])
-    more = 2**0.5 * 12.7062  # t with one degree of freedom
-    assert found.value == 1.0
-    assert found.low == pytest.approx(1 - np.hypot(1, more), rel=1e-5)
-    assert found.high == pytest.approx(1 + np.hypot(2, more), rel=1e-5)
 
 
 def test_draws_depend_on_the_seed_alone_and_by_default_on_none():

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from lib.semantic_ids import PerfectHash, PrefixHash, SidCatalog, expressive
-from lib.semantic_ids.expressive import additive, all_prefixes, boolean_maps
-from lib.semantic_ids.hashing import prefix_rows
+from lib.semantic_ids.catalogue import prefix_ranks
+from lib.semantic_ids.study import expressive
+from lib.semantic_ids.study.expressive import additive, all_prefixes, boolean_maps
 
 
 def test_two_of_the_sixteen_boolean_maps_are_out_of_reach() -> None:
@@ -33,9 +33,7 @@ def test_found_terms_do_represent_the_map_and_certificates_cancel() -> None:
 
 def test_rows_represent_whatever_there_is() -> None:
     table = all_prefixes(4, 2)
-    codes = np.column_stack([table, np.zeros(len(table), int)])
-    catalog = SidCatalog(codes, 4)
-    rows = PerfectHash(catalog, 2).index(catalog.codes)[:, 1, 1, 0]
+    rows = prefix_ranks(table)[:, -1]
     rng = np.random.default_rng(0)
     for _ in range(20):
         nexts = rng.integers(4, size=16)
@@ -69,28 +67,11 @@ def test_bad_maps_are_named(prefixes, nexts, message) -> None:
         all_prefixes(0, 1)
 
 
-def test_independent_rows_are_those_of_full_rank() -> None:
-    rng = np.random.default_rng(0)
-    answers = set()
-    for _ in range(200):
-        n, tables, size = rng.integers(1, 9), rng.integers(1, 4), rng.integers(1, 6)
-        rows = rng.integers(-1, size, size=(n, tables))
-        dense = np.zeros((n, tables * size))
-        for i, j in np.argwhere(rows >= 0):
-            dense[i, j * size + rows[i, j]] = 1
-        wanted = np.linalg.matrix_rank(dense) == n
-        assert expressive.independent_rows(rows) == wanted, rows
-        answers.add((bool(wanted), len(np.unique(rows, axis=0)) == n))
-    # Different rows are needed, and not enough.
-    assert answers == {(True, True), (False, True), (False, False)}
-
-
 def test_what_dependent_rows_cannot_be_taught() -> None:
     """Two heads of two rows: exclusive or of the rows is no sum of terms, so a classifier with a
     linear reading stays at log 2 where the count table has 0."""
     rows = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     nexts = np.array([0, 1, 1, 0])
-    assert not expressive.independent_rows(rows)
     assert not additive(rows, nexts, n_codes=2).feasible
     table = torch.nn.Embedding(4, 8)
     reading = torch.nn.Linear(16, 2)
@@ -104,28 +85,4 @@ def test_what_dependent_rows_cannot_be_taught() -> None:
     assert loss.item() == pytest.approx(np.log(2), abs=1e-3)
     # One more head that tells them apart, and every map is a sum.
     own = np.column_stack([rows, [0, 1, 2, 0]])
-    assert expressive.independent_rows(own)
     assert all(additive(own, map_, n_codes=3).feasible for _, map_ in boolean_maps())
-
-
-def test_rows_of_a_real_catalogue_are_independent(catalogues) -> None:
-    prefixes = catalogues("beauty_rqkmeans").catalog().level(3).prefixes
-    wide, narrow = (prefix_rows(PrefixHash(4, 4, 4, size), prefixes) for size in (16_381, 1_021))
-    assert expressive.independent_rows(wide)
-    assert not expressive.independent_rows(narrow)  # 4,084 rows for 7,840 prefixes
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        [[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 0], [1, 1, 1]],
-        [[0, 1, 2], [0, 2, 1], [1, 0, 1], [1, 2, 2], [2, 0, 2], [2, 1, 1], [2, 2, 1]],
-    ],
-)
-def test_pivots_that_are_not_one_are_divided_by(rows) -> None:
-    """Three heads that depend by multiples other than 1 and -1."""
-    table = np.array(rows)
-    dense = np.concatenate([np.eye(3)[column] for column in table.T], axis=1)
-    assert np.linalg.matrix_rank(dense) == len(table) - 1
-    assert not expressive.independent_rows(table)
-    assert expressive.independent_rows(table[:-1])

@@ -1,6 +1,5 @@
 """The language model: where vectors are added, what is refused, sequences, one small run."""
 
-from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from lib.semantic_ids.lm import (
 )
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
 from lib.semantic_ids.study.lm_arms import _Corpus
-from lib.semantic_ids.study.truncated import Vocabulary, _one_precision, _Rotary
+from lib.semantic_ids.study.truncated import Vocabulary
 
 GRID = np.arange(10, 10 + 3 * 8).reshape(3, 8)
 MEMORY = PrefixMemConfig(
@@ -91,28 +90,6 @@ def test_greedy_completion_keeps_to_what_is_allowed(lm):
 def test_bad_code_tokens_are_refused(lm, grid):
     with pytest.raises(ValueError, match="expected"):
         attach(lm, None, grid)
-
-
-def test_in_one_precision_the_model_is_hugging_faces_and_double_stays_double(lm):
-    tokens = torch.randint(0, 34, (2, 12), generator=torch.Generator().manual_seed(0))
-    ours = _one_precision(deepcopy(lm))
-    assert list(ours.state_dict()) == list(lm.state_dict())
-    with torch.no_grad():
-        single, theirs = ours(tokens).logits, lm(tokens).logits
-        torch.testing.assert_close(single, theirs, rtol=0, atol=1e-6)
-        types = set()
-        ours.double()
-        for module in ours.modules():
-            module.register_forward_hook(lambda _, __, out: types.add(getattr(out, "dtype", None)))
-        double = ours(tokens).logits
-    torch.testing.assert_close(double.float(), theirs, rtol=0, atol=1e-6)
-    assert types <= {torch.float64, None}
-    # Double to the last bits inside, too: single precision is off by 1e-7 at such angles.
-    cos, sin = _Rotary(lm.config)(double, torch.tensor([[0, 1, 11]]))
-    width = lm.config.head_dim
-    turns = [11 * 10000 ** (-2 * (i % (width // 2)) / width) for i in range(width)]
-    np.testing.assert_allclose(cos[0, 2], np.cos(turns), rtol=0, atol=1e-14)
-    np.testing.assert_allclose(sin[0, 2], np.sin(turns), rtol=0, atol=1e-14)
 
 
 CODES = np.random.default_rng(0).integers(8, size=(6, 3))

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.core.paths import ROOT
-from lib.semantic_ids.catalogue import SidCatalog
-from lib.semantic_ids.hashing import PerfectHash, PrefixHash
+from lib.semantic_ids.hashing import PrefixHash
 from lib.semantic_ids.prefixmem import (
     PrefixMem,
     PrefixMemConfig,
@@ -21,11 +20,9 @@ from lib.semantic_ids.prefixmem import (
     load_encoder,
     place,
     save_encoder,
-    transfer,
 )
 from lib.semantic_ids.study import guarantees
-from lib.semantic_ids.study.controls import LeakyEncoder, RandomRows
-from lib.semantic_ids.transformer import SidTransformerEncoder
+from lib.semantic_ids.study.controls import LeakyEncoder, RandomRows, SidTransformerEncoder
 
 SMALL = PrefixMemConfig(n_codes=16, d_model=12, d_mem=8, n_heads=2, table_size=101)
 
@@ -206,33 +203,11 @@ def test_saved_and_loaded_it_is_the_same(tmp_path, hashing):
     assert encoder(codes, hidden).abs().max() > 0.1
 
 
-def test_a_perfect_hash_is_saved_by_digest_and_wanted_back(tmp_path):
-    table = np.unique(codes_of((40, 4)).numpy(), axis=0)
-    catalog = SidCatalog(table, 16)
-    torch.manual_seed(0)
-    encoder = PrefixMem(TRAINED, PerfectHash(catalog, 4))
-    file = save_encoder(encoder, tmp_path / "memory.safetensors")
-    with pytest.raises(ValueError, match="hashing is NoneType"):
-        load_encoder(file)
-    back = load_encoder(file, PerfectHash(SidCatalog(table[::-1], 16), 4, unknown="absent"))
-    codes, hidden = torch.from_numpy(table), torch.zeros(len(table), 4, 12)
-    assert torch.equal(encoder(codes, hidden), back(codes, hidden))
-    for other in (PerfectHash(SidCatalog(table[1:], 16), 4), PerfectHash(catalog, 3)):
-        with pytest.raises(ValueError, match="expected the one that was saved"):
-            load_encoder(file, other)
-    encoder = made(TRAINED)
-    save_encoder(encoder, file)
-    with pytest.raises(ValueError, match="expected the one that was saved"):
-        load_encoder(file, PrefixHash(4, 4, 2, 101, seed=1))
-
-
 def test_what_forgets_its_rows_is_not_saved(tmp_path):
     encoder = made(TRAINED)
     encoder.hash = RandomRows(encoder.hash)
     with pytest.raises(ValueError, match="hash is a RandomRows"):
         save_encoder(encoder, tmp_path / "memory.safetensors")
-    with pytest.raises(ValueError, match="would not mean the same"):
-        transfer(encoder, encoder)
     assert not list(tmp_path.iterdir())
 
 
@@ -254,30 +229,6 @@ def test_a_bad_file_is_refused(tmp_path, fault):
         load_encoder(file)
 
 
-def test_transfer_keeps_the_tables_and_starts_the_projection_anew():
-    source = made(replace(SMALL, init_std=0.5), seed=1)
-    target = made(replace(SMALL, d_model=20), seed=2)
-    transfer(source, target)
-    assert torch.equal(source.table.weight, target.table.weight)
-    assert target.out.weight.shape == (20, 8)
-    assert not target.out.weight.any()
-
-
-@pytest.mark.parametrize("hashing", list(HASHES.values())[1:], ids=list(HASHES)[1:])
-def test_transfer_between_different_hashes_is_refused(hashing):
-    source, target = PrefixMem(SMALL, hashing), made()
-    before = target.table.weight.detach().clone()
-    for one, other in ((source, target), (target, source)):
-        with pytest.raises(ValueError, match="would not mean the same prefix"):
-            transfer(one, other)
-    assert torch.equal(target.table.weight, before)
-    same = PrefixMem(replace(SMALL, seed=5, d_model=3), hashing)  # the hash counts, not the config
-    transfer(source, same)
-    assert torch.equal(same.table.weight, source.table.weight)
-    with pytest.raises(ValueError, match=r"expected the same"):
-        transfer(source, PrefixMem(replace(SMALL, d_mem=16), hashing))
-
-
 def test_rows_at_random_forget():
     encoder = made(TRAINED)
     encoder.hash = RandomRows(encoder.hash, seed=3)
@@ -287,16 +238,6 @@ def test_rows_at_random_forget():
     assert torch.equal(rows // 101, true // 101)  # still in the table of its order and head
     found = encoder.hash.index(codes.numpy())
     assert ((found < 0) == (PrefixHash(4, 4, 2, 101).index(codes.numpy()) < 0)).all()
-
-
-def test_a_perfect_hash_can_be_used():
-    table = np.unique(codes_of((40, 4)).numpy(), axis=0)
-    hashing = PerfectHash(SidCatalog(table, 16), 4, unknown="absent")
-    torch.manual_seed(0)
-    encoder = PrefixMem(TRAINED, hashing)
-    assert encoder.table.num_embeddings == hashing.n_rows
-    known = encoder(torch.from_numpy(table), torch.zeros(len(table), 4, 12))
-    assert torch.isfinite(known).all()
 
 
 @pytest.mark.parametrize(

@@ -8,21 +8,16 @@ import torch
 
 from lib.semantic_ids.optim import Muon, RowAdam
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
-from lib.semantic_ids.pretraining import (
-    pretrain_classifier,
-    pretrain_generative,
-    shuffle_next_codes,
-)
+from lib.semantic_ids.pretraining import pretrain_classifier, shuffle_next_codes
 from lib.semantic_ids.training import (
     TrainConfig,
     epoch,
     next_code_loss,
     split_parameters,
     train,
-    train_sasrec,
     windows,
 )
-from lib.semantic_ids.transformer import GenerativeTransformer, SasRec, TransformerConfig
+from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
 
 SHAPE = TransformerConfig(n_levels=3, n_codes=8, max_items=5, d_model=16, n_heads=2)
 MEMORY = PrefixMemConfig(
@@ -236,19 +231,6 @@ def test_bad_settings_are_refused(call, match):
         call()
 
 
-def test_sasrec_learns_a_cycle():
-    torch.manual_seed(0)
-    model = SasRec(6, max_items=5, d_model=16, dropout=0.0)
-    cycles = [np.arange(start, start + 6) % 6 for start in range(6)]
-    train_sasrec(
-        model, windows(cycles, 6), TrainConfig(steps=150, items_per_batch=36, lr=0.02),
-        n_negatives=20,
-    )  # fmt: skip
-    with torch.no_grad():
-        scores = model(torch.tensor([[0, 1, 2]]))[0, -1] @ model.items.weight.T
-    assert int(scores.argmax()) == 3
-
-
 def test_the_classifier_fills_the_table_and_leaves_the_projection_alone():
     encoder = fresh().encoder
     state = torch.random.get_rng_state()
@@ -268,14 +250,6 @@ def test_shuffled_codes_keep_each_levels_codes():
     shuffled = shuffle_next_codes(CODES, 0)
     assert (np.sort(shuffled, axis=0) == np.sort(CODES, axis=0)).all()
     assert not np.array_equal(shuffled, CODES)
-
-
-def test_the_generative_rung_returns_a_trained_memory():
-    encoder = fresh().encoder
-    before = encoder.table.weight.detach().clone()
-    trained = pretrain_generative(encoder, windows(SEQUENCES, 4), CODES, SHAPE, FEW)
-    assert torch.equal(encoder.table.weight, before)
-    assert not torch.equal(trained.table.weight, before)
 
 
 def test_the_loss_asks_for_every_code_that_has_a_context():

@@ -8,7 +8,6 @@ from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
 from lib.semantic_ids.transformer import (
     CausalTransformer,
     GenerativeTransformer,
-    SasRec,
     TransformerConfig,
 )
 
@@ -124,15 +123,3 @@ def test_bad_shapes_are_refused(name, value):
 def test_heads_divide_the_width():
     with pytest.raises(ValueError, match="multiple of n_heads"):
         CausalTransformer(10, 1, 3)
-
-
-def test_sasrec_sees_the_past_only_and_refuses_long_histories():
-    torch.manual_seed(0)
-    made = SasRec(20, max_items=5, d_model=8).eval()
-    history = torch.tensor([[1, 2, 3, 4]])
-    changed = torch.tensor([[1, 2, 3, 9]])
-    assert torch.allclose(made(history)[:, :3], made(changed)[:, :3], atol=1e-6)
-    with pytest.raises(ValueError, match=r"expected \(batch, 1\.\.5\)"):
-        made(torch.zeros(1, 6, dtype=torch.int64))
-    with pytest.raises(ValueError, match="expected"):
-        made(torch.zeros(1, 0, dtype=torch.int64))

@@ -27,7 +27,6 @@ __all__ = [
     "all_prefixes",
     "boolean_maps",
     "encoder_parameters",
-    "independent_rows",
     "projection_share",
     "represented_by_rows",
 ]
@@ -180,7 +179,7 @@ def represented_by_rows(rows: npt.ArrayLike, nexts: npt.ArrayLike, *, n_codes: i
     Parameters
     ----------
     rows : int64 (n_prefixes,)
-        Row of each prefix, for example by `PerfectHash`.
+        Row of each prefix.
     nexts : int64 (n_prefixes,)
     n_codes : int
 
@@ -199,64 +198,6 @@ def represented_by_rows(rows: npt.ArrayLike, nexts: npt.ArrayLike, *, n_codes: i
     table = np.zeros((int(row.max()) + 1, 2))
     table[row] = reader[goal]
     return bool((np.argmax(table[row] @ reader.T, axis=1) == goal).all())
-
-
-def independent_rows(rows: npt.ArrayLike) -> bool:
-    """Say whether sums of one term a row can give every prefix the logits that it should have.
-
-    A linear reading of joined heads is a sum of one term for each row that a prefix has. All
-    assignments of logits to prefixes are such sums if and only if the matrix of prefixes by rows
-    has as many independent rows as there are prefixes. That no two prefixes share all their rows is
-    not enough: four prefixes with rows (0, 0), (0, 1), (1, 0), (1, 1) have three.
-
-    Parameters
-    ----------
-    rows : int64 (n_prefixes, n_tables)
-        Row of each prefix in each table; −1 where it has none.
-
-    Returns
-    -------
-    bool
-        True is certain. False holds unless the prime modulo which it is decided, 2^31 - 1, divides
-        all of the largest minors.
-
-    Examples
-    --------
-    >>> three = [[0, 0], [0, 1], [1, 0]]
-    >>> independent_rows(three), independent_rows([*three, [1, 1]])
-    (True, False)
-    """
-    table = check.integers("rows", rows, shape=("n_prefixes", "n_tables"), at_least=-1)
-    parts = [np.unique(column, return_inverse=True)[1] for column in table.T]
-    start = np.cumsum([0, *(part.max() + 1 for part in parts)])
-    place = np.where(table < 0, -1, np.column_stack(parts) + start[:-1])
-    # Who has a row alone is independent of the rest, and leaves.
-    while len(place):
-        alone = np.bincount(place[place >= 0], minlength=start[-1]) == 1
-        stays = ~(alone[place] & (place >= 0)).any(axis=1)
-        if stays.all():
-            break
-        place = place[stays]
-    used, column = np.unique(place, return_inverse=True)
-    matrix = np.zeros((len(place), len(used)), np.int64)
-    matrix[np.arange(len(place))[:, None], column.reshape(place.shape)] = 1
-    matrix = matrix[:, used >= 0]
-    return _full_rank(matrix)
-
-
-def _full_rank(matrix: IntArray, prime: int = 2**31 - 1) -> bool:
-    """Say whether the rows of a matrix of 0 and 1 are independent modulo a prime."""
-    if len(matrix) > matrix.shape[1]:
-        return False
-    for top in range(len(matrix)):
-        there = np.flatnonzero(matrix[top])
-        if not len(there):
-            return False
-        below = matrix[top + 1 :]
-        factor = below[:, there[0]] * pow(int(matrix[top, there[0]]), -1, prime) % prime
-        hit = np.flatnonzero(factor)
-        below[hit] = (below[hit] - factor[hit, None] * matrix[top]) % prime
-    return True
 
 
 def encoder_parameters(*, orders: int, heads: int, rows: int, width: int) -> int:
