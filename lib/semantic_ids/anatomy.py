@@ -136,8 +136,7 @@ def count_accuracy(data: SidData, *, fitted_on: str = "train") -> npt.NDArray[np
     fitted_on : {"train", "test"}
         ``"test"`` is a leak on purpose: the best any predictor can do that ignores the user.
     """
-    if fitted_on not in ("train", "test"):
-        raise ValueError(f"fitted_on is {fitted_on!r}, expected train or test")
+    check.known("fitted_on", fitted_on, ("train", "test"))
     split = data.split()
     source = split.train if fitted_on == "train" else [split.test.targets]
     table = NGramCounts.fit(data.codes, data.n_codes, source)

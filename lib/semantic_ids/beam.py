@@ -49,7 +49,7 @@ class BeamResult:
 
 
 class Steps(Protocol):
-    """What beam search needs of a model: `transformer.Decoding` and `peers.TigerSteps`."""
+    """What beam search needs of a model: such as `transformer.Decoding`."""
 
     def first(self) -> Tensor:
         """Return log-probabilities of the first code, ``(n, n_codes)``."""
@@ -128,8 +128,8 @@ def beam_search(
 ) -> BeamResult:
     """Return the best IDs that a beam of `width` finds.
 
-    Scores are sums of the model's log-probabilities over *all* codes; a trie only forbids. Of equal
-    scores the one of the earlier beam and the lower code comes first.
+    Scores are sums of the model's log-probabilities over *all* codes; a trie only forbids. The
+    order of equal scores is that of ``torch.topk``, which promises none.
 
     Parameters
     ----------
@@ -165,8 +165,8 @@ def beam_search(
     for level in range(n_levels):
         if level:
             log_probs = steps.step(parents, prefix)
-        if bool(log_probs.isnan().any()):
-            raise ValueError(f"log-probabilities of level {level + 1} hold NaN, expected numbers")
+        if bool(log_probs.isnan().any() | log_probs.isposinf().any()):
+            raise ValueError(f"log-probabilities of level {level + 1} hold NaN or infinity")
         total = scores.unsqueeze(2) + log_probs
         if catalog is not None:
             allowed = torch.from_numpy(catalog.mask(level + 1, nodes.ravel()))

@@ -7,6 +7,7 @@ one item is how recall comes out too high.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
@@ -21,12 +22,13 @@ __all__ = [
     "Level",
     "SidCatalog",
     "check_codes",
+    "check_sequences",
     "check_sizes",
     "prefix_ranks",
 ]
 
 IntArray = npt.NDArray[np.int64]
-Collisions = Literal["keep", "refuse", "number"]
+Collisions = Literal["keep", "refuse"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +103,20 @@ def check_codes(
     return check.integers(name, codes, shape=shape, at_least=0, below=below)
 
 
+def check_sequences(
+    name: str, sequences: Sequence[npt.ArrayLike], **bounds: float
+) -> tuple[IntArray, ...]:
+    """Return sequences of item numbers as int64 arrays, or say which entry is no item number."""
+    found = [np.asarray(one) for one in sequences]
+    if not all(one.ndim == 1 for one in found):
+        raise ValueError(f"{name} hold one that is no list, expected item numbers")
+    if not found:
+        return ()
+    joined = np.concatenate(found)
+    whole = check.integers(name, joined, shape=("n",), at_least=0, empty=True, **bounds)
+    return tuple(np.split(whole, np.cumsum([len(one) for one in found])[:-1]))
+
+
 def check_sizes(**sizes: object) -> None:
     """Refuse sizes, given by name, that are not whole numbers of at least 1."""
     for name, size in sizes.items():
@@ -153,18 +169,15 @@ class SidCatalog:
         Row i belongs to item i.
     n_codes : int
         Size of the code book of each level.
-    collisions : {"keep", "refuse", "number"}
-        What to do where items share an ID: keep them all under it (`items` returns each one),
-        raise an error, or add a level that numbers them 0, 1, 2, … as TIGER does.
+    collisions : {"keep", "refuse"}
+        What to do where items share an ID: keep them all under it (`items` returns each one), or
+        raise an error.
 
     Examples
     --------
     >>> catalog = SidCatalog([[0, 1], [0, 1], [0, 3]], n_codes=4)
     >>> catalog.items([0, 1]), catalog.children([0])
     (array([0, 1]), array([1, 3]))
-    >>> SidCatalog([[0, 1], [0, 1]], n_codes=4, collisions="number").codes
-    array([[0, 1, 0],
-           [0, 1, 1]])
     """
 
     def __init__(
@@ -173,9 +186,7 @@ class SidCatalog:
         self._policy = check.known("collisions", collisions, get_args(Collisions))
         table = check_codes(codes, n_codes)
         self._n_codes = int(n_codes)
-        if collisions == "number":
-            table = np.column_stack([table, self._numbers(table)])
-        elif collisions == "refuse":
+        if collisions == "refuse":
             self._refuse(table, np.arange(len(table)))
         self._table = table
         self._alive = np.ones(len(table), bool)
@@ -188,7 +199,7 @@ class SidCatalog:
 
     @property
     def n_levels(self) -> int:
-        """Codes in an ID, with the numbering level where collisions are numbered."""
+        """Codes in an ID."""
         return int(self._table.shape[1])
 
     @property
@@ -365,7 +376,6 @@ class SidCatalog:
         Parameters
         ----------
         codes : integers (n_new, n_levels)
-            Without the numbering level, which is filled in where collisions are numbered.
 
         Raises
         ------
@@ -373,13 +383,8 @@ class SidCatalog:
             If a code is out of range, or an ID is taken and collisions are refused. Nothing is
             changed then.
         """
-        numbered = self._policy == "number"
-        new = check_codes(codes, self.n_codes, n_levels=self.n_levels - numbered)
-        if numbered:
-            known = np.vstack([self._table[:, :-1], new])
-            # Deleted items count too: a number that was given once is not given again.
-            new = np.column_stack([known, self._numbers(known)])[len(self._table) :]
-        elif self._policy == "refuse":
+        new = check_codes(codes, self.n_codes, n_levels=self.n_levels)
+        if self._policy == "refuse":
             there = self.alive
             ids = np.vstack([self._table[there], new])
             self._refuse(ids, np.append(there, len(self._table) + np.arange(len(new))))
@@ -417,20 +422,6 @@ class SidCatalog:
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         return twin
-
-    def _numbers(self, table: IntArray) -> IntArray:
-        """Return for each item how many earlier ones have its ID."""
-        rank = prefix_ranks(table)[:, -1]
-        order = np.argsort(rank, kind="stable")
-        same = rank[order]
-        start = np.searchsorted(same, same)  # where the items of each ID begin
-        number = np.empty(len(same), np.int64)
-        number[order] = np.arange(len(same)) - start
-        if number.max(initial=0) >= self._n_codes:
-            raise ValueError(
-                f"{number.max() + 1} items share one ID, more than the {self._n_codes} codes"
-            )
-        return number
 
     def _refuse(self, table: IntArray, numbers: IntArray) -> None:
         rank = prefix_ranks(table)[:, -1]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lib.core import check
-from lib.semantic_ids.catalogue import IntArray, SidCatalog, check_codes
+from lib.semantic_ids.catalogue import IntArray, SidCatalog, check_codes, check_sequences
 
 __all__ = ["NGramCounts", "item_counts"]
 
@@ -38,12 +38,10 @@ def item_counts(sequences: Sequence[IntArray], n_items: int) -> IntArray:
     array([1, 0, 2])
     """
     check.integer("n_items", n_items, at_least=1)
-    if not len(sequences):
+    seen = check_sequences("sequences", sequences, below=n_items)
+    if not seen:
         return np.zeros(n_items, np.int64)
-    seen = check.integers("sequences", np.concatenate(sequences), shape=("n",), empty=True)
-    if seen.size and (seen.min() < 0 or seen.max() >= n_items):
-        raise ValueError(f"items {seen.min()} to {seen.max()}, expected 0 to {n_items - 1}")
-    return np.bincount(seen, minlength=n_items).astype(np.int64)
+    return np.bincount(np.concatenate(seen), minlength=n_items).astype(np.int64)
 
 
 class NGramCounts:

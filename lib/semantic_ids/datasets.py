@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from lib.core import check, data
-from lib.semantic_ids.catalogue import IntArray, SidCatalog, check_codes
+from lib.semantic_ids.catalogue import IntArray, SidCatalog, check_codes, check_sequences
 
 __all__ = [
     "NAMES",
@@ -60,6 +60,7 @@ class Examples:
 
     def __post_init__(self) -> None:
         check.same_length(users=self.users, histories=self.histories, targets=self.targets)
+        object.__setattr__(self, "histories", check_sequences("histories", self.histories))
         for name in ("users", "targets"):
             check.integers(name, getattr(self, name), shape=("n",), at_least=0, empty=True)
 
@@ -112,16 +113,12 @@ class SidData:
     def __post_init__(self) -> None:
         check.text("name", self.name)
         codes = check_codes(self.codes, self.n_codes)
-        for user, sequence in enumerate(self.sequences):
-            if sequence.ndim != 1 or not len(sequence):
+        sequences = check_sequences("sequences", self.sequences, below=len(codes))
+        for user, sequence in enumerate(sequences):
+            if not len(sequence):
                 raise ValueError(f"{self.name}: sequence {user} is empty")
-        if self.sequences:
-            seen = np.concatenate(self.sequences)
-            if seen.min() < 0 or seen.max() >= len(codes):
-                raise ValueError(
-                    f"{self.name}: items {seen.min()} to {seen.max()} in the sequences, "
-                    f"expected 0 to {len(codes) - 1}"
-                )
+        object.__setattr__(self, "codes", codes)
+        object.__setattr__(self, "sequences", sequences)
         if self.texts is not None and len(self.texts) != len(codes):
             raise ValueError(f"{self.name}: {len(self.texts)} texts for {len(codes)} items")
 
@@ -176,6 +173,7 @@ def leave_one_out(sequences: Sequence[IntArray]) -> Split:
     >>> split.train[0], split.valid.targets, split.test.histories[0], split.test.targets
     (array([4, 5]), array([6]), array([4, 5, 6]), array([7]))
     """
+    sequences = check_sequences("sequences", sequences)
     if not sequences:
         raise ValueError("there are no sequences to split")
     short = min(map(len, sequences))

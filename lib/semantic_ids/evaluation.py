@@ -35,6 +35,7 @@ __all__ = [
     "teacher_forced",
     "top",
     "valid_share",
+    "with_trie",
 ]
 
 Ints = npt.NDArray[np.int64]
@@ -50,8 +51,12 @@ def _asked(log_probs: LogProbs, targets: Ints, name: str = "log_probs") -> tuple
             f"{name} have shape {log_probs.shape} and type {log_probs.dtype}, expected floats "
             "(n, n_levels, n_codes), not empty"
         )
-    if np.isnan(log_probs).any() or np.isposinf(log_probs).any():
-        raise ValueError(f"{name} hold NaN or infinity, expected logarithms of probabilities")
+    most = log_probs.max(axis=2)
+    if np.isnan(most).any() or (most > 1e-3).any() or np.isneginf(most).any():
+        raise ValueError(
+            f"{name} hold NaN, numbers above 0 or nothing but −inf, expected logarithms of "
+            "probabilities"
+        )
     n, levels, n_codes = log_probs.shape
     return log_probs, check.integers(
         "targets", targets, shape=(n, levels), at_least=0, below=n_codes
@@ -107,6 +112,20 @@ def count_log_probs(counts: NGramCounts, targets: Ints) -> LogProbs:
     return np.stack(levels, axis=1).astype(np.float32)
 
 
+def with_trie(log_probs: LogProbs, targets: Ints, catalog: SidCatalog) -> LogProbs:
+    """Return the log-probabilities among those codes that some item has after the true prefix.
+
+    What a model with a trie knows; without one it must learn first which codes follow which. See
+    `teacher_forced` for shapes; each target must be an ID of the catalogue.
+    """
+    log_probs, targets = _asked(log_probs, targets)
+    nodes = [catalog.nodes(targets[:, :level]) for level in range(targets.shape[1] + 1)]
+    if (nodes[-1] < 0).any():
+        raise ValueError("targets hold an ID that no item has, expected IDs of the catalogue")
+    masks = [catalog.mask(level + 1, node) for level, node in enumerate(nodes[:-1])]
+    return _normalised(np.where(np.stack(masks, axis=1), log_probs, np.float32(-np.inf)))
+
+
 def hits(log_probs: LogProbs, targets: Ints) -> Bools:
     """Return where the likeliest code, the lowest of equals, is the true one, ``(n, n_levels)``."""
     log_probs, targets = _asked(log_probs, targets)
@@ -129,13 +148,8 @@ def top(log_probs: LogProbs, targets: Ints, k: int) -> Bools:
     log_probs, targets = _asked(log_probs, targets)
     k = check.integer("k", k, at_least=1)
     picked = np.take_along_axis(log_probs, targets[:, :, None], axis=2)
-    return np.asarray(_mean_rank(log_probs, picked) <= k - 1, bool)
-
-
-def _mean_rank(scores: npt.NDArray[np.floating], own: npt.NDArray[np.floating]) -> Floats:
-    """Return the place, from 0, of `own` among scores along the last axis; equals share theirs."""
-    above, equal = (scores > own).sum(axis=-1), (scores == own).sum(axis=-1)
-    return np.asarray(above + (equal - 1) / 2, np.float64)
+    above, equal = (log_probs > picked).sum(axis=2), (log_probs == picked).sum(axis=2)
+    return np.asarray(above + (equal - 1) / 2 <= k - 1, bool)
 
 
 def popularity_tertiles(targets: Ints, train: Ints, length: int) -> Ints:
@@ -268,6 +282,11 @@ class Mixture:
     weights: tuple[float, ...]
     shares: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        shape = check.array("weights", self.weights, shape=("n_levels",), at_least=0).shape
+        if self.shares:
+            check.array("shares", self.shares, shape=shape, above=0)
+
     def __call__(self, model: LogProbs, counts: LogProbs) -> LogProbs:
         """Return normalised log-probabilities of the shape of `model`."""
         weight = np.array(self.weights, np.float32)[:, None]
@@ -284,7 +303,7 @@ GRID: tuple[float, ...] = (0.0, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5,
 """Weights of the counts that `fit_mixture` tries; small ones, lest a small use is overlooked."""
 
 
-SHARES: tuple[float, ...] = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+SHARES: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 """Shares of the model that `fit_mixture` tries; never 0, so that the model always takes part."""
 
 

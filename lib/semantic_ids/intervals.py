@@ -1,4 +1,4 @@
-"""Intervals: users and seeds drawn anew, the same draws for all that is compared."""
+"""Intervals: users drawn anew, the same draws for all that is compared, and the spread of seeds."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from lib.core import check
 
@@ -36,11 +37,12 @@ class Estimate:
 
 
 class Resample:
-    """Bootstrap over users and seeds at once.
+    """Bootstrap over users, with the spread of seeds beside it.
 
     Means of everything that is compared are taken over the same draws, so a difference of two arms
-    is paired by user and by seed. With three seeds the draw over seeds is coarse; it is there so
-    that an interval is not that of one lucky start.
+    is paired by user and by seed. Of two or three seeds no bootstrap tells the spread; so each
+    seed's own number is kept, and `estimate` adds their standard error, by t with as many degrees
+    of freedom as the two parts together have (Satterthwaite).
 
     Parameters
     ----------
@@ -61,14 +63,14 @@ class Resample:
             check.integer(name, value, at_least=1)
         check.integer("seed", seed, at_least=0)
         rng = np.random.default_rng(seed)
-        # The first row is the sample itself.
         drawn = rng.multinomial(n_users, np.full(n_users, 1 / n_users), size=draws)
-        self._users = np.vstack([np.ones(n_users), drawn])
-        drawn = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=draws)
-        self._seeds = np.vstack([np.ones(n_seeds), drawn]) / n_seeds
+        # The first row is the sample itself, the next are its seeds, the others draws of users.
+        self._users = np.vstack([np.ones((1 + n_seeds, n_users)), drawn])
+        self._seeds = np.full((1 + n_seeds + draws, n_seeds), 1 / n_seeds)
+        self._seeds[1 : 1 + n_seeds] = np.eye(n_seeds)
 
     def mean(self, values: npt.ArrayLike, *, where: npt.ArrayLike | None = None) -> Floats:
-        """Return the mean of the sample and of each draw.
+        """Return the mean of the sample, of each seed and of each draw.
 
         Parameters
         ----------
@@ -79,7 +81,7 @@ class Resample:
 
         Returns
         -------
-        float64 (1 + draws,)
+        float64 (1 + n_seeds + draws,)
             NaN where a draw holds no user of a seed's group.
 
         Raises
@@ -88,15 +90,16 @@ class Resample:
             If values are of another shape or not finite, or a seed has no user left.
         """
         shape = (self._seeds.shape[1], self._users.shape[1])
+        group = np.asarray(True if where is None else where)
         try:
             x = np.broadcast_to(np.asarray(values, np.float64), shape)
-            w = np.broadcast_to(np.asarray(True if where is None else where, np.float64), shape)
+            w = np.broadcast_to(group, shape)
         except ValueError:
             raise ValueError(
                 f"values have shape {np.shape(values)}, expected {shape} or {shape[1:]}"
             ) from None
-        if not np.isfinite(x).all():
-            raise ValueError("values are not finite")
+        if not np.isfinite(x).all() or group.dtype != bool:
+            raise ValueError("values are not finite, or where is not of true and false")
         if not w.any(axis=1).all():
             raise ValueError("a seed has no user left")
         size = self._users @ w.T
@@ -105,18 +108,12 @@ class Resample:
         return np.asarray((per_seed * self._seeds).sum(axis=1), np.float64)
 
     def resampled(self, statistics: Sequence[Callable[[Floats], Floats]]) -> Floats:
-        """Return a statistic that is no mean over users, for the sample and for each draw.
+        """Return a statistic that is no mean over users, as `mean` does.
 
         Parameters
         ----------
         statistics : sequence of callable
-            One a seed; takes how often each user is drawn, ``(1 + draws, n_users)``, and returns
-            ``(1 + draws,)``.
-
-        Returns
-        -------
-        float64 (1 + draws,)
-            Mean over the seeds drawn.
+            One a seed; takes how often each user is taken, ``(n, n_users)``, and returns ``(n,)``.
         """
         if len(statistics) != self._seeds.shape[1]:
             raise ValueError(
@@ -125,8 +122,19 @@ class Resample:
         per_seed = np.stack([one(self._users) for one in statistics], axis=1)
         return np.asarray((per_seed * self._seeds).sum(axis=1), np.float64)
 
-    @staticmethod
-    def estimate(samples: Floats, level: float = 0.95) -> Estimate:
-        """Return the first number with the percentile interval of the others, NaN left out."""
-        low, high = np.nanquantile(samples[1:], [(1 - level) / 2, (1 + level) / 2])
-        return Estimate(float(samples[0]), float(low), float(high))
+    def estimate(self, samples: Floats, level: float = 0.95) -> Estimate:
+        """Return the first number with its interval, from draws and seeds; NaN is left out."""
+        n, tail = self._seeds.shape[1], (1 - level) / 2
+        value = float(samples[0])
+        ends = np.nanquantile(samples[1 + n :], [tail, 1 - tail])
+        of_users, error = np.abs(ends - value), 0.0
+        wider = 1.0
+        if n > 1:
+            error = float(np.std(samples[1 : 1 + n], ddof=1)) / n**0.5
+            normal = stats.norm.ppf(1 - tail)
+            both = (of_users.mean() / normal) ** 2 + error**2
+            freedom = (n - 1) * (both / error**2) ** 2 if error > 0 else np.inf
+            times = stats.t.ppf(1 - tail, freedom)
+            wider, error = times / normal, times * error
+        half = np.hypot(wider * of_users, error)
+        return Estimate(value, value - float(half[0]), value + float(half[1]))

@@ -175,14 +175,7 @@ class PrefixMem(nn.Module):
         # The sum over orders, not one row, should have unit scale.
         nn.init.normal_(self.table.weight, std=config.max_order**-0.5)
         self.out = nn.Linear(config.d_mem, config.d_model, bias=False)
-        self.fresh_projection()
-
-    def fresh_projection(self) -> None:
-        """Set ``W_out`` back to its start, which is exactly zero unless the config says else."""
-        if self.config.init_std:
-            nn.init.normal_(self.out.weight, std=self.config.init_std)
-        else:
-            nn.init.zeros_(self.out.weight)
+        nn.init.normal_(self.out.weight, std=config.init_std)  # exactly zero for 0
 
     def memory(self, codes: Tensor) -> Tensor:
         """Return ``m_l`` before the projection at the injected positions of each item.

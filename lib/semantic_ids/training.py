@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.core import check
+from lib.semantic_ids.catalogue import check_sequences
 from lib.semantic_ids.optim import Muon, RowAdam
 from lib.semantic_ids.transformer import CausalTransformer, GenerativeTransformer
 
@@ -60,9 +61,9 @@ def windows(sequences: Sequence[Ints], max_items: int) -> dict[int, Ints]:
     """
     max_items = check.integer("max_items", max_items, at_least=2)
     grouped: dict[int, list[Ints]] = {}
-    for sequence in sequences:
+    for sequence in check_sequences("sequences", sequences):
         for end in range(len(sequence), 1, -max_items):
-            piece = np.asarray(sequence[max(0, end - max_items) : end], dtype=np.int64)
+            piece = sequence[max(0, end - max_items) : end]
             if len(piece) > 1:
                 grouped.setdefault(len(piece), []).append(piece)
     if not grouped:

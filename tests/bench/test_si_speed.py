@@ -14,16 +14,13 @@ from lib.semantic_ids.datasets import load, sample
 from lib.semantic_ids.evaluation import hits, teacher_forced
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
 from lib.semantic_ids.study.arms import SHAPE, recipe
-from lib.semantic_ids.study.controls import SidTransformerEncoder
-from lib.semantic_ids.study.experiment import ABLATIONS
 from lib.semantic_ids.training import endless, next_code_loss, optimisers, train, windows
 from lib.semantic_ids.transformer import GenerativeTransformer
 
 pytestmark = pytest.mark.bench
 ENCODERS = {
     "flat": lambda: None,
-    "PrefixMem": lambda: PrefixMem(PrefixMemConfig()),
-    "SID-Transformer": lambda: SidTransformerEncoder(4, 256, SHAPE.d_model),
+    "PrefixMem": lambda: PrefixMem(PrefixMemConfig(d_model=SHAPE.d_model)),
 }
 
 
@@ -40,16 +37,12 @@ def made(name):
     return model
 
 
-def config_of(name, steps):
-    return replace(recipe(steps), **ABLATIONS.get(name, {}).get("train", {}))
-
-
 def stepper(data, name, items=1024, *, dense=False):
     """Return a function that takes one training step of an arm."""
     model = made(name)
     if dense:
         model.encoder.table.sparse = False
-    config = replace(config_of(name, 100), items_per_batch=items)
+    config = replace(recipe(100), items_per_batch=items)
     found = optimisers(model, config)
     clipped = [p for group in found[0].param_groups for p in group["params"]]
     pieces = windows(data.split().train, SHAPE.max_items - 1)
@@ -95,7 +88,6 @@ def test_cost_of_a_step(data):
         # Its arithmetic is 1 % of the model's; the rest is looking up and updating some ten
         # thousand rows all over memory, beside so small a model.
         assert spent["PrefixMem"] / spent["flat"] - 1 < 0.12
-        assert spent["PrefixMem"] < spent["SID-Transformer"]
     dense, flat = stepper(data, "PrefixMem", dense=True), stepper(data, "flat")
     slow, fast = (min(_cpu(step) for _ in range(5)) for step in (dense, flat))
     print(f"PrefixMem with dense updates: {slow / fast - 1:+.1%}")
@@ -150,14 +142,13 @@ def test_accuracy_in_equal_seconds(data):
     for name in ENCODERS:
         steps = max(20, int(budget / seconds[name]))
         model = made(name)
-        train(model, pieces, data.codes, config_of(name, steps))
+        train(model, pieces, data.codes, recipe(steps))
         guesses = teacher_forced(model, test, data.codes)
         found[name] = hits(guesses, targets)[:, 3].mean()
         print(f"{name}: {found[name]:.1%} ({steps} steps)")
     table = counts.accuracy(targets)[3]
     print(f"count table: {table:.1%}, made in {counting:.1f} s")
     assert found["PrefixMem"] > found["flat"] + 0.1
-    assert found["PrefixMem"] > found["SID-Transformer"] + 0.1
     assert table > found["PrefixMem"]
 
 

@@ -17,7 +17,7 @@ from torch import nn
 
 from lib.semantic_ids.beam import CountSteps, MixedSteps, beam_search, generate
 from lib.semantic_ids.catalogue import SidCatalog
-from lib.semantic_ids.counts import NGramCounts, item_counts
+from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import Examples, SidData, load, sample
 from lib.semantic_ids.evaluation import (
     Mixture,
@@ -31,10 +31,10 @@ from lib.semantic_ids.evaluation import (
     teacher_forced,
     top,
     valid_share,
+    with_trie,
 )
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
-from lib.semantic_ids.pretraining import pretrain_classifier, shuffle_next_codes
-from lib.semantic_ids.study.controls import LeakyEncoder, RandomRows, SidTransformerEncoder
+from lib.semantic_ids.study.controls import LeakyEncoder, RandomRows
 from lib.semantic_ids.training import TrainConfig, train, windows
 from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
 
@@ -60,8 +60,8 @@ KS: tuple[int, ...] = (5, 10, 20, 50, 100)
 SHUFFLE_SEED = 606
 """Exchanges histories between users."""
 
-SHAPE = TransformerConfig(max_items=21, d_model=64, n_layers=1, n_heads=2)
-"""The backbone: one layer of width 64, histories of twenty items."""
+SHAPE = TransformerConfig(max_items=21, d_model=48, n_layers=1, n_heads=2)
+"""The backbone: one layer of width 48, histories of twenty items."""
 
 
 def recipe(steps: int, items_per_batch: int = 512) -> TrainConfig:
@@ -87,8 +87,8 @@ class Arm:
 
     Attributes
     ----------
-    encoder, start : str
-        What is added to the embeddings, and how its tables are filled at the start.
+    encoder : str
+        What is added to the embeddings.
     memory : PrefixMemConfig
         Its width follows that of `shape`.
     shape : TransformerConfig
@@ -106,8 +106,7 @@ class Arm:
     data : str
     """
 
-    encoder: Literal["none", "prefixmem", "sid-transformer", "leaky", "random rows"] = "none"
-    start: Literal["random", "classifier", "shuffled classifier"] = "random"
+    encoder: Literal["none", "prefixmem", "leaky", "random rows"] = "none"
     memory: PrefixMemConfig = field(default_factory=PrefixMemConfig)
     shape: TransformerConfig = SHAPE
     train: TrainConfig = field(default_factory=lambda: recipe(200))
@@ -155,6 +154,8 @@ class ArmResult:
         Hits after so many steps.
     losses : float (steps,)
         Training loss.
+    trie_hits, trie_nll : (n_test, n_levels)
+        Among the codes that some item has after the true prefix.
     weights, shares : tuple of float
         Of the counts and of the model in the mix, a level.
     mixed_hits, mixed_nll : (n_test, n_levels), optional
@@ -162,7 +163,7 @@ class ArmResult:
     rigid_nll : (n_test, n_levels), optional
         The same with the model's share left at 1.
     swapped_hits, swapped_mixed : (n_test, n_levels), optional
-        Right code with histories exchanged between users: the model alone, and with counts.
+        Right code with histories exchanged between users, of the flat arm: alone, and with counts.
     beams : dict of str to Beam
         ``trie``, ``free`` (no trie) and ``mixed`` (trie, counts added in the beam with the rigid
         mix, which found a little more than the other on validation users).
@@ -175,6 +176,8 @@ class ArmResult:
     top10: Bools
     curve: dict[int, Bools]
     losses: Floats
+    trie_hits: Bools | None = None
+    trie_nll: Floats | None = None
     weights: tuple[float, ...] = ()
     shares: tuple[float, ...] = ()
     rigid_nll: Floats | None = None
@@ -199,8 +202,6 @@ def _encoder(arm: Arm, data: SidData) -> nn.Module | None:
         d_model=width,
         max_order=min(arm.memory.max_order, data.n_levels),
     )
-    if arm.encoder == "sid-transformer":
-        return SidTransformerEncoder(data.n_levels, data.n_codes, width, config.active_levels)
     encoder = PrefixMem(config)
     if arm.encoder == "random rows":
         encoder.hash = RandomRows(encoder.hash, seed=arm.train.seed)
@@ -216,16 +217,6 @@ def run_arm(arm: Arm) -> ArmResult:
     model = GenerativeTransformer(arm.shape)
     model.encoder = _encoder(arm, data)
     pieces = windows(split.train, arm.shape.max_items - 1)
-    if arm.start != "random":
-        assert isinstance(model.encoder, PrefixMem)
-        shuffled = arm.start == "shuffled classifier"
-        pretrain_classifier(
-            model.encoder,
-            data.codes,
-            item_counts(split.train, data.n_items),
-            targets=shuffle_next_codes(data.codes, arm.train.seed) if shuffled else None,
-            seed=arm.train.seed,
-        )
     test = sample(split.test, arm.n_test)
     targets = data.codes[test.targets]
     log = train(
@@ -237,12 +228,15 @@ def run_arm(arm: Arm) -> ArmResult:
         at=arm.curve,
     )
     plain = teacher_forced(model, test, data.codes)
+    known_codes = with_trie(plain, targets, data.catalog())
     result = ArmResult(
         hits=hits(plain, targets),
         nll=nll(plain, targets),
         top10=top(plain, targets, 10),
         curve={step: np.asarray(found, bool) for step, found in log.evaluations.items()},
         losses=np.asarray(log.losses),
+        trie_hits=hits(known_codes, targets),
+        trie_nll=nll(known_codes, targets),
     )
     table = NGramCounts.fit(data.codes, data.n_codes, split.train)
     rigid = None
@@ -256,7 +250,6 @@ def run_arm(arm: Arm) -> ArmResult:
         rigid = fit_mixture(guesses, known, seen, rigid=True)
         counted = count_log_probs(table, targets)
         mixed = mixture(plain, counted)
-        swapped = teacher_forced(model, shuffle_histories(test, SHUFFLE_SEED), data.codes)
         result = replace(
             result,
             weights=mixture.weights,
@@ -264,9 +257,15 @@ def run_arm(arm: Arm) -> ArmResult:
             rigid_nll=nll(rigid(plain, counted), targets),
             mixed_hits=hits(mixed, targets),
             mixed_nll=nll(mixed, targets),
-            swapped_hits=hits(swapped, targets),
-            swapped_mixed=hits(mixture(swapped, counted), targets),
         )
+        if arm.encoder == "none":
+            strangers = shuffle_histories(test, SHUFFLE_SEED)
+            swapped = teacher_forced(model, strangers, data.codes)
+            result = replace(
+                result,
+                swapped_hits=hits(swapped, targets),
+                swapped_mixed=hits(mixture(swapped, counted), targets),
+            )
     if arm.n_beam:
         beams = _beams(arm, model, data, test, table, rigid)
         result = replace(result, beams=beams)

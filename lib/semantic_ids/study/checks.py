@@ -14,6 +14,7 @@ from lib.semantic_ids.study.expressive import additive, all_prefixes, represente
 
 __all__ = [
     "additive_share",
+    "dealt",
     "one_row_share",
     "parity_share",
     "scrambled",
@@ -112,6 +113,12 @@ def user_interval(
         means[i] = weight @ table / len(table)
     low, high = np.quantile(means, [0.025, 0.975], axis=0)
     return [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+
+
+def dealt(codes: IntArray, seed: int) -> IntArray:
+    """Return the codes with every column dealt out anew among the items: a control."""
+    rng = np.random.default_rng(seed)
+    return np.column_stack([rng.permutation(column) for column in codes.T])
 
 
 def scrambled(data: SidData, *, seed: int = 0) -> npt.NDArray[np.bool_]:

@@ -31,18 +31,18 @@ from lib.semantic_ids.study.arms import (
 )
 
 __all__ = [
-    "ABLATIONS",
     "BUDGETS",
     "SEEDS",
+    "VARIATIONS",
     "Study",
-    "ablation_arms",
     "main_arms",
     "report",
-    "run_ablations",
     "run_everything",
     "run_main",
     "run_untrained",
+    "run_variations",
     "table",
+    "variation_arms",
 ]
 
 Bools = npt.NDArray[np.bool_]
@@ -61,10 +61,6 @@ def _steps(budget: str) -> int:
     return int({BUDGETS[0]: short, BUDGETS[1]: long}[budget])
 
 
-def _quarters(steps: int) -> tuple[int, ...]:
-    return tuple(steps * quarter // 4 for quarter in (1, 2, 3))
-
-
 def _seeds() -> tuple[int, ...]:
     return pick(smoke=SEEDS, book=SEEDS, full=(0, 1, 2, 3, 4))
 
@@ -78,12 +74,13 @@ def main_arms(budget: str) -> dict[str, list[Arm]]:
         n_test=pick(smoke=300, book=3000, full=22_363),
         n_valid=pick(smoke=200, book=1500, full=8000),
         n_beam=pick(smoke=50, book=500, full=8000),
-        curve=_quarters(steps),
+        curve=(steps // 4, 3 * steps // 4),
     )
-    # Only the long flat arm is held against published hit rates.
-    n_target = pick(smoke=100, book=8000, full=22_363) if budget == BUDGETS[1] else 0
+    # The long flat arm is held against published hit rates; PrefixMem is asked the same.
+    n_target = pick(smoke=100, book=3000, full=22_363) if budget == BUDGETS[1] else 0
+    arm = replace(arm, n_target=n_target)
     arms = {
-        "flat": replace(arm, n_target=n_target),
+        "flat": arm,
         "PrefixMem": replace(arm, encoder="prefixmem"),
     }
     return {name: [one.with_seed(seed) for seed in _seeds()] for name, one in arms.items()}
@@ -98,39 +95,27 @@ def untrained_arm() -> Arm:
     )
 
 
-ABLATIONS: dict[str, dict[str, Any]] = {
+VARIATIONS: dict[str, dict[str, Any]] = {
     "rows at random": {"encoder": "random rows"},
     "suffix hashes": {"encoder": "prefixmem", "memory": PrefixMemConfig(kind="suffix")},
     "full prefix only": {"encoder": "prefixmem", "memory": PrefixMemConfig(kind="full")},
-    "SID-Transformer": {"encoder": "sid-transformer"},
-    "classifier first": {"encoder": "prefixmem", "start": "classifier"},
-    "shuffled classifier first": {"encoder": "prefixmem", "start": "shuffled classifier"},
     "leak (control)": {"encoder": "leaky"},
-    "flat, half as wide": {"shape": replace(SHAPE, d_model=SHAPE.d_model // 2)},
-    "PrefixMem, half as wide": {
-        "encoder": "prefixmem",
-        "shape": replace(SHAPE, d_model=SHAPE.d_model // 2),
-    },
 }
 """What each variation changes of the flat arm."""
 
 
-def ablation_arms() -> dict[str, list[Arm]]:
+def variation_arms() -> dict[str, list[Arm]]:
     """Return the variations at the smaller budget, one seed (full: five), beside the main arms."""
     main = main_arms(BUDGETS[0])
     n_seeds = pick(smoke=1, book=1, full=len(_seeds()))
     arms = {name: row[:n_seeds] for name, row in main.items()}
-    for name, change in ABLATIONS.items():
+    for name, change in VARIATIONS.items():
         # Of one control the mix with counts is asked too.
         n_valid = main["flat"][0].n_valid if name == "rows at random" else 0
-        arms[name] = []
-        for one in main["flat"][:n_seeds]:
-            train = one.train
-            if name == "SID-Transformer":
-                # Five times the rate of the embeddings does it harm, on validation users.
-                train = replace(train, memory_factor=1.0)
-            one = replace(one, train=train, n_valid=n_valid, n_beam=0, curve=())
-            arms[name].append(replace(one, **change))
+        arms[name] = [
+            replace(replace(one, n_valid=n_valid, n_beam=0, curve=()), **change)
+            for one in main["flat"][:n_seeds]
+        ]
     return arms
 
 
@@ -146,7 +131,7 @@ def _run_all(arms: Mapping[str, Sequence[Arm]]) -> dict[str, list[ArmResult]]:
 
 def run_everything() -> None:
     """Run all arms in one sweep, the longest first: no core waits for a single long run."""
-    rows = [main_arms(BUDGETS[1]), main_arms(BUDGETS[0]), ablation_arms()]
+    rows = [main_arms(BUDGETS[1]), main_arms(BUDGETS[0]), variation_arms()]
     main = (one for arms in rows for row in arms.values() for one in row)
     _run([*main, untrained_arm()])
 
@@ -161,9 +146,9 @@ def run_main() -> dict[str, Study]:
     return {budget: _study(_run_all(main_arms(budget))) for budget in BUDGETS}
 
 
-def run_ablations() -> Study:
-    """Run the ablations."""
-    return _study(_run_all(ablation_arms()))
+def run_variations() -> Study:
+    """Run the variations."""
+    return _study(_run_all(variation_arms()))
 
 
 def _study(results: Mapping[str, Sequence[ArmResult]]) -> Study:
@@ -235,9 +220,10 @@ class Study:
         return self.users.estimate(self.users.mean(self.field(arm, name, level)))
 
     def accuracies(self) -> dict[str, list[Estimate]]:
-        """Return accuracy by level: the count table, the arms, the arms with counts."""
+        """Return accuracy by level: the count table, the arms, with the trie, with counts."""
         rows = {"count table": [self.accuracy("count table", n) for n in self.levels]}
-        for suffix, name in (("", "hits"), (" + counts", "mixed_hits")):
+        kinds = {"": "hits", ", trie": "trie_hits", " + counts": "mixed_hits"}
+        for suffix, name in kinds.items():
             for arm, found in self.results.items():
                 if getattr(found[0], name) is not None:
                     rows[arm + suffix] = [self.accuracy(arm, n, name) for n in self.levels]
@@ -258,14 +244,13 @@ class Study:
         first = self.users.mean(self.field(arm, name, level))
         return self.users.estimate(first - self.users.mean(self.field(over, base, level)))
 
-    def early(self, arm: str, over: str, level: int, quarter: int, final: bool = False) -> Estimate:
-        """Return the difference after so many quarters; `final` takes the other arm at its end."""
+    def early(self, arm: str, over: str, level: int, *, final: bool = False) -> Estimate:
+        """Return the difference after a quarter; `final`: after three, the other arm at its end."""
 
         def at(name: str) -> Floats:
-            steps = sorted(self.results[name][0].curve)
-            return np.stack(
-                [one.curve[steps[quarter - 1]][:, level - 1] for one in self.results[name]]
-            ).astype(np.float64)
+            step = sorted(self.results[name][0].curve)[-1 if final else 0]
+            found = [one.curve[step][:, level - 1] for one in self.results[name]]
+            return np.stack(found).astype(np.float64)
 
         other = self.field(over, "hits", level) if final else at(over)
         return self.users.estimate(self.users.mean(at(arm)) - self.users.mean(other))
@@ -275,15 +260,6 @@ class Study:
         seeds = self.results[arm]
         found = {s: np.mean([one.curve[s] for one in seeds], axis=(0, 1)) for s in seeds[0].curve}
         return {**found, len(seeds[0].losses): np.mean([one.hits for one in seeds], axis=(0, 1))}
-
-    def half_gain(self, level: int) -> Estimate:
-        """Return PrefixMem's gain over flat on half the width minus that on the whole."""
-        half, whole = (
-            self.users.mean(self.field("PrefixMem" + suffix, "hits", level))
-            - self.users.mean(self.field("flat" + suffix, "hits", level))
-            for suffix in (", half as wide", "")
-        )
-        return self.users.estimate(half - whole)
 
     # ── beams ───────────────────────────────────────────────────────────────────────────────────
     def recalls(self, arm: str, kind: str, ks: Sequence[int]) -> dict[int, Estimate]:
@@ -298,6 +274,12 @@ class Study:
         """Return a difference in what beams hold; each side is an arm and a kind of search."""
         first = self.beams.mean(self.beam(*arm, name, k))
         return self.beams.estimate(first - self.beams.mean(self.beam(*over, name, k)))
+
+    def target_gain(self, arm: str, over: str, k: int) -> Estimate:
+        """Return a difference in hit rate among the many users of the published figures."""
+        found = [np.stack([one.target[k] for one in self.results[name]]) for name in (arm, over)]
+        drawn = Resample(*found[0].shape)
+        return drawn.estimate(drawn.mean(found[0]) - drawn.mean(found[1]))
 
     def growth(self, arm: str, over: str, kind: str, ks: tuple[int, int]) -> Estimate:
         """Return the relative gain in recall at the second length minus that at the first."""
@@ -318,11 +300,6 @@ class Study:
         data = load("beauty_rqkmeans")
         train = data.codes[np.concatenate(data.split().train)]
         return popularity_tertiles(self.targets, train, self.targets.shape[1] - 1)
-
-    def group(self, arm: str, where: Bools) -> Estimate:
-        """Return accuracy at the deepest level in a group of users."""
-        level = self.levels[-1]
-        return self.users.estimate(self.users.mean(self.field(arm, "hits", level), where=where))
 
     def group_gain(self, where: Bools, against: Bools, *, relative: bool = False) -> Estimate:
         """Return PrefixMem's gain at the deepest level in one group minus that in another."""

@@ -30,7 +30,6 @@ __all__ = [
     "curve_figure",
     "entropy_figure",
     "fill_figure",
-    "groups_figure",
     "recall_figure",
     "share_figure",
 ]
@@ -291,21 +290,3 @@ def recall_figure(panels: Mapping[str, Mapping[str, Mapping[int, Estimate]]]) ->
         ax.minorticks_off()
         ax.set_xlabel("length of the list")
     return _legend(fig, axes[0], "recall of the whole ID (%)")
-
-
-def groups_figure(panels: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> Figure:
-    """Draw accuracy at the deepest level by group of users, a panel a budget.
-
-    Parameters
-    ----------
-    panels : mapping of title to mapping of arm to mapping of group to Estimate
-        The same arms and groups in each.
-    """
-    fig, axes = _panels(panels)
-    for ax, rows in zip(axes, panels.values(), strict=True):
-        for at, ((arm, row), shade) in enumerate(zip(rows.items(), colors(len(rows)), strict=True)):
-            values, error = _error(list(row.values()))
-            x = np.arange(len(row)) + 0.16 * (at - (len(rows) - 1) / 2)
-            ax.errorbar(x, values, error, fmt=MARKERS[at], color=shade, label=arm, capsize=2)
-        ax.set_xticks(range(len(row)), list(row), rotation=30)
-    return _legend(fig, axes[0], "accuracy at the deepest level (%)")

@@ -28,17 +28,7 @@ from lib.semantic_ids.study.controls import RandomRows
 from lib.semantic_ids.study.truncated import Vocabulary, load_truncated, next_item
 from lib.semantic_ids.training import TrainConfig, fit
 
-__all__ = [
-    "SEEDS",
-    "LmArm",
-    "LmResult",
-    "LmStudy",
-    "bleu",
-    "bleu_counts",
-    "lm_arms",
-    "run_lm",
-    "run_lm_arms",
-]
+__all__ = ["LmArm", "LmResult", "LmStudy", "bleu", "lm_arms", "run_lm", "run_lm_arms"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -87,6 +77,14 @@ class _Corpus:
             rows = [[next(stream) for _ in range(self.length)] for stream in streams]
             yield torch.tensor(rows)
 
+    def read(self, config: TrainConfig) -> Ints:
+        """Return the codes of all items that stand whole in the batches of a run, one a row."""
+        batches = self.batches(config.items_per_batch, config.seed)
+        rows = torch.cat([next(batches) for _ in range(config.steps)]).numpy()
+        first = self.vocabulary.sid(np.zeros(self.data.n_levels, np.int64))
+        spans = np.lib.stride_tricks.sliding_window_view(rows, len(first), axis=1) - first
+        return spans[((spans >= 0) & (spans < self.data.n_codes)).all(axis=2)]
+
 
 # ── one run ─────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True)
@@ -130,10 +128,13 @@ class LmResult:
         Next item, teacher-forced.
     bleu_counts : float64 (n_text, 10)
         Of titles generated for hidden items; see `bleu`.
+    read_hits : (n_test, n_levels)
+        Of the count table of what this run has read, and no more.
     """
 
     hits: npt.NDArray[np.bool_]
     bleu_counts: Floats
+    read_hits: npt.NDArray[np.bool_]
 
 
 def build(arm: LmArm, data: SidData, vocabulary: Vocabulary) -> EncodedLM:
@@ -149,12 +150,7 @@ def build(arm: LmArm, data: SidData, vocabulary: Vocabulary) -> EncodedLM:
             encoder.hash = RandomRows(encoder.hash, seed)
     # A GPU where there is one: the full profile's thirty layers want it.
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return attach(lm, encoder, _sid_tokens(vocabulary)).to(device)
-
-
-def _sid_tokens(vocabulary: Vocabulary) -> Ints:
-    grid = np.arange(vocabulary.n_levels * vocabulary.n_codes, dtype=np.int64)
-    return vocabulary.n_text + grid.reshape(vocabulary.n_levels, vocabulary.n_codes)
+    return attach(lm, encoder, vocabulary.sid(np.arange(data.n_codes)[:, None]).T).to(device)
 
 
 def _fit(model: EncodedLM, corpus: _Corpus, config: TrainConfig) -> None:
@@ -183,9 +179,11 @@ def run_lm(arm: LmArm) -> LmResult:
     words = vocabulary.words
     made = [[words[i] for i in title] for title in _titles(model, vocabulary, data, hidden)]
     wanted = [[words[i] for i in vocabulary.titles[item]] for item in hidden]
+    read = corpus.read(arm.train)
     return LmResult(
         hits=hits(next_item(model, vocabulary, data, test), targets),
         bleu_counts=bleu_counts(made, wanted),
+        read_hits=NGramCounts(read, data.n_codes, weights=np.ones(len(read))).hits(targets),
     )
 
 
@@ -330,7 +328,9 @@ class LmStudy:
     def _hits(self, arm: str, level: int) -> Floats:
         if arm in self.table:
             return self.table[arm][:, level - 1].astype(np.float64)
-        return np.stack([one.hits[:, level - 1] for one in self.results[arm]]).astype(np.float64)
+        name, of = ("read_hits", "PrefixMem") if arm == "table of what was read" else ("hits", arm)
+        found = [getattr(one, name)[:, level - 1] for one in self.results[of]]
+        return np.stack(found).astype(np.float64)
 
     @property
     def users(self) -> Resample:

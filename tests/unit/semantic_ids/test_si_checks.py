@@ -14,7 +14,6 @@ from lib.semantic_ids.study.figures import (
     curve_figure,
     entropy_figure,
     fill_figure,
-    groups_figure,
     recall_figure,
     share_figure,
 )
@@ -90,7 +89,6 @@ def test_figures_are_drawn() -> None:
         accuracy_figure({"short": rows, "long": rows}),
         curve_figure({"a": {1: [0.1, 0.2], 4: [0.3, 0.5]}, "a, b": {1: [0.1, 0.2]}}, [0.2, 0.4]),
         recall_figure({"short": {"a": {5: one, 10: one}, "b": {5: one, 10: one}}}),
-        groups_figure({"short": {"a": {"rare": one}, "b": {"rare": one}}}),
     ):
         assert fig.axes
         plt.close(fig)

@@ -89,7 +89,7 @@ def test_windows_that_do_not_fit_are_refused() -> None:
 
 def test_bad_data_are_named() -> None:
     codes = np.array([[0, 1], [1, 0]])
-    with pytest.raises(ValueError, match="items 0 to 2 in the sequences"):
+    with pytest.raises(ValueError, match=r"sequences\[1\] is 2"):
         SidData("x", codes, 4, (np.array([0, 2]),))
     with pytest.raises(ValueError, match="sequence 0 is empty"):
         SidData("x", codes, 4, (np.array([], np.int64),))

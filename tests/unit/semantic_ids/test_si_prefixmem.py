@@ -22,7 +22,7 @@ from lib.semantic_ids.prefixmem import (
     save_encoder,
 )
 from lib.semantic_ids.study import guarantees
-from lib.semantic_ids.study.controls import LeakyEncoder, RandomRows, SidTransformerEncoder
+from lib.semantic_ids.study.controls import LeakyEncoder, RandomRows
 
 SMALL = PrefixMemConfig(n_codes=16, d_model=12, d_mem=8, n_heads=2, table_size=101)
 
@@ -45,9 +45,8 @@ TRAINED = replace(SMALL, init_std=0.5, active_levels=(2, 3, 4))
         made(),
         made(replace(SMALL, kind="suffix")),
         made(replace(SMALL, kind="full")),
-        SidTransformerEncoder(4, 16, 12, d_enc=8, n_layers=1, n_heads=2),
     ],
-    ids=["prefix", "suffix", "full", "transformer"],
+    ids=["prefix", "suffix", "full"],
 )
 def test_nothing_is_added_at_the_start(encoder):
     codes = codes_of((3, 5, 4))
@@ -72,13 +71,6 @@ def test_the_leak_control_sees_further():
     torch.manual_seed(0)
     codes = codes_of((2, 3, 4)).numpy()
     assert not guarantees.sees_no_further(LeakyEncoder(4, 16, 12), codes, 16, 12)
-
-
-def test_a_transformer_over_codes_is_causal_too():
-    torch.manual_seed(0)
-    encoder = SidTransformerEncoder(4, 16, 12, (2, 3, 4), d_enc=8, n_layers=2, n_heads=2)
-    torch.nn.init.normal_(encoder.out.weight)
-    assert guarantees.sees_no_further(encoder, codes_of((2, 3, 4)).numpy(), 16, 12)
 
 
 @pytest.mark.parametrize("kind", ["prefix", "suffix", "full"])

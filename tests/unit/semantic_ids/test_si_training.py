@@ -8,7 +8,6 @@ import torch
 
 from lib.semantic_ids.optim import Muon, RowAdam
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
-from lib.semantic_ids.pretraining import pretrain_classifier, shuffle_next_codes
 from lib.semantic_ids.training import (
     TrainConfig,
     epoch,
@@ -229,27 +228,6 @@ def test_a_loss_that_is_no_number_stops_training():
 def test_bad_settings_are_refused(call, match):
     with pytest.raises(ValueError, match=match):
         call()
-
-
-def test_the_classifier_fills_the_table_and_leaves_the_projection_alone():
-    encoder = fresh().encoder
-    state = torch.random.get_rng_state()
-    losses = pretrain_classifier(encoder, CODES, np.ones(30), steps=60, batch=64)
-    assert torch.equal(state, torch.random.get_rng_state())
-    assert losses[-1] < losses[0]
-    assert not encoder.out.weight.any()
-
-
-@pytest.mark.parametrize("weights", [np.ones(29), np.zeros(30), -np.ones(30), np.full(30, np.nan)])
-def test_bad_weights_are_refused(weights):
-    with pytest.raises(ValueError, match="weights"):
-        pretrain_classifier(fresh().encoder, CODES, weights)
-
-
-def test_shuffled_codes_keep_each_levels_codes():
-    shuffled = shuffle_next_codes(CODES, 0)
-    assert (np.sort(shuffled, axis=0) == np.sort(CODES, axis=0)).all()
-    assert not np.array_equal(shuffled, CODES)
 
 
 def test_the_loss_asks_for_every_code_that_has_a_context():
