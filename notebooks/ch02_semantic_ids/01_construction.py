@@ -173,8 +173,8 @@ ledger.report("ch02.theory.causal", causal, control=caught)
 # The 11,696 prefixes of length 3 in LETTER's code table for Beauty, hashed by the formula as
 # printed (distinct primes, exclusive or, modulus a power of two) and by ours. N prefixes in T rows
 # fill $T(1-(1-1/T)^N)$ of them on average if the hash is a random function
-# ({prf:ref}`ch02-prp-rows-filled`), and one head collides as often as that, whatever the hash. What saves the memory is that four heads
-# rarely collide *together*; and there the two hashes differ.
+# ({prf:ref}`ch02-prp-rows-filled`), and one head of either collides as often as that. What saves the memory is that four heads
+# rarely collide *together*; and there, in small tables, the two hashes differ.
 
 # %%
 letter = load("beauty_letter").catalog().level(3).prefixes

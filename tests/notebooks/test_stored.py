@@ -33,12 +33,6 @@ def unchecked(content: nbformat.NotebookNode) -> float:
     return len(tagged) / max(1, len(codes))
 
 
-LONG = {
-    "notebooks/ch02_semantic_ids/03_experiment.ipynb": {7, 19},
-}
-"""Cells that are too long, to be split when their notebook is executed the next time."""
-
-
 def long_cells(content: nbformat.NotebookNode) -> list[str]:
     """Name the code cells that show too many lines on their page, without blanks and comments."""
     problems = []

@@ -7,6 +7,7 @@ import pytest
 
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import sample
+from lib.semantic_ids.evaluation import Mixture
 from lib.semantic_ids.intervals import Estimate, Resample
 from lib.semantic_ids.prefixmem import PrefixMemConfig
 from lib.semantic_ids.study import arms as arms_module
@@ -304,3 +305,51 @@ def test_every_generative_model_is_trained_by_one_recipe():
     )  # fmt: skip
     assert recipe(1000, 128).warmup == 50
     assert recipe(1000, 128).items_per_batch == 128
+
+
+def test_the_count_table_is_measured_with_a_control_that_ignores_the_prefix(data):
+    found = arms_module.count_result(data, 100, width=10)
+    codes = data.codes[np.concatenate(data.split().train)]
+    targets = data.codes[sample(data.split().test, 100).targets]
+    frequent = [np.bincount(column).argmax() for column in codes.T]
+    assert np.array_equal(found.marginal_hits, targets == frequent)
+    table = NGramCounts.fit(data.codes, 16, data.split().train)
+    assert np.array_equal(found.hits, table.hits(targets))
+    # One list for everybody: its best ID is found by going down the table.
+    best = []
+    for _ in range(3):
+        best.append(int(table.predict(np.array([best], np.int64).reshape(1, -1))[0]))
+    assert set(found.recall) == {5, 10}
+    assert (found.recall[5] <= found.recall[10]).all()
+    assert found.recall[10][(targets == best).all(1)].all()
+
+
+def test_the_search_with_counts_takes_the_rigid_mix(data, monkeypatch):
+    asked = []
+
+    def spy(steps, counts, weights, shares=()):
+        asked.append((tuple(weights), tuple(shares)))
+        return steps
+
+    monkeypatch.setattr(arms_module, "MixedSteps", spy)
+    real = arms_module.fit_mixture
+    kinds = {False: Mixture((1.0, 2.0, 3.0), (0.1, 0.2, 0.35)), True: Mixture((0.5, 0.5, 0.5))}
+    monkeypatch.setattr(arms_module, "fit_mixture", lambda *a, rigid=False: kinds[rigid])
+    found = run_arm(replace(ARM, n_valid=20, n_beam=5, width=5, train=replace(ARM.train, steps=1)))
+    assert set(asked) == {((0.5, 0.5, 0.5), ())}
+    assert (found.weights, found.shares) == ((1.0, 2.0, 3.0), (0.1, 0.2, 0.35))
+    assert real is not arms_module.fit_mixture
+
+
+def test_with_the_trie_an_arm_is_asked_among_codes_of_items(data):
+    found = run_arm(replace(ARM, n_target=30, train=replace(ARM.train, steps=4)))
+    assert (found.trie_nll <= found.nll + 1e-5).all()
+    assert found.trie_hits[:, 2].mean() > found.hits[:, 2].mean()
+    assert found.target[20].shape == (30,)
+
+
+def test_a_difference_of_hit_rates_is_that_of_the_many_users():
+    found = hand_made()
+    for name, rows in (("flat", [1, 0, 0]), ("PrefixMem", [1, 1, 0])):
+        found.results[name] = [replace(found.results[name][0], target={10: ones(*rows)})]
+    assert found.target_gain("PrefixMem", "flat", 10).value == pytest.approx(1 / 3)

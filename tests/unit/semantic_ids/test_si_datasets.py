@@ -6,7 +6,7 @@ import pytest
 
 from lib.core import data
 from lib.semantic_ids import datasets
-from lib.semantic_ids.datasets import SidData, join_windows, leave_one_out
+from lib.semantic_ids.datasets import Examples, SidData, join_windows, leave_one_out
 
 # name: items, users, interactions, distinct prefixes, items beyond the first of their ID
 SIZES = {
@@ -117,3 +117,22 @@ def test_altered_files_are_refused(tmp_path, content, message) -> None:
     file.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=message):
         datasets._index(file)
+
+
+@pytest.mark.parametrize("bad", [[0.7, 1.0, 2.0], [0, np.nan, 1], [0, -1, 1], [[0, 1, 1]]])
+def test_what_is_no_item_number_is_refused_at_every_door(bad) -> None:
+    one, codes = np.array(bad), np.array([[0, 1], [1, 0], [1, 1]])
+    with pytest.raises(ValueError, match="sequences"):
+        leave_one_out([one])
+    with pytest.raises(ValueError, match="sequences"):
+        SidData("own", codes, 2, (one,))
+    with pytest.raises(ValueError, match="histories"):
+        Examples(np.arange(1), (one,), np.array([0]))
+
+
+def test_whole_numbers_as_floats_or_lists_become_whole() -> None:
+    data = SidData(
+        "own", np.array([[0.0, 1.0], [1.0, 0.0]]), 2, ([0, 1, 0], np.array([1.0, 0.0, 0.0]))
+    )
+    assert data.codes.dtype == data.sequences[1].dtype == np.int64
+    assert [one.tolist() for one in data.sequences] == [[0, 1, 0], [1, 0, 0]]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib.semantic_ids.catalogue import SidCatalog
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import Examples
 from lib.semantic_ids.evaluation import (
@@ -16,6 +17,7 @@ from lib.semantic_ids.evaluation import (
     shuffle_histories,
     teacher_forced,
     top,
+    with_trie,
 )
 from lib.semantic_ids.intervals import Estimate, Resample
 from lib.semantic_ids.study.lm_arms import bleu, bleu_counts
@@ -241,3 +243,97 @@ def test_draws_depend_on_the_seed_alone_and_by_default_on_none():
     )
     assert one == same
     assert one != other
+
+
+CATALOG = SidCatalog([[0, 1], [0, 2], [2, 0]], 3)
+
+
+def test_with_the_trie_only_codes_of_items_compete():
+    found = np.exp(with_trie(LOGS, TARGETS, CATALOG))
+    np.testing.assert_allclose(
+        found[0, 0], [0.7 / 0.8, 0, 0.1 / 0.8], rtol=1e-5
+    )  # no item begins with 1
+    np.testing.assert_allclose(
+        found[0, 1], [0, 0.1 / 0.9, 0.8 / 0.9], rtol=1e-5
+    )  # after 0: 1 and 2
+    np.testing.assert_allclose(found[1, 1], [1, 0, 0], rtol=1e-5)  # after 2: 0 alone
+    assert hits(with_trie(LOGS, TARGETS, CATALOG), TARGETS).tolist() == [
+        [True, False],
+        [False, True],
+    ]
+    with pytest.raises(ValueError, match="an ID that no item has"):
+        with_trie(LOGS, np.array([[1, 1], [2, 0]]), CATALOG)
+
+
+@pytest.mark.parametrize(
+    ("weights", "shares"),
+    [
+        ((-1.0, 1.0), ()),
+        ((np.nan, 1.0), ()),
+        ((1.0, 1.0), (0.0, 1.0)),
+        ((1.0, 1.0), (1.0,)),
+        ((), ()),
+    ],
+)
+def test_a_mixture_that_is_none_is_refused(weights, shares):
+    with pytest.raises(ValueError, match=r"weights|shares"):
+        Mixture(weights, shares)
+
+
+def test_a_rigid_mix_keeps_the_models_share_and_another_may_lower_it():
+    """A model that is too sure, and wrong half the time."""
+    targets = RNG.integers(2, size=(600, 1))
+    sure = np.full((600, 1, 2), -9.0, np.float32)
+    np.put_along_axis(sure, (targets ^ (RNG.random((600, 1)) < 0.3))[:, :, None], -1e-4, axis=2)
+    even = np.log(np.full((600, 1, 2), 0.5, np.float32))
+    assert fit_mixture(sure, even, targets, rigid=True).shares == (1.0,)
+    assert fit_mixture(sure, even, targets).shares == (0.1,)  # log(.7 / .3) over 9
+
+
+def test_nothing_but_minus_infinity_or_more_than_certain_is_no_answer():
+    for wrong in (np.full_like(LOGS, -np.inf), LOGS + 5):
+        with pytest.raises(ValueError, match="expected logarithms of probabilities"):
+            hits(wrong, TARGETS)
+
+
+def test_seeds_widen_an_interval_by_t_and_users_by_the_bootstrap():
+    users = np.zeros(400)
+    draw = Resample(2, 400, draws=50)
+    found = draw.estimate(draw.mean(np.stack([users, users + 2])))
+    # No spread of users: 1 ± t(one degree of freedom) times the standard error of two seeds.
+    assert (found.value, found.high - 1, 1 - found.low) == pytest.approx(
+        (1, 12.7062, 12.7062), rel=1e-4
+    )
+    three = Resample(3, 400, draws=50)
+    found = three.estimate(three.mean(np.stack([users, users + 1, users + 2])))
+    assert found.high - 1 == pytest.approx(4.30265 / 3**0.5, rel=1e-4)
+    values = np.tile(RNG.random(400) < 0.5, (2, 1))
+    alone, both = Resample(1, 400, draws=800), Resample(2, 400, draws=800)
+    one, two = alone.estimate(alone.mean(values[0])), both.estimate(both.mean(values))
+    assert (one.low, one.high) == pytest.approx((two.low, two.high))  # seeds that agree add nothing
+
+
+def test_the_two_parts_share_their_degrees_of_freedom():
+    draw = Resample(2, 2, draws=4)
+    samples = np.concatenate([[0.0], [-1.0, 1.0], [-3.0, -3.0, 3.0, 3.0]])
+    found = draw.estimate(samples)
+    normal, of_users, of_seeds = 1.959964, (3 / 1.959964) ** 2, 1.0
+    freedom = (of_users + of_seeds) ** 2 / of_seeds**2
+    from scipy import stats
+
+    times = stats.t.ppf(0.975, freedom)
+    assert found.high == pytest.approx(np.hypot(3 * times / normal, times), rel=1e-5)
+    assert found.low == pytest.approx(-found.high)
+
+
+def test_where_is_of_true_and_false():
+    with pytest.raises(ValueError, match="true and false"):
+        Resample(1, 3, draws=5).mean([1.0, 2.0, 3.0], where=[1.0, np.nan, 1.0])
+
+
+def test_resampled_statistics_are_averaged_over_the_seeds():
+    draw = Resample(2, 3, draws=7)
+    found = draw.resampled([lambda taken: taken.sum(1), lambda taken: 3 * taken.sum(1)])
+    assert found.tolist() == [6, 3, 9] + [6] * 7
+    with pytest.raises(ValueError, match="1 statistics, expected one a seed: 2"):
+        draw.resampled([lambda taken: taken.sum(1)])

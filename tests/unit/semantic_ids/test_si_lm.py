@@ -13,6 +13,7 @@ from lib.semantic_ids.lm import (
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
 from lib.semantic_ids.study.lm_arms import _Corpus
 from lib.semantic_ids.study.truncated import Vocabulary
+from lib.semantic_ids.training import TrainConfig
 
 GRID = np.arange(10, 10 + 3 * 8).reshape(3, 8)
 MEMORY = PrefixMemConfig(
@@ -127,3 +128,18 @@ def test_sequences_are_packed_and_hidden_items_never_show_their_titles():
 def test_batches_are_the_same_twice():
     one, two = (_Corpus(DATA, WORDS, np.array([2]), 20).batches(3, 5) for _ in range(2))
     assert all(torch.equal(next(one), next(two)) for _ in range(3))
+
+
+def test_what_a_run_reads_are_the_items_that_stand_whole_in_its_rows():
+    corpus = _Corpus(DATA, WORDS, np.array([2]), 7)
+    config = TrainConfig(steps=4, items_per_batch=3, seed=5)
+    batches = corpus.batches(3, 5)
+    wanted = []
+    for row in torch.cat([next(batches) for _ in range(4)]).tolist():
+        for at in range(5):
+            span = [token - 6 - 8 * n for n, token in enumerate(row[at : at + 3])]
+            if all(0 <= code < 8 for code in span):
+                wanted.append(span)
+    found = corpus.read(config)
+    assert found.tolist() == wanted
+    assert set(map(tuple, wanted)) <= set(map(tuple, CODES))

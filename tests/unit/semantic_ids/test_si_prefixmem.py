@@ -315,3 +315,17 @@ def test_codes_are_checked_also_where_nothing_is_added():
     assert not encoder(codes_of((2, 1)), torch.zeros(2, 1, 12)).any()
     with pytest.raises(ValueError, match="code 16 is out of range"):
         encoder(torch.tensor([[16]]), torch.zeros(1, 1, 12))
+
+
+@pytest.mark.parametrize("max_order", [1, 4])
+def test_the_sum_over_orders_starts_at_unit_scale(max_order):
+    config = replace(SMALL, table_size=4001, max_order=max_order)
+    weight = made(config).table.weight
+    assert weight.std().item() == pytest.approx(max_order**-0.5, rel=0.02)
+
+
+def test_only_a_hash_that_gives_the_same_rows_twice_is_saved(tmp_path):
+    encoder = made(TRAINED)
+    encoder.hash = RandomRows(encoder.hash)
+    with pytest.raises(ValueError, match="hash is a RandomRows, expected a PrefixHash"):
+        save_encoder(encoder, tmp_path / "memory.safetensors")

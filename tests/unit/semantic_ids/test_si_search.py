@@ -236,3 +236,12 @@ def test_one_history_at_a_time_is_enough(model):
     assert (one.codes == many.codes).all()
     with pytest.raises(ValueError, match="batch is 0"):
         generate(model, some, CODES, 3, batch=0)
+
+
+def test_what_is_more_than_certain_is_refused():
+    class Sure:
+        def first(self):
+            return torch.tensor([[0.0, torch.inf]])
+
+    with pytest.raises(ValueError, match="level 1 hold NaN or infinity"):
+        beam_search(Sure(), 1, 1)

@@ -12,6 +12,7 @@ from lib.semantic_ids.training import (
     TrainConfig,
     epoch,
     next_code_loss,
+    optimisers,
     split_parameters,
     train,
     windows,
@@ -245,3 +246,37 @@ def test_the_loss_asks_for_every_code_that_has_a_context():
                 parts[level].append(-logits[level][row, at, codes[row, item, level]].item())
     wanted = np.mean([np.mean(one) for one in parts])
     assert next_code_loss(model, codes).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_the_rate_rises_falls_by_a_cosine_and_ends_at_a_tenth():
+    config = TrainConfig(steps=101, warmup=1)
+    assert config.scale(0) == 1
+    assert config.scale(50) == pytest.approx(0.1 + 0.9 * 0.5)  # half way down
+    assert config.scale(25) == pytest.approx(0.1 + 0.9 * (1 + 2**-0.5) / 2)
+    assert config.scale(100) == pytest.approx(0.1)
+    assert TrainConfig(steps=10, warmup=4).scale(1) == 0.5
+
+
+def test_tables_and_projection_learn_faster_by_the_memory_factor():
+    config = TrainConfig(lr=0.01, memory_factor=7.0, matrix_lr=0.02, weight_decay=0.3)
+    dense, muon, rows = optimisers(fresh(), config)
+    body, encoder = dense.param_groups
+    assert (body["lr"], encoder["lr"], rows.param_groups[0]["lr"]) == pytest.approx(
+        (0.01, 0.07, 0.07)
+    )
+    assert (muon.param_groups[0]["lr"], muon.param_groups[0]["weight_decay"]) == (0.02, 0.3)
+    assert (body["betas"], body["weight_decay"]) == ((0.9, 0.98), 0.3)
+    assert all(
+        group["peak"] == group["lr"] for one in (dense, muon, rows) for group in one.param_groups
+    )
+    without = optimisers(fresh(memory=False), TrainConfig())  # matrices go to AdamW, too
+    assert len(without) == 1
+    assert sum(len(group["params"]) for group in without[0].param_groups) == len(
+        list(fresh(memory=False).parameters())
+    )
+
+
+@pytest.mark.parametrize("bad", [[0.9, 1.9], [0, np.nan], [-1, 2], [[0, 1]]])
+def test_what_is_no_item_number_is_in_no_window(bad):
+    with pytest.raises(ValueError, match="sequences"):
+        windows([np.array(bad)], 4)
