@@ -9,38 +9,37 @@ compares bytes and software versions.
 
 from __future__ import annotations
 
+import csv
 import json
+import re
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from lib.core import check
-from lib.robot_provenance import crate, export
+from lib.robot_provenance import crate
 from lib.robot_provenance.record import (
+    IRIS,
     LOG,
+    RELATIONS,
     Activity,
     Entity,
-    Generation,
     Records,
-    Usage,
     digest_file,
     digest_folder,
     load,
 )
 from lib.robot_provenance.vocabulary import place_iri
 
-UNRECORDED = {LOG, "ro-crate-metadata.json"}
+TABLE = "metrics.csv"
+UNRECORDED = re.compile(rf"(runs/[^/]+/)?{re.escape(LOG)}|{re.escape(crate.DESCRIPTOR)}")
 """Files that no record speaks of, since they hold the records or are made from them."""
-
-NOTATIONS: dict[str, export.Notation] = {".nt": "nt", ".jsonld": "json-ld", ".provn": "provn"}
-"""Notation of a published graph by its suffix."""
 
 SLACK = timedelta(milliseconds=1)
 """Clocks are compared up to this."""
@@ -57,9 +56,8 @@ class Finding:
     Attributes
     ----------
     code : str
-        missing, changed, swapped, stray, unrecorded, unreadable, verdict, value, table, duplicate,
-        generated twice, dangling, interrupted, clock, config, suppressed, unplanned, graph or
-        crate.
+        missing, changed, swapped, stray, unrecorded, unreadable, verdict, value, config, duplicate,
+        generated twice, dangling, interrupted, clock, suppressed, unplanned or crate.
     run : str
         Run that it is about; empty for the campaign.
     path : str
@@ -135,45 +133,28 @@ def audit(folder: Path, records: Records | None = None) -> list[Finding]:
         *_results(folder, records),
         *_clocks(records),
         *_crates(folder, records),
-        *_graphs(folder, records),
     ]
     return sorted(set(found))
 
 
 def _references(records: Records) -> Iterator[Finding]:
-    entities, activities = records.entities, records.activities
-
-    def known_to(
-        name: str, known: Mapping[str, object], said: str, activity: str
-    ) -> Iterator[Finding]:
-        if name not in known:
-            run = activities[activity].run if activity in activities else ""
-            yield Finding("dangling", run, "", f"{said} {name}, which nothing declares")
-
-    for usage in records.usages:
-        yield from known_to(usage.entity, entities, "used", usage.activity)
-        yield from known_to(usage.activity, activities, "usage by", usage.activity)
-    for made in records.generations:
-        yield from known_to(made.entity, entities, "generated", made.activity)
-        yield from known_to(made.activity, activities, "generation by", made.activity)
-    for comes in records.derivations:
-        yield from known_to(comes.entity, entities, "derivation of", comes.activity)
-        yield from known_to(comes.source, entities, "derived from", comes.activity)
-    for part in records.associations:
-        yield from known_to(part.activity, activities, "association with", part.activity)
-        yield from known_to(part.agent, records.agents, "associated with", part.activity)
-        if part.plan:
-            yield from known_to(part.plan, entities, "followed plan", part.activity)
-    makers: defaultdict[str, set[str]] = defaultdict(set)
-    for made in records.generations:
-        makers[made.entity].add(made.activity)
-    for entity, by in makers.items():
-        if len(by) > 1 and entity in entities:
-            path = entities[entity].path
-            yield Finding("generated twice", run_of(path), path, f"by {len(by)} activities")
-    for one in activities.values():
-        if one.status == "interrupted":
-            yield Finding("interrupted", one.run, "", f"{one.label}: no end was recorded")
+    declared = {*records.agents, *records.entities, *records.activities}
+    # What informed an activity may belong to another execution.
+    for relation in RELATIONS.keys() - {"communications"}:
+        for one in getattr(records, relation):
+            by = records.activities.get(getattr(one, "activity", ""))
+            for name, value in vars(one).items():
+                if name in IRIS and value and value not in declared:
+                    text = f"{name} of a {type(one).__name__} is {value}, which nothing declares"
+                    yield Finding("dangling", by.run if by else "", "", text)
+    makers = Counter({(one.entity, one.activity): 1 for one in records.generations})
+    for entity, count in Counter(entity for entity, _ in makers).items():
+        if count > 1 and entity in records.entities:
+            path = records.entities[entity].path
+            yield Finding("generated twice", run_of(path), path, f"by {count} activities")
+    for act in records.activities.values():
+        if act.status == "interrupted":
+            yield Finding("interrupted", act.run, "", f"{act.label}: no end was recorded")
 
 
 def _files(folder: Path, records: Records) -> Iterator[Finding]:
@@ -202,7 +183,7 @@ def _files(folder: Path, records: Records) -> Iterator[Finding]:
     for file in sorted(folder.rglob("*")):
         path = file.relative_to(folder).as_posix()
         hidden = any(part.startswith(".") for part in Path(path).parts)
-        if file.is_file() and not hidden and path not in latest and file.name not in UNRECORDED:
+        if file.is_file() and not hidden and path not in latest and not UNRECORDED.fullmatch(path):
             yield Finding("unrecorded", run_of(path), path, "is there, but no record speaks of it")
 
 
@@ -219,7 +200,7 @@ def _bags(folder: Path, records: Records) -> Iterator[Finding]:
         except (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError):
             yield Finding("unreadable", run, f"{path}/metadata.yaml", "is no metadata of a bag")
             continue
-        if claimed != place_iri(records.campaign, f"runs/{run}"):
+        if claimed is not None and claimed != place_iri(records.campaign, f"runs/{run}"):
             yield Finding("stray", run, path, f"says that it is of {claimed}")
 
 
@@ -248,111 +229,70 @@ def _runs(folder: Path, records: Records) -> Iterator[Finding]:
         for run in executions:
             if run not in content["runs"]:
                 yield Finding("unplanned", run, path, "was executed, but is not planned")
-        if isinstance(content["runs"], dict):
-            yield from _seeds(folder, content["runs"], records)
 
 
-def _seeds(folder: Path, runs: Mapping[str, Any], records: Records) -> Iterator[Finding]:
-    """Yield seeds that plan, record, parameters and result tell differently."""
-    told: defaultdict[str, dict[str, Any]] = defaultdict(dict)
-    for one in records.activities.values():
-        if one.kind == "TestExecution" and "seed" in one.attributes:
-            told[one.run]["the record"] = one.attributes["seed"]
-    for run, (_, planned) in runs.items():
-        for name in ("scenario.json", "result.json"):
-            content = _object(folder / "runs" / run / name)
-            if content is not None:
-                told[run][name] = content.get("seed")
-        for who, seed in told[run].items():
-            if seed != planned:
-                yield Finding("config", run, "", f"seed {planned} planned, {seed} in {who}")
+CODES = {"outcome": "verdict", "seed": "config", "run": "duplicate"}
 
 
 def _results(folder: Path, records: Records) -> Iterator[Finding]:
-    """Yield outcomes and measures that result, record and table tell differently."""
-    outcomes = {
-        one.run: str(one.attributes["outcome"])
-        for one in records.activities.values()
-        if "outcome" in one.attributes and one.run
-    }
-    measures: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    for one in records.quantities:
-        entity = records.entities.get(one.subject)
-        if entity is not None and entity.kind == "TestResult":
-            measures[run_of(entity.path)][f"{one.name}_{one.unit}"] = one.value
-    results: dict[str, dict[str, Any]] = {}
-    for file in sorted((folder / "runs").glob("[!.]*/*.json")):
-        run, content = file.parent.name, _object(file)
-        path = file.relative_to(folder).as_posix()
-        if content is None:
-            yield Finding("unreadable", run, path, "is no JSON object")
-        elif file.name == "result.json":
-            told = content.get("metrics")
-            results[run] = {**content, **(told if isinstance(told, dict) else {})}
-            yield from _result(run, path, results[run], outcomes.get(run), measures[run])
-    yield from _table(folder, results, outcomes)
-
-
-def _result(
-    run: str,
-    path: str,
-    result: Mapping[str, Any],
-    outcome: str | None,
-    measures: Mapping[str, float],
-) -> Iterator[Finding]:
-    if result.get("run") != run:
-        yield Finding("duplicate", run, "", f"its result is that of run {result.get('run')}")
-    if outcome is not None and result.get("outcome") != outcome:
-        text = f"says {result.get('outcome')}, the record says {outcome}"
-        yield Finding("verdict", run, path, text)
-    for name, value in measures.items():
-        if result.get(name) != value:
-            text = f"says {name} {result.get(name)}, the record says {value}"
-            yield Finding("value", run, path, text)
-
-
-def _table(
-    folder: Path, results: Mapping[str, dict[str, Any]], outcomes: Mapping[str, str]
-) -> Iterator[Finding]:
-    file = folder / "metrics.csv"
-    if not file.is_file() or not outcomes:
-        return
-    try:
-        # As text: a scenario may be called 1e5, or nan.
-        rows = pd.read_csv(file, dtype=str, keep_default_na=False).to_dict("records")
-        names = [row["run"] for row in rows]
-        said = {row["run"]: row["outcome"] for row in rows}
-    except (ValueError, KeyError):
-        yield Finding("unreadable", "", "metrics.csv", "is no table of runs and outcomes")
-        return
-    for run, outcome in said.items():
-        if run in outcomes and outcome != outcomes[run]:
-            text = f"says {outcome}, the record says {outcomes[run]}"
-            yield Finding("table", run, "metrics.csv", text)
-    for run, count in Counter(names).items():
+    """Yield what plan, records, results and table tell differently of a run."""
+    first: dict[tuple[str, str], tuple[Any, str]] = {}
+    rows: dict[str, Counter[str]] = defaultdict(Counter)
+    for path, run, told in _told(folder, records):
+        if told is None:
+            yield Finding("unreadable", run, path, "cannot be read")
+            continue
+        rows[path][run] += 1
+        for name, value in told.items():
+            said, where = first.setdefault((run, name), (value, path))
+            if _plain(value) != _plain(said):
+                text = f"says {name} {value}, {where} says {said}"
+                yield Finding(CODES.get(name, "value"), run, path, text)
+    if TABLE in rows and rows["the record"]:
+        for run in sorted(rows[TABLE].keys() ^ rows["the record"].keys()):
+            yield Finding("missing", run, TABLE, "is only one of recorded and in the table")
+    for run, count in rows[TABLE].items():
         if count > 1:
-            yield Finding("duplicate", run, "metrics.csv", f"is in {count} rows of the table")
-    for run in sorted(set(said) ^ set(outcomes)):
-        text = "is in the table, but not recorded" if run in said else "is not in the table"
-        yield Finding("table", run, "metrics.csv", text)
-    for row in rows:
-        run = str(row["run"])
-        for name, value in row.items():
-            told = results.get(run, {}).get(str(name))
-            # An outcome was compared with the record; empty cells stand for what is not told.
-            if name != "outcome" and run in results and not _same(value, told):
-                text = f"says {name} {value}, the result says {told}"
-                yield Finding("table", run, "metrics.csv", text)
+            yield Finding("duplicate", run, TABLE, f"is in {count} rows of the table")
 
 
-def _same(cell: str, value: Any) -> bool:
-    """Whether a table's cell holds a result's value; what is None there is empty here."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+def _told(folder: Path, records: Records) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
+    """Yield where something is said of a run, the run, and what; None for what is no table."""
+    for path, entity in _latest(records).items():
+        plan = _object(folder / path) if entity.kind == "CampaignMetadata" else None
+        runs = (plan or {}).get("runs")
+        for run, (scenario, seed) in runs.items() if isinstance(runs, dict) else ():
+            yield path, run, {"run": run, "scenario": scenario, "seed": seed}
+    measures: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for one in records.quantities:
+        of = records.entities.get(one.subject)
+        if of is not None and of.kind == "TestResult":
+            measures[run_of(of.path)][f"{one.name}_{one.unit}"] = one.value
+    for act in records.activities.values():
+        if act.kind == "TestExecution" and act.run and "outcome" in act.attributes:
+            told = {k: v for k, v in act.attributes.items() if k in ("seed", "outcome")}
+            yield "the record", act.run, {"run": act.run, **told, **measures[act.run]}
+    for file in sorted((folder / "runs").glob("[!.]*/*.json")):
+        path, run, content = file.relative_to(folder).as_posix(), file.parent.name, _object(file)
+        if content is not None and file.name == "scenario.json":
+            content = {"seed": content.get("seed")}
+        if content is not None and isinstance(content.get("metrics"), dict):
+            content |= content.pop("metrics")
+        yield path, run, content
+    if (folder / TABLE).is_file():
         try:
-            return float(cell) == value
-        except ValueError:
-            return False
-    return cell == ("" if value is None else str(value))
+            with (folder / TABLE).open(encoding="utf-8", newline="") as stream:
+                yield from ((TABLE, row["run"], row) for row in csv.DictReader(stream, strict=True))
+        except (ValueError, KeyError, csv.Error):
+            yield TABLE, "", None
+
+
+def _plain(value: Any) -> str:
+    """Return a value as a table's cell has it; a number is one in whatever way it is written."""
+    try:
+        return repr(float(value))
+    except (TypeError, ValueError):
+        return "" if value is None else str(value)
 
 
 def _clocks(records: Records) -> Iterator[Finding]:
@@ -371,12 +311,10 @@ def _clocks(records: Records) -> Iterator[Finding]:
 
 
 def _crates(folder: Path, records: Records) -> Iterator[Finding]:
-    """Yield what a crate says otherwise than the records that it was made from."""
+    """Yield what a crate says otherwise than the records; one that is recorded has a digest."""
     file = folder / crate.DESCRIPTOR
-    if not file.is_file():
+    if not file.is_file() or crate.DESCRIPTOR in _latest(records):
         return
-    # What was published cannot tell of its own publication, nor of what came later.
-    records = _before(records, _latest(records).get(crate.DESCRIPTOR))
     try:
         told = {node["@id"]: node for node in json.loads(file.read_text("utf-8"))["@graph"]}
         right = {node["@id"]: node for node in crate.build(records)["@graph"]}
@@ -387,41 +325,6 @@ def _crates(folder: Path, records: Records) -> Iterator[Finding]:
         if told.get(name) != right.get(name):
             said = "is told otherwise" if name in told and name in right else "is in one of them"
             yield Finding("crate", run_of(name), crate.DESCRIPTOR, f"{name} {said}")
-
-
-def _graphs(folder: Path, records: Records) -> Iterator[Finding]:
-    """Yield published graphs that are not what the records give when they are written again."""
-    for path, entity in _latest(records).items():
-        notation, file = NOTATIONS.get(Path(path).suffix), folder / path
-        if entity.kind != "CampaignGraph" or notation is None or not file.is_file():
-            continue
-        again = export.serialize(_before(records, entity), notation)
-        if file.read_bytes() != again.encode():
-            yield Finding("graph", "", path, "is not what the records say when written again")
-
-
-def _before(records: Records, made: Entity | None) -> Records:
-    """Return the records as they were when the making of something began; all, if of nothing."""
-    makers = {one.activity for one in records.generations if made and one.entity == made.id}
-    starts = [one.start for one in records.activities.values() if one.id in makers and one.start]
-    if not starts:
-        return records
-    began = max(starts)
-    late = {k for k, one in records.activities.items() if one.start and one.start >= began}
-    told: list[Usage | Generation] = [*records.usages, *records.generations]
-    known = {one.entity for one in told if one.activity not in late}
-    gone = late | ({one.entity for one in told if one.activity in late} - known)
-    return replace(
-        records,
-        activities={k: v for k, v in records.activities.items() if k not in gone},
-        entities={k: v for k, v in records.entities.items() if k not in gone},
-        usages=tuple(one for one in records.usages if one.activity not in gone),
-        generations=tuple(one for one in records.generations if one.activity not in gone),
-        derivations=tuple(one for one in records.derivations if one.activity not in gone),
-        associations=tuple(one for one in records.associations if one.activity not in gone),
-        communications=tuple(one for one in records.communications if one.informed not in gone),
-        quantities=tuple(one for one in records.quantities if one.subject not in gone),
-    )
 
 
 # --- again ---------------------------------------------------------------------------------------
@@ -457,15 +360,12 @@ class Replay:
     run : str
     differing : tuple of str
         Recorded files of the run that came out otherwise, or did not come out.
-    compared : tuple of str
-        All recorded files of the run.
     versions : tuple of (str, str, str)
         Software whose recorded version is not that of now: name, recorded, now.
     """
 
     run: str
     differing: tuple[str, ...]
-    compared: tuple[str, ...]
     versions: tuple[tuple[str, str, str], ...]
 
     @property
@@ -552,44 +452,13 @@ def replay(
             if not (target / name).exists() or _digest(target / name) != digest
         ]
     took_part = {one.agent for one in records.associations if one.activity in mine}
-    then = {one.name: one.version for name, one in records.agents.items() if name in took_part}
+    then = {
+        one.name: one.version
+        for name, one in records.agents.items()
+        if name in took_part or one.name in now
+    }
     versions = [
         (name, then[name], now.get(name, "")) for name in then if then[name] != now.get(name, "")
     ]
-    paths = [f"runs/{run}/{name}" for name in made]
-    return Replay(
-        run,
-        tuple(f"runs/{run}/{name}" for name in differing),
-        tuple(paths),
-        tuple(sorted(versions)),
-    )
-
-
-def with_seed(records: Records, seed: int) -> Records:
-    """Return records in which every execution has another seed: the control of a replay."""
-    activities = {
-        name: replace(one, attributes=dict(one.attributes) | {"seed": seed})
-        if "seed" in one.attributes
-        else one
-        for name, one in records.activities.items()
-    }
-    return replace(records, activities=activities)
-
-
-def distinct(records: Records) -> pd.DataFrame:
-    """Return groups of scenarios that are one by content, though their names differ.
-
-    Returns
-    -------
-    DataFrame
-        ``digest``, ``scenarios`` (names, joined), one row a group of two or more names.
-    """
-    names: defaultdict[str, set[str]] = defaultdict(set)
-    for entity in records.entities.values():
-        if entity.kind == "ConcreteScenario" and "scenario_digest" in entity.attributes:
-            digest = str(entity.attributes["scenario_digest"])
-            names[digest].add(str(entity.attributes["scenario"]))
-    rows = [
-        (digest[:16], ", ".join(sorted(group))) for digest, group in names.items() if len(group) > 1
-    ]
-    return pd.DataFrame(rows, columns=["digest", "scenarios"])
+    paths = tuple(f"runs/{run}/{name}" for name in differing)
+    return Replay(run, paths, tuple(sorted(versions)))

@@ -18,11 +18,9 @@ import functools
 import math
 import shutil
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,30 +43,6 @@ NANO = 1_000_000_000
 
 class BagError(ValueError):
     """A bag that is missing, incomplete or holds what cannot be read."""
-
-
-class Drive(Protocol):
-    """What can be written: times in s, poses (x, y in m, yaw in rad), speeds, and scans in m."""
-
-    @property
-    def t(self) -> Floats:
-        """Shape (n_steps,)."""
-
-    @property
-    def pose(self) -> Floats:
-        """Shape (n_steps, 3)."""
-
-    @property
-    def command(self) -> Floats:
-        """Shape (n_steps, 2)."""
-
-    @property
-    def scan_t(self) -> Floats:
-        """Shape (n_scans,)."""
-
-    @property
-    def scans(self) -> npt.NDArray[np.float32]:
-        """Shape (n_scans, n_beams)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +83,7 @@ def _types() -> Any:
     return get_typestore(Stores.ROS2_JAZZY)
 
 
-def _messages(run: Drive, max_range: float) -> list[tuple[int, str, Any]]:
+def _messages(run: Any, max_range: float) -> list[tuple[int, str, Any]]:
     """Return (ns, topic, message), sorted by time and topic."""
     types = _types().types
     header, stamp = types["std_msgs/msg/Header"], types["builtin_interfaces/msg/Time"]
@@ -141,13 +115,13 @@ def _messages(run: Drive, max_range: float) -> list[tuple[int, str, Any]]:
 
 
 def write(
-    run: Drive, folder: Path, *, run_iri: str, config_digest: str, max_range: float = 12.0
+    run: Any, folder: Path, *, run_iri: str, config_digest: str, max_range: float = 12.0
 ) -> Path:
     """Write a bag; two writes of the same run give the same bytes.
 
     Parameters
     ----------
-    run : Drive
+    run : Bag, or what has its arrays
     folder : Path
         Made; must not be there. Appears complete or not at all.
     run_iri, config_digest : str
@@ -173,17 +147,18 @@ def write(
     if folder.exists():
         raise BagError(f"{folder}: there is something already; a bag is never overwritten")
     check.number("max_range", max_range, above=0)
-    for name, t in (("t", run.t), ("scan_t", run.scan_t)):
+    for t, *arrays in ((run.t, run.pose, run.command), (run.scan_t, run.scans)):
         if t.size and not (np.isfinite(t).all() and t[0] >= 0 and (np.diff(t) >= 0).all()):
-            raise BagError(f"{name} goes backwards, below zero or is not finite; expected seconds")
-    for name, array, shape in (
-        ("pose", run.pose, (len(run.t), 3)),
-        ("command", run.command, (len(run.t), 2)),
-    ):
-        if array.shape != shape or not np.isfinite(array).all():
-            raise BagError(f"{name} has shape {array.shape}, expected {shape} of finite numbers")
-    if run.scans.ndim != 2 or len(run.scans) != len(run.scan_t):
-        raise BagError(f"{len(run.scan_t)} scan times, scans of shape {run.scans.shape}")
+            raise BagError("a time goes backwards, below zero or is not finite; expected seconds")
+        for array, width in zip(arrays, (3, 2) if len(arrays) > 1 else (None,), strict=True):
+            if (
+                array.ndim != 2
+                or len(array) != len(t)
+                or (width or array.shape[1]) != array.shape[1]
+            ):
+                raise BagError(f"{len(t)} times and an array of shape {array.shape}")
+            if width and not np.isfinite(array).all():
+                raise BagError("a pose or command is not finite")
     store = _types()
     folder.parent.mkdir(parents=True, exist_ok=True)
     # The folder's name becomes the file's, so the temporary one has the same name elsewhere.
@@ -242,61 +217,30 @@ def read(folder: Path) -> Bag:
     """
     from rosbags.rosbag2 import Reader
 
-    def messages() -> Iterator[tuple[str, str, Any]]:
-        with Reader(Path(folder)) as reader:
-            for connection, _, raw in reader.messages():
-                kind = connection.msgtype
-                ours = TOPICS.get(connection.topic) == kind
-                content = _types().deserialize_cdr(raw, kind) if ours else None
-                yield connection.topic, kind, content
-
-    return _collect(Path(folder), messages())
-
-
-def read_independent(folder: Path) -> Bag:
-    """Read an MCAP bag with ``mcap`` and ``mcap-ros2-support``, which share no code with `write`.
-
-    Raises
-    ------
-    BagError
-        As for `read`.
-    """
-    from mcap.reader import make_reader
-    from mcap_ros2.decoder import DecoderFactory
-
-    def messages() -> Iterator[tuple[str, str, Any]]:
-        for name in table_of(folder)["relative_file_paths"]:
-            with (Path(folder) / name).open("rb") as stream:
-                reader = make_reader(stream, decoder_factories=[DecoderFactory()])
-                for schema, channel, _, content in reader.iter_decoded_messages():
-                    yield channel.topic, schema.name, content
-
-    return _collect(Path(folder), messages())
-
-
-def _collect(folder: Path, messages: Iterator[tuple[str, str, Any]]) -> Bag:
-    """Turn messages (topic, type, content), whoever decoded them, into arrays."""
-    table = table_of(folder)
+    table, types, folder = table_of(folder), _types(), Path(folder)
     counts = dict.fromkeys(TOPICS, 0)
-    found: defaultdict[str, list[tuple[float, Any]]] = defaultdict(list)
+    found: dict[str, list[tuple[float, Any]]] = {topic: [] for topic in TOPICS}
     try:
-        for topic, kind, message in messages:
-            counts[topic] = counts.get(topic, 0) + 1
-            if topic not in TOPICS:
-                continue
-            if kind != TOPICS[topic]:
-                raise BagError(f"{topic} carries {kind}, expected {TOPICS[topic]}")
-            stamp = message.header.stamp
-            # As the simulator counts: seconds with six decimals.
-            seconds = round(stamp.sec + stamp.nanosec / NANO, 6)
-            found[topic].append((seconds, _content(topic, message)))
+        with Reader(folder) as reader:
+            for connection, _, raw in reader.messages():
+                topic, kind = connection.topic, connection.msgtype
+                counts[topic] = counts.get(topic, 0) + 1
+                if topic not in TOPICS:
+                    continue
+                if kind != TOPICS[topic]:
+                    raise BagError(f"{topic} carries {kind}, expected {TOPICS[topic]}")
+                message = types.deserialize_cdr(raw, kind)
+                stamp = message.header.stamp
+                # As the simulator counts: seconds with six decimals.
+                seconds = round(stamp.sec + stamp.nanosec / NANO, 6)
+                found[topic].append((seconds, _content(topic, message)))
     except Exception as error:
         # Whatever a decoder throws at a damaged file becomes one error that names the bag.
         raise BagError(f"{folder}: cannot be read: {type(error).__name__}: {error}") from error
     have, expected = sum(counts.values()), int(table["message_count"])
     if have != expected:
         raise BagError(f"{folder}: {have} messages, expected {expected}: truncated")
-    times = {topic: np.array([t for t, _ in found[topic]], float) for topic in TOPICS}
+    times = {topic: np.array([t for t, _ in rows], float) for topic, rows in found.items()}
     pose = np.array([value for _, value in found["/pose"]], float).reshape(-1, 3)
     pose[:, 2] = (pose[:, 2] + math.pi) % (2 * math.pi) - math.pi
     scans = [value for _, value in found["/scan"]]
@@ -318,22 +262,6 @@ def _content(topic: str, message: Any) -> Any:
     if topic == "/cmd_vel":
         return message.twist.linear.x, message.twist.angular.z
     return np.asarray(message.ranges, np.float32)
-
-
-def compare(one: Bag, other: Bag) -> list[str]:
-    """Return what differs between two readings; nothing if they agree bit for bit.
-
-    Examples
-    --------
-    >>> empty = np.zeros(0)
-    >>> bag = Bag(empty, empty, empty, empty, np.zeros((0, 0), np.float32), {}, {})
-    >>> compare(bag, bag)
-    []
-    """
-    a, b = vars(one), vars(other)
-    arrays = ("t", "pose", "command", "scan_t", "scans")
-    found = [name for name in arrays if not np.array_equal(a[name], b[name])]
-    return found + [name for name in ("custom", "counts") if a[name] != b[name]]
 
 
 def trace(bag: Bag, path: Path) -> Path:

@@ -12,11 +12,11 @@ import hashlib
 import json
 import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -25,6 +25,11 @@ from lib.robot_provenance.maps import Grid, MapError, load_grid
 Slip = Literal["file name", "case", "folder", "not found"]
 TURN = 2 * math.pi + 1e-6
 """Largest yaw that is believed to be in radians."""
+
+
+NOISE, DROP = "laserscan_gaussian_noise_std_deviation", "laserscan_random_drop_percentage"
+PARAMETERS = {*("map_file", "mesh_file", "start_pose", "goal_poses", "static_objects"), NOISE, DROP}
+"""What a concrete scenario may say; a misspelt one would change it in silence."""
 
 
 class CampaignError(ValueError):
@@ -72,8 +77,6 @@ class Scenario:
         Share of beams lost, in [0, 1].
     mesh_file : str
         Path of the mesh that a simulator in three dimensions loads, as written there; may be empty.
-    raw : mapping
-        The parameters as written, for the record; no part of the identity.
     map_digest : str or None
         `Grid.digest` of the map once it is resolved.
     mesh_digest : str or None
@@ -96,7 +99,6 @@ class Scenario:
     noise_std: float = 0.0
     drop_rate: float = 0.0
     mesh_file: str = ""
-    raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     map_digest: str | None = None
     mesh_digest: str | None = None
     derived_from: str | None = None
@@ -179,21 +181,6 @@ def box_fault(box: Box) -> str | None:
     return None
 
 
-def label(name: str) -> Literal["s", "f"] | None:
-    """Return the authors' group letter in a scenario's name, or None if it has none.
-
-    Most names end in ``-<group><s|f><cluster>-<number>``; that s and f stand for clusters
-    of succeeding and failing runs is our reading, not their statement.
-
-    Examples
-    --------
-    >>> label("office-4s2-12"), label("door-1f1-3"), label("example-30-door")
-    ('s', 'f', None)
-    """
-    found = re.search(r"-\d+([sf])\d+-\d+$", name)
-    return None if found is None else ("s" if found[1] == "s" else "f")
-
-
 # ---------------------------------------------------------------- reading
 
 
@@ -216,60 +203,19 @@ def load_vast(path: Path) -> list[Scenario]:
     CampaignError
         If the file or an entry has another shape, or a name comes twice; names the entry.
     """
-    scenarios = [_scenario(entry, f"{path}: entry {i}") for i, entry in enumerate(_entries(path))]
+    scenarios = [_scenario(entry, f"{path}: entry {i}") for i, entry in enumerate(entries(path))]
     _unique([s.name for s in scenarios], str(path))
     return scenarios
 
 
-def dump_vast(scenarios: Iterable[Scenario], scenario_file: str = "") -> str:
-    """Return the text of a file of concrete scenarios that `load_vast` reads back.
+def entries(path: Path) -> list[Any]:
+    """Return what stands under ``configuration`` of a ``.vast`` file, a list that is not empty.
 
-    Parameters
-    ----------
-    scenarios : iterable of Scenario
-    scenario_file : str
-        The abstract scenario that they are instances of, relative to the file.
-
-    Examples
-    --------
-    >>> one = Scenario("a", "m.yaml", Pose(0, 0), (Pose(1, 1),))
-    >>> dump_vast([one]).splitlines()[:3]
-    ['version: 1', 'configuration:', '- name: a']
+    Raises
+    ------
+    CampaignError
+        If there is no such list.
     """
-    content: dict[str, Any] = {"version": 1}
-    if scenario_file:
-        content["scenario_file"] = scenario_file
-    content["configuration"] = [_dumped(one) for one in scenarios]
-    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    return text
-
-
-def _dumped(scenario: Scenario) -> dict[str, Any]:
-    def pose(x: float, y: float, yaw: float) -> dict[str, Any]:
-        return {"orientation": {"yaw": yaw}, "position": {"x": x, "y": y}}
-
-    boxes = [
-        {
-            "entity_name": f"obstacle{i}",
-            "spawn_pose": pose(box.x, box.y, box.yaw),
-            "xacro_arguments": f"width:={box.width!r}, length:={box.length!r}, height:=1.0",
-        }
-        for i, box in enumerate(scenario.boxes)
-    ]
-    parameters: list[dict[str, Any]] = [
-        {"map_file": scenario.map_file},
-        {"start_pose": pose(scenario.start.x, scenario.start.y, scenario.start.yaw)},
-        {"goal_poses": [pose(goal.x, goal.y, goal.yaw) for goal in scenario.goals]},
-        {"static_objects": boxes},
-        {"laserscan_gaussian_noise_std_deviation": scenario.noise_std},
-        {"laserscan_random_drop_percentage": round(scenario.drop_rate * 100, 9)},
-    ]
-    if scenario.mesh_file:
-        parameters.append({"mesh_file": scenario.mesh_file})
-    return {"name": scenario.name, "parameters": parameters}
-
-
-def _entries(path: Path) -> list[Any]:
     try:
         content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -298,15 +244,13 @@ def _scenario(entry: Any, where: str) -> Scenario:
         if not isinstance(item, dict) or len(item) != 1:
             raise CampaignError(f"{where}: a parameter is {item!r}, expected one key and its value")
         ((key, value),) = item.items()
-        if key in raw:
-            raise CampaignError(f"{where}: parameter {key!r} comes twice")
+        if key in raw or key not in PARAMETERS:
+            why = "comes twice" if key in raw else f"is none of {', '.join(sorted(PARAMETERS))}"
+            raise CampaignError(f"{where}: parameter {key!r} {why}")
         raw[key] = value
-    for key in ("map_file", "start_pose", "goal_poses"):
-        if key not in raw:
-            raise CampaignError(f"{where}: parameter {key!r} is missing")
-    for key in ("map_file", "mesh_file"):
-        if not isinstance(raw.get(key, ""), str):
-            raise CampaignError(f"{where}: {key} is {raw[key]!r}, expected a path")
+    for key, kind in {"map_file": str, "mesh_file": str, "start_pose": dict}.items():
+        if not isinstance(raw.get(key, "" if key == "mesh_file" else None), kind):
+            raise CampaignError(f"{where}: {key} is {raw.get(key)!r}, expected a {kind.__name__}")
     try:
         return Scenario(
             name=entry["name"],
@@ -314,10 +258,9 @@ def _scenario(entry: Any, where: str) -> Scenario:
             start=_pose(raw["start_pose"]),
             goals=tuple(_pose(goal) for goal in raw["goal_poses"] or []),
             boxes=tuple(_box(item) for item in raw.get("static_objects") or []),
-            noise_std=float(raw.get("laserscan_gaussian_noise_std_deviation", 0)),
-            drop_rate=float(raw.get("laserscan_random_drop_percentage", 0)) / 100,
+            noise_std=float(raw.get(NOISE, 0)),
+            drop_rate=float(raw.get(DROP, 0)) / 100,
             mesh_file=raw.get("mesh_file", ""),
-            raw=raw,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CampaignError(f"{where}: {type(error).__name__}: {error}") from error
@@ -406,14 +349,10 @@ class Resolution:
         All, in order, with `map_digest` where the map was found.
     ok : tuple of Scenario
         Map found and no fault: can be run.
-    missing : tuple of Unresolved
-        Map not at its path, other than by case.
-    case_mismatch : tuple of Unresolved
-        Map at its path but for upper and lower case.
+    unresolved : tuple of Unresolved
+        Map not at its path.
     invalid : tuple of Invalid
         Faulty content (for instance no goals), whether or not the map was found.
-    duplicates_by_content : tuple of tuple of str
-        Groups of names, each of at least two scenarios with one digest.
     map_files : mapping of str to str
         `Grid.digest` by path, for all maps that there are and can be read.
     grids : mapping of str to Grid
@@ -424,34 +363,11 @@ class Resolution:
 
     scenarios: tuple[Scenario, ...]
     ok: tuple[Scenario, ...]
-    missing: tuple[Unresolved, ...]
-    case_mismatch: tuple[Unresolved, ...]
+    unresolved: tuple[Unresolved, ...]
     invalid: tuple[Invalid, ...]
-    duplicates_by_content: tuple[tuple[str, ...], ...]
     map_files: Mapping[str, str]
     grids: Mapping[str, Grid]
     repairs: Mapping[Repair, tuple[str, ...]]
-
-    @property
-    def unresolved(self) -> tuple[Unresolved, ...]:
-        """`missing` and `case_mismatch` together, in the campaign's order."""
-        order = {s.name: i for i, s in enumerate(self.scenarios)}
-        both = (*self.missing, *self.case_mismatch)
-        return tuple(sorted(both, key=lambda u: order[u.scenario.name]))
-
-    @property
-    def same_grid(self) -> tuple[tuple[str, ...], ...]:
-        """Groups of at least two map files that hold one and the same grid."""
-        groups = defaultdict(list)
-        for path, digest in self.map_files.items():
-            groups[digest].append(path)
-        return tuple(tuple(sorted(g)) for g in groups.values() if len(g) > 1)
-
-    def grid(self, scenario: Scenario) -> Grid:
-        """Return the grid of a resolved scenario; KeyError if it is not resolved."""
-        if scenario.map_digest is None or scenario.map_digest not in self.grids:
-            raise KeyError(f"{scenario.name}: its map {scenario.map_file!r} is not resolved")
-        return self.grids[scenario.map_digest]
 
     def report(self) -> dict[str, int]:
         """Return the counts: scenarios, slips by kind, faults, maps, distinct content."""
@@ -460,16 +376,12 @@ class Resolution:
             "scenarios": len(self.scenarios),
             "map found": len(self.scenarios) - len(self.unresolved),
             "map not at its path": len(self.unresolved),
-            "slip: file name": slips["file name"],
-            "slip: case": slips["case"],
-            "slip: folder": slips["folder"],
-            "slip: not found": slips["not found"],
+            **{f"slip: {slip}": slips[slip] for slip in get_args(Slip)},
             "invalid": len(self.invalid),
             "runnable": len(self.ok),
             "repaired": sum(len(names) for names in self.repairs.values()),
             "map files": len(self.map_files),
             "distinct grids": len(self.grids),
-            "distinct scenarios": len({s.digest for s in self.scenarios}),
             "distinct without meshes": len({s.plane_digest for s in self.scenarios}),
         }
 
@@ -544,20 +456,9 @@ def resolve(
             unresolved.append(Unresolved(current, *_slip(path, files)))
         elif reason is None:
             ok.append(current)
-    groups = defaultdict(list)
-    for scenario in done:
-        groups[scenario.digest].append(scenario.name)
-    return Resolution(
-        scenarios=tuple(done),
-        ok=tuple(ok),
-        missing=tuple(u for u in unresolved if u.slip != "case"),
-        case_mismatch=tuple(u for u in unresolved if u.slip == "case"),
-        invalid=tuple(invalid),
-        duplicates_by_content=tuple(tuple(g) for g in groups.values() if len(g) > 1),
-        map_files=map_files,
-        grids=grids,
-        repairs={repair: tuple(names) for repair, names in applied.items()},
-    )
+    changed = {repair: tuple(names) for repair, names in applied.items()}
+    told = (tuple(done), tuple(ok), tuple(unresolved), tuple(invalid))
+    return Resolution(*told, map_files, grids, changed)
 
 
 def _checked_repairs(
@@ -624,83 +525,3 @@ def proposed_repairs(resolution: Resolution) -> tuple[Repair, ...]:
         if len(item.candidates) == 1 and path not in found:
             found[path] = Repair(path, item.candidates[0], words[item.slip], item.slip)
     return tuple(found.values())
-
-
-# ---------------------------------------------------------------- logical scenarios
-
-
-@dataclass(frozen=True)
-class LogicalScenario:
-    """A scenario with open parameters, which variations turn into concrete ones.
-
-    Attributes
-    ----------
-    name : str
-    scenario_file : str
-        The abstract scenario (OpenSCENARIO DSL).
-    environment : str
-        The map's file name without suffix.
-    map_file : str
-        As written.
-    variations : tuple of (str, mapping)
-        Types and their parameters, in order of application.
-    """
-
-    name: str
-    scenario_file: str
-    environment: str
-    map_file: str
-    variations: tuple[tuple[str, Mapping[str, Any]], ...]
-
-    @property
-    def absolute_path(self) -> bool:
-        """Whether the map is named by an absolute path, which holds on one machine only."""
-        return PurePosixPath(self.map_file).is_absolute()
-
-    @property
-    def n_concrete(self) -> int | None:
-        """How many concrete scenarios it stands for; None where that depends on the map's content.
-
-        Random paths give `num_paths`, a list of parameter values as many as it has; obstacle
-        variations give one for each of their configurations.
-        """
-        count = 1
-        for kind, given in self.variations:
-            if kind == "PathVariationRandom":
-                count *= int(given["num_paths"])
-            elif kind == "ParameterVariationList":
-                count *= len(given["values"])
-            elif kind == "ObstacleVariation":
-                count *= len(given["obstacle_configs"])
-            else:
-                return None
-        return count
-
-
-def load_logical(path: Path) -> list[LogicalScenario]:
-    """Read a file of logical scenarios.
-
-    Raises
-    ------
-    CampaignError
-        If an entry has no name or scenario file, not exactly one map, or a name comes twice.
-    """
-    found = []
-    for i, entry in enumerate(_entries(path)):
-        where = f"{path}: entry {i}"
-        try:
-            name, source = entry["name"], entry["scenario_file"]
-            steps = []
-            for item in entry["variations"]:
-                ((kind, given),) = item.items()
-                steps.append((str(kind), dict(given)))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CampaignError(f"{where}: {type(error).__name__}: {error}") from error
-        maps = {given["map_file"] for _, given in steps if "map_file" in given}
-        if len(maps) != 1:
-            raise CampaignError(f"{where} ({name!r}): names {len(maps)} maps, expected one")
-        (map_file,) = maps
-        environment = PurePosixPath(map_file).stem
-        found.append(LogicalScenario(name, source, environment, map_file, tuple(steps)))
-    _unique([s.name for s in found], str(path))
-    return found

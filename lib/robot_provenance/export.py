@@ -12,7 +12,6 @@ import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any, Literal, get_args
 
 import pyoxigraph
@@ -22,7 +21,7 @@ from prov.model import Literal as ProvLiteral
 from rdflib.namespace import XSD
 
 from lib.core import check
-from lib.robot_provenance.record import LINKS, Activity, Entity, Records, Scalar
+from lib.robot_provenance.record import LINKS, Activity, Derivation, Entity, Records, Scalar
 from lib.robot_provenance.vocabulary import (
     ACTIVITY_KINDS,
     ENTITY_KINDS,
@@ -35,8 +34,6 @@ from lib.robot_provenance.vocabulary import (
     term,
     unit_iri,
 )
-
-__all__ = ["Notation", "Statement", "serialize", "statements", "to_prov", "to_rdf", "to_store"]
 
 Statement = tuple[str, str, str, str]
 """Subject, predicate, object and what the object is: ``"iri"``, or the datatype's IRI."""
@@ -61,13 +58,8 @@ def attribute_iri(name: str) -> str:
 
 
 def _literal(value: Scalar) -> tuple[str, str]:
-    if isinstance(value, bool):
-        return ("true" if value else "false"), str(XSD.boolean)
-    if isinstance(value, int):
-        return str(value), str(XSD.integer)
-    if isinstance(value, float):
-        return repr(value), DOUBLE
-    return value, STRING
+    found = rdflib.Literal(value)
+    return str(found), str(found.datatype or STRING)
 
 
 def _part(subject: str, *words: str) -> str:
@@ -190,51 +182,50 @@ def _activity(activity: Activity) -> Iterator[Statement]:
     if activity.kind in _VARIATIONS:
         yield activity.id, _TYPE, _p("robovast:Variation"), "iri"
     yield activity.id, _p("rdfs:label"), activity.label, STRING
-    yield activity.id, _p("rp:status"), activity.status, STRING
-    if activity.run:
-        yield activity.id, _p("rp:run"), activity.run, STRING
-    if activity.start:
-        yield activity.id, _p("prov:startedAtTime"), activity.start.isoformat(), TIME
-    if activity.end:
-        yield activity.id, _p("prov:endedAtTime"), activity.end.isoformat(), TIME
-    if activity.error:
-        yield activity.id, _p("rp:error"), activity.error, STRING
+    for name in ("status", "run", "error"):
+        if vars(activity)[name]:
+            yield activity.id, _p(f"rp:{name}"), vars(activity)[name], STRING
+    for name, moment in (("startedAtTime", activity.start), ("endedAtTime", activity.end)):
+        if moment:
+            yield activity.id, _p(f"prov:{name}"), moment.isoformat(), TIME
     for name, value in activity.attributes.items():
         yield activity.id, attribute_iri(name), *_literal(value)
 
 
+_QUALIFIED = {
+    "usages": ("activity", "used", "entity", "Usage"),
+    "generations": ("entity", "wasGeneratedBy", "activity", "Generation"),
+    "derivations": ("entity", "wasDerivedFrom", "source", "Derivation"),
+    "associations": ("activity", "wasAssociatedWith", "agent", "Association"),
+}
+"""By relation: the subject's field, the property, the object's field, the qualified class."""
+
+
 def _relations(records: Records) -> Iterator[Statement]:
-    for name, usage in _named(records.usages, "activity", "usage"):
-        yield usage.activity, _p("prov:used"), usage.entity, "iri"
-        yield usage.activity, _p("prov:qualifiedUsage"), name, "iri"
-        yield name, _TYPE, _p("prov:Usage"), "iri"
-        yield name, _p("prov:entity"), usage.entity, "iri"
-        yield from _role(name, usage.role, usage.time)
-    for name, made in _named(records.generations, "activity", "generation"):
-        yield made.entity, _p("prov:wasGeneratedBy"), made.activity, "iri"
-        yield made.entity, _p("prov:qualifiedGeneration"), name, "iri"
-        yield name, _TYPE, _p("prov:Generation"), "iri"
-        yield name, _p("prov:activity"), made.activity, "iri"
-        yield from _role(name, made.role, made.time)
-        if made.time:
-            yield made.entity, _p("prov:generatedAtTime"), made.time.isoformat(), TIME
-    for name, comes in _named(records.derivations, "entity", "derivation"):
-        yield comes.entity, _p("prov:wasDerivedFrom"), comes.source, "iri"
-        yield comes.entity, _p("prov:qualifiedDerivation"), name, "iri"
-        yield name, _TYPE, _p("prov:Derivation"), "iri"
-        yield name, _p("prov:entity"), comes.source, "iri"
-        if comes.activity:
-            yield name, _p("prov:hadActivity"), comes.activity, "iri"
-        if comes.reason:
-            yield name, _p("rp:reason"), comes.reason, STRING
-    for name, part in _named(records.associations, "activity", "association"):
-        yield part.activity, _p("prov:wasAssociatedWith"), part.agent, "iri"
-        if part.plan:
-            yield part.activity, _p("prov:qualifiedAssociation"), name, "iri"
-            yield name, _TYPE, _p("prov:Association"), "iri"
-            yield name, _p("prov:agent"), part.agent, "iri"
-            yield name, _p("prov:hadPlan"), part.plan, "iri"
-            yield part.plan, _TYPE, _p("prov:Plan"), "iri"
+    for relation, (subject, predicate, target, kind) in _QUALIFIED.items():
+        pointer = "entity" if target == "source" else target
+        for name, one in _named(getattr(records, relation)):
+            told, value = vars(one)[subject], vars(one)[target]
+            yield told, _p(f"prov:{predicate}"), value, "iri"
+            if relation == "associations" and not one.plan:
+                continue
+            yield told, _p(f"prov:qualified{kind}"), name, "iri"
+            yield name, _TYPE, _p(f"prov:{kind}"), "iri"
+            yield name, _p(f"prov:{pointer}"), value, "iri"
+            if getattr(one, "role", ""):
+                yield name, _p("prov:hadRole"), _role_iri(one.role), "iri"
+                yield _role_iri(one.role), _TYPE, _p("prov:Role"), "iri"
+            if moment := getattr(one, "time", None):
+                yield name, _p("prov:atTime"), moment.isoformat(), TIME
+                if kind == "Generation":
+                    yield told, _p("prov:generatedAtTime"), moment.isoformat(), TIME
+            if kind == "Derivation" and one.activity:
+                yield name, _p("prov:hadActivity"), one.activity, "iri"
+            if kind == "Derivation" and one.reason:
+                yield name, _p("rp:reason"), one.reason, STRING
+            if kind == "Association":
+                yield name, _p("prov:hadPlan"), one.plan, "iri"
+                yield one.plan, _TYPE, _p("prov:Plan"), "iri"
     for one in records.communications:
         yield one.informed, _p("prov:wasInformedBy"), one.informant, "iri"
 
@@ -243,21 +234,13 @@ def _role_iri(role: str) -> str:
     return _p(f"rp:role-{role}") if role in ROLES else iri(role)
 
 
-def _role(name: str, role: str, moment: datetime | None) -> Iterator[Statement]:
-    if role:
-        yield name, _p("prov:hadRole"), _role_iri(role), "iri"
-        yield _role_iri(role), _TYPE, _p("prov:Role"), "iri"
-    if moment:
-        yield name, _p("prov:atTime"), moment.isoformat(), TIME
-
-
-def _named(items: tuple[Any, ...], owner: str, word: str) -> Iterator[tuple[str, Any]]:
+def _named(items: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
     """Yield each relation with a name: that of its owner, the kind of relation, and a number."""
     counts: defaultdict[str, int] = defaultdict(int)
     for one in items:
-        subject = getattr(one, owner)
+        subject = one.entity if isinstance(one, Derivation) else one.activity
         counts[subject] += 1
-        yield _part(subject, word, str(counts[subject])), one
+        yield _part(subject, type(one).__name__.lower(), str(counts[subject])), one
 
 
 # --- RDF -----------------------------------------------------------------------------------------
@@ -339,12 +322,9 @@ class _Names:
             if space.prefix not in ("prov", "xsd"):
                 document.add_namespace(space)
         self._others: dict[str, Namespace] = {}
-        self._made = functools.cache(self._make)
 
+    @functools.cache  # noqa: B019 - lives as long as one document is written
     def __call__(self, name: str) -> QualifiedName:
-        return self._made(name)
-
-    def _make(self, name: str) -> QualifiedName:
         for space in self._spaces:
             if name.startswith(space.uri) and len(name) > len(space.uri):
                 return QualifiedName(space, name[len(space.uri) :])
@@ -388,13 +368,13 @@ def to_prov(records: Records) -> ProvDocument:
     def role(one: Any) -> list[tuple[str, Any]]:
         return [("prov:role", name(_role_iri(one.role)))] if one.role else []
 
-    for label, use in _named(records.usages, "activity", "usage"):
+    for label, use in _named(records.usages):
         ends = name(use.activity), name(use.entity)
         document.usage(*ends, use.time, name(label), role(use))
-    for label, made in _named(records.generations, "activity", "generation"):
+    for label, made in _named(records.generations):
         ends = name(made.entity), name(made.activity)
         document.generation(*ends, made.time, name(label), role(made))
-    for label, comes in _named(records.derivations, "entity", "derivation"):
+    for label, comes in _named(records.derivations):
         document.derivation(
             name(comes.entity),
             name(comes.source),
@@ -402,7 +382,7 @@ def to_prov(records: Records) -> ProvDocument:
             identifier=name(label),
             other_attributes=[("rp:reason", comes.reason)] if comes.reason else None,
         )
-    for label, part in _named(records.associations, "activity", "association"):
+    for label, part in _named(records.associations):
         plan = name(part.plan) if part.plan else None
         document.association(name(part.activity), name(part.agent), plan, name(label))
     for link in records.communications:

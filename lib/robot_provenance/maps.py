@@ -1,4 +1,4 @@
-"""Occupancy grids as a robot's map server reads them: a YAML file that names a PGM image.
+"""Occupancy grids as a robot's map server reads them: a YAML file that names a grey image.
 
 The rules are those of ROS 2 ``nav2_map_server`` in its *trinary* mode: a pixel's occupancy is
 ``(max - value) / max`` (or ``value / max`` with ``negate``); above ``occupied_thresh`` the cell is
@@ -10,22 +10,23 @@ refused.
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import yaml
+from PIL import Image
 from scipy import ndimage
 
 from lib.core import check
 from lib.core.paths import write_atomic
-
-__all__ = ["FREE", "OCCUPIED", "UNKNOWN", "Grid", "MapError", "load_grid", "pgm_bytes", "read_pgm"]
 
 Floats = npt.NDArray[np.float64]
 Cells = npt.NDArray[np.int8]
@@ -34,8 +35,6 @@ FREE, OCCUPIED, UNKNOWN = 0, 1, -1
 PIXELS = {FREE: 254, OCCUPIED: 0, UNKNOWN: 205}
 """Grey values that the map server writes; 205 lies between the two usual thresholds."""
 THRESHOLDS = {"occupied_thresh": 0.65, "free_thresh": 0.196}
-MAX_CELLS = 1 << 28
-"""A header may claim any size; beyond this it is taken for damage, not for a map."""
 
 
 class MapError(ValueError):
@@ -76,23 +75,21 @@ class Grid:
     origin: tuple[float, float]
     sha256: str = ""
     source: str = "array"
-    _cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         cells = np.array(self.cells)
-        if cells.ndim != 2 or cells.size == 0:
-            raise MapError(
-                f"{self.source}: cells have shape {cells.shape}, expected (height, width)"
-            )
         known = np.isin(cells, (FREE, OCCUPIED, UNKNOWN))
-        if not known.all():
-            raise MapError(
-                f"{self.source}: a cell is {cells[~known].flat[0]!r}, expected 0, 1 or -1"
-            )
-        if not (math.isfinite(self.resolution) and self.resolution > 0):
-            raise MapError(f"{self.source}: resolution is {self.resolution!r}, expected > 0 m")
-        if len(self.origin) != 2 or not all(math.isfinite(v) for v in self.origin):
-            raise MapError(f"{self.source}: origin is {self.origin!r}, expected finite (x, y) in m")
+        wrong = ""
+        if cells.ndim != 2 or cells.size == 0:
+            wrong = f"cells have shape {cells.shape}, expected (height, width)"
+        elif not known.all():
+            wrong = f"a cell is {cells[~known].flat[0]!r}, expected 0, 1 or -1"
+        elif not (math.isfinite(self.resolution) and self.resolution > 0):
+            wrong = f"resolution is {self.resolution!r}, expected > 0 m"
+        elif len(self.origin) != 2 or not all(math.isfinite(v) for v in self.origin):
+            wrong = f"origin is {self.origin!r}, expected finite (x, y) in m"
+        if wrong:
+            raise MapError(f"{self.source}: {wrong}")
         cells = np.ascontiguousarray(cells, dtype=np.int8)
         cells.setflags(write=False)
         object.__setattr__(self, "cells", cells)
@@ -102,8 +99,8 @@ class Grid:
             object.__setattr__(self, "sha256", hashlib.sha256(pgm_bytes(cells)).hexdigest())
 
     def __getstate__(self) -> dict[str, Any]:
-        # Fields are cheap to compute again, and dear to send to another process.
-        return {**self.__dict__, "_cache": {}}
+        # What is cached is cheap to compute again, and dear to send to another process.
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -115,17 +112,15 @@ class Grid:
         """(width, height) in metres."""
         return self.shape[1] * self.resolution, self.shape[0] * self.resolution
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Sha256 over what the grid *is*: cells, resolution and origin, not file names or comments.
 
         Two images of equal bytes at different origins are different maps; two files that differ in
         a comment are the same map.
         """
-        if "digest" not in self._cache:
-            head = f"{self.shape} {self.resolution!r} {self.origin!r}\n".encode()
-            self._cache["digest"] = hashlib.sha256(head + self.cells.tobytes()).hexdigest()
-        return str(self._cache["digest"])
+        head = f"{self.shape} {self.resolution!r} {self.origin!r}\n".encode()
+        return hashlib.sha256(head + self.cells.tobytes()).hexdigest()
 
     def index(self, x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[Any, Any, Any]:
         """Return (row, column, inside) of points in metres; rows and columns are clipped inside."""
@@ -143,42 +138,19 @@ class Grid:
         values = np.where(inside, self.cells[rows, columns], UNKNOWN)
         return int(values) if values.ndim == 0 else values.astype(np.int8)
 
+    @cached_property
     def distance(self) -> Floats:
-        """Return the distance in metres from each cell's centre to the nearest occupied cell's.
+        """Distance in metres from each cell's centre to the nearest occupied cell's, read-only.
 
-        Shape (height, width), read-only, computed once (Euclidean distance transform). A map
-        without occupied cells is at distance inf everywhere.
+        Shape (height, width). A map without occupied cells is at distance inf everywhere.
         """
-        if "distance" not in self._cache:
-            blocked = self.cells == OCCUPIED
-            if blocked.any():
-                field_m = ndimage.distance_transform_edt(~blocked) * self.resolution
-            else:
-                field_m = np.full(self.shape, np.inf)
-            field_m.setflags(write=False)
-            self._cache["distance"] = field_m
-        return self._cache["distance"]  # type: ignore[no-any-return]
-
-    def leaps(self) -> Floats:
-        """Return how far a ray may leap from each cell, in five planes with a rim of one cell.
-
-        Shape (5, height + 2, width + 2), read-only. Plane 0: king's moves to the nearest occupied
-        or rim cell, so that the square of half-width ``n - 1`` around the cell is free; 0 in
-        occupied cells, -1 in the rim. Planes 1 to 4: moves along +x, -x, +y, -y to the nearest
-        such cell. Used by `lidar.cast_rays`.
-        """
-        if "leaps" not in self._cache:
-            stop = np.pad(self.cells == OCCUPIED, 1, constant_values=True)
-            moves = ndimage.distance_transform_cdt(~stop, metric="chessboard").astype(float)
-            rim = np.ones(stop.shape, bool)
-            rim[1:-1, 1:-1] = False
-            moves[rim] = -1
-            ahead = _runs(stop), _runs(stop[:, ::-1])[:, ::-1]
-            aside = _runs(stop.T).T, _runs(stop.T[:, ::-1])[:, ::-1].T
-            leaps = np.stack([moves, *ahead, *aside])
-            leaps.setflags(write=False)
-            self._cache["leaps"] = leaps
-        return self._cache["leaps"]  # type: ignore[no-any-return]
+        blocked = self.cells == OCCUPIED
+        if blocked.any():
+            found: Floats = ndimage.distance_transform_edt(~blocked) * self.resolution
+        else:
+            found = np.full(self.shape, np.inf)
+        found.setflags(write=False)
+        return found
 
     def inflated(self, radius: float) -> npt.NDArray[np.bool_]:
         """Return where the centre of a disc of `radius` metres must not be, shape (height, width).
@@ -192,7 +164,7 @@ class Grid:
             If the radius is negative or not finite.
         """
         check.number("radius", radius, at_least=0)
-        near = self.distance() - self.resolution / 2 < radius
+        near = self.distance - self.resolution / 2 < radius
         return near | (self.cells != FREE)  # type: ignore[no-any-return]
 
     def write(self, folder: Path, name: str) -> Path:
@@ -229,16 +201,6 @@ class Grid:
         return write_atomic(Path(folder) / f"{name}.yaml", text)
 
 
-def _runs(stop: npt.NDArray[np.bool_]) -> Floats:
-    """Return, per cell, how many columns further the next stop of its row is; 0 in stops."""
-    column = np.arange(stop.shape[1], dtype=float)
-    nearest = np.where(stop, column, np.inf)
-    ahead: Floats = np.minimum.accumulate(nearest[:, ::-1], axis=1)[:, ::-1]
-    # Behind a row's last stop there is only the rim's edge itself.
-    runs: Floats = np.where(np.isfinite(ahead), ahead, stop.shape[1]) - column
-    return runs
-
-
 def pgm_bytes(cells: Cells) -> bytes:
     """Return a binary PGM (P5) of cells, top row first, in the map server's grey values."""
     grey = np.full(cells.shape, PIXELS[UNKNOWN], np.uint8)
@@ -247,58 +209,17 @@ def pgm_bytes(cells: Cells) -> bytes:
     return b"P5\n%d %d\n255\n" % (cells.shape[1], cells.shape[0]) + grey[::-1].tobytes()
 
 
-def read_pgm(content: bytes, name: str = "PGM") -> tuple[npt.NDArray[np.uint8], int]:
-    r"""Parse a binary PGM (netpbm P5, at most 8 bits), with comments in its header.
-
-    Parameters
-    ----------
-    content : bytes
-        The whole file.
-    name : str
-        For messages.
-
-    Returns
-    -------
-    pixels : ndarray of uint8, shape (height, width)
-        Top row first, as stored.
-    maximum : int
-        The value that means white, 1 to 255.
-
-    Raises
-    ------
-    MapError
-        If it is not such a file, or has fewer or more bytes than its header says.
-
-    Examples
-    --------
-    >>> read_pgm(b"P5 # two by one\n2 1\n255\n\x00\xfe")[0].tolist()
-    [[0, 254]]
-    """
-    if content[:2] != b"P5":
-        raise MapError(f"{name}: begins with {content[:2]!r}, expected b'P5' (binary PGM)")
-    # White space and comments may stand between the numbers; one white space ends the header.
-    gap = rb"(?:\s|#[^\n\r]*[\n\r])+"
-    head = re.match(rb"P5" + (gap + rb"(\d{1,9})") * 3 + rb"\s", content)
-    if head is None:
-        raise MapError(
-            f"{name}: the header {content[:32]!r}… is not 'P5 width height maximum': damaged?"
-        )
-    width, height, maximum = (int(v) for v in head.groups())
-    if not 0 < maximum <= 255:
-        raise MapError(f"{name}: the maximum is {maximum}, expected 1 to 255 (8-bit PGM)")
-    if width == 0 or height == 0 or width * height > MAX_CELLS:
-        raise MapError(f"{name}: {width} x {height} pixels is no map")
-    have, expected = len(content) - head.end(), width * height
-    if have != expected:
-        fault = "truncated" if have < expected else "over-long"
-        raise MapError(
-            f"{name}: {fault}: {have} bytes of pixels, "
-            f"the header promises {width} x {height} = {expected}"
-        )
-    pixels = np.frombuffer(content, np.uint8, offset=head.end()).reshape(height, width)
-    if int(pixels.max()) > maximum:
-        raise MapError(f"{name}: a pixel is {int(pixels.max())}, above the maximum {maximum}")
-    return pixels, maximum
+def _pixels(content: bytes, name: str) -> Floats:
+    """Return an image's grey values in [0, 1], top row first."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.mode != "L":
+                raise MapError(f"{name}: an image of mode {image.mode!r}, expected 8 bits of grey")
+            return np.asarray(image, float) / 255
+    except MapError:
+        raise
+    except (OSError, ValueError, SyntaxError) as error:
+        raise MapError(f"{name}: no image, or a damaged one: {error}") from error
 
 
 def load_grid(yaml_path: Path) -> Grid:
@@ -348,25 +269,18 @@ def load_grid(yaml_path: Path) -> Grid:
     image_path = yaml_path.parent / image
     _must_exist(image_path, f"{yaml_path.name} names an image that")
     stored = image_path.read_bytes()
-    pixels, maximum = read_pgm(stored, str(image_path))
-    shade = pixels / maximum
-    occupancy = shade if content.get("negate", 0) else (maximum - pixels.astype(float)) / maximum
-    unknown = PIXELS[UNKNOWN] if not content.get("negate", 0) else 255 - PIXELS[UNKNOWN]
-    if maximum == 255 and bool(np.any((pixels == unknown) & (occupancy < free))):
+    shade, unknown = _pixels(stored, str(image_path)), PIXELS[UNKNOWN] / 255
+    occupancy = shade if content.get("negate", 0) else 1 - shade
+    if bool(np.any((abs(occupancy - (1 - unknown)) < 1e-6) & (occupancy < free))):
         raise MapError(
-            f"{yaml_path}: free_thresh is {free}, so that pixels of grey {unknown}, which mean "
-            f"unknown, would be free; expected at most {THRESHOLDS['free_thresh']}"
+            f"{yaml_path}: free_thresh is {free}, so that pixels that mean unknown would be free; "
+            f"expected at most {THRESHOLDS['free_thresh']}"
         )
-    cells = np.full(pixels.shape, UNKNOWN, np.int8)
+    cells = np.full(shade.shape, UNKNOWN, np.int8)
     cells[occupancy > occupied] = OCCUPIED
     cells[occupancy < free] = FREE
-    return Grid(
-        cells[::-1],
-        resolution,
-        _origin(content, yaml_path),
-        hashlib.sha256(stored).hexdigest(),
-        yaml_path.name,
-    )
+    origin, digest = _origin(content, yaml_path), hashlib.sha256(stored).hexdigest()
+    return Grid(cells[::-1], resolution, origin, digest, yaml_path.name)
 
 
 def _origin(content: dict[str, Any], where: Path) -> tuple[float, float]:

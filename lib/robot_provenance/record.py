@@ -1,10 +1,11 @@
 """Provenance recorded while it happens, as an append-only log, and read back.
 
 A `Recorder` writes one JSON object a line and flushes each, so that a process killed at any moment
-leaves a log that can be read up to there. An activity is a context manager: its start is written
-when the block is entered, its outputs are hashed and its end is written when the block is left, and
-an exception is written down before it goes on its way. Each execution of a campaign has a UUID,
-which is part of every identifier, so that records of two executions can be put together.
+leaves a log that can be read up to there. A line is one of the classes below, by its fields; things
+of this execution are named from ``/``, those of the log's own folder from ``./``. An activity is a
+context manager: it is written down when the block is entered and again when it is left, and an
+exception is written down before it goes on its way. Each execution of a campaign has a UUID, which
+is part of every identifier, so that records of two executions can be put together.
 
 `load` joins the logs of a campaign and of its runs.
 """
@@ -14,15 +15,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, get_args
-from urllib.parse import quote
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -46,7 +46,7 @@ from lib.robot_provenance.vocabulary import (
 LOG = "records.jsonl"
 """Name of a log; one in the campaign's folder and one in each run's."""
 
-FORMAT = "robot-provenance/2"
+FORMAT = "robot-provenance/3"
 AgentKind = Literal["SoftwareAgent", "Person", "Organization"]
 Scalar = str | int | float | bool
 
@@ -71,16 +71,6 @@ def digest_folder(members: Mapping[str, str]) -> str:
     """
     lines = "".join(f"{name}\0{digest}\n" for name, digest in sorted(members.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _aware(moment: datetime, what: str) -> datetime:
-    if not isinstance(moment, datetime) or moment.tzinfo is None or moment.utcoffset() is None:
-        raise RecordError(f"{what} is {moment!r}, expected a datetime with a time zone")
-    return moment
 
 
 # --- what a log says, once read ----------------------------------------------------------------
@@ -273,62 +263,88 @@ class Records:
     @property
     def base(self) -> str:
         """The IRI below which the things of this execution of the campaign are named."""
-        return _base(self.execution) if self.execution else base_iri(self.campaign)
+        return f"arcp://uuid,{self.execution}/" if self.execution else base_iri(self.campaign)
 
     def of_kind(self, kind: str) -> list[Entity] | list[Activity]:
-        """Return the entities or activities of a kind, ours or a caller's IRI.
-
-        Raises
-        ------
-        KeyError
-            If there is no such kind.
-        """
+        """Return the entities, or else the activities, of a kind, ours or a caller's IRI."""
         entities = [one for one in self.entities.values() if one.kind == kind]
-        activities = [one for one in self.activities.values() if one.kind == kind]
-        if not entities and not activities and kind not in {**ENTITY_KINDS, **ACTIVITY_KINDS}:
-            raise KeyError(kind)
-        return entities or activities
+        return entities or [one for one in self.activities.values() if one.kind == kind]
 
     def runs(self) -> list[str]:
         """Return the run identifiers, sorted."""
         return sorted({one.run for one in self.activities.values() if one.run})
 
+    def without(self, names: Container[str]) -> Records:
+        """Return the records without some things, by IRI, and without what is said of these."""
 
-def _base(execution: str) -> str:
-    return f"arcp://uuid,{execution}/"
+        def kept(one: Any) -> bool:
+            return not any(value in names for name, value in vars(one).items() if name in IRIS)
+
+        told: dict[str, Any] = {
+            name: {k: v for k, v in getattr(self, name).items() if k not in names}
+            for name in _THINGS
+        }
+        told |= {name: tuple(filter(kept, getattr(self, name))) for name in RELATIONS}
+        return replace(self, **told)
+
+    def renamed(self, names: Mapping[str, str]) -> Records:
+        """Return the records with relations, each once, that speak of other things, by IRI."""
+
+        def moved(one: Any) -> Any:
+            told = {k: v for k, v in vars(one).items() if k in IRIS}
+            return replace(one, **{k: names.get(v, v) for k, v in told.items()})
+
+        told: dict[str, Any] = {
+            name: tuple(dict.fromkeys(map(moved, getattr(self, name)))) for name in RELATIONS
+        }
+        return replace(self, **told)
+
+
+RELATIONS: dict[str, type] = {
+    "usages": Usage,
+    "generations": Generation,
+    "derivations": Derivation,
+    "associations": Association,
+    "communications": Communication,
+    "quantities": Quantity,
+}
+"""What `Records` holds of each kind of relation."""
+_THINGS: dict[str, type] = {"agents": Agent, "entities": Entity, "activities": Activity}
+_KINDS = {one.__name__: (name, one) for name, one in {**_THINGS, **RELATIONS}.items()}
+IRIS = {
+    *("id", "activity", "entity", "source", "agent", "plan", "informed", "informant", "subject"),
+    *("acts_for", "location"),
+}
+"""Fields that name a thing."""
+RESERVED = {"run", "path", "status", "sha256", "kind", "error", "value", "reason"}
+"""Names that the record gives a meaning of its own."""
+LINKS = {"references": "dcterms:references", "attributed_to": "prov:wasAttributedTo"}
+"""Attributes of entities whose value is the IRI of something else, and their properties."""
 
 
 # --- writing -------------------------------------------------------------------------------------
 
 
-@dataclass
-class Handle:
-    """An entity or agent as a recorder knows it: its local name, and its digest once hashed."""
-
-    key: str
-    path: str = ""
-    sha256: str = ""
-
-
 class Running:
     """An activity that is going on; made by `Recorder.activity`."""
 
-    def __init__(self, recorder: Recorder, key: str, kind: str) -> None:
-        self._recorder = recorder
-        self.key = key
-        self.kind = kind
-        self._outputs: list[tuple[Path, str, str, dict[str, Scalar], Handle]] = []
-        self._later: list[dict[str, Any]] = []
+    def __init__(self, recorder: Recorder, activity: Activity) -> None:
+        self._recorder, self.activity = recorder, activity
+
+    @property
+    def iri(self) -> str:
+        """The activity's IRI."""
+        return self.activity.id
 
     def used(
-        self, thing: Path | str | Handle, *, kind: str = "File", role: str = "input"
-    ) -> Handle:
+        self, thing: Path | str | Entity, *, kind: str = "File", role: str = "input"
+    ) -> Entity:
         """Record that a file or a known entity was used.
 
         Parameters
         ----------
-        thing : Path, str or Handle
-            A path that exists, or what the recorder returned for an entity.
+        thing : Path, str or Entity
+            A path that exists, or what the recorder returned.
         kind : str
             Of the file, where a path is given.
         role : str
@@ -337,12 +353,14 @@ class Running:
         Raises
         ------
         RecordError
-            If there is no such file, or the kind or role is unknown.
+            If there is no such file.
+        ValueError
+            If the kind or role is unknown.
         """
         role = self._recorder.word("role", role, ROLES)
-        handle = self._recorder.file(thing, kind=kind)
-        self._recorder.write({"r": "used", "a": self.key, "e": handle.key, "role": role, "t": True})
-        return handle
+        found = self._recorder.file(thing, kind=kind)
+        self._recorder.write(Usage(self.iri, found.id, role, self._recorder.now()))
+        return found
 
     def generated(
         self,
@@ -350,26 +368,26 @@ class Running:
         *,
         kind: str = "File",
         role: str = "output",
-        derived_from: Sequence[Handle] = (),
+        derived_from: Sequence[Entity] = (),
         reason: str = "",
         attributes: Mapping[str, Any] | None = None,
-    ) -> Handle:
-        """Announce an output, a file or a folder (a collection); it is hashed when the block ends.
+    ) -> Entity:
+        """Record an output that has been written, a file or a folder (a collection), and hash it.
 
         Raises
         ------
         RecordError
-            If the path was announced before, or the kind or role is unknown. When the block ends
-            without error and the output is missing.
+            If it is not there, or was generated before.
+        ValueError
+            If the kind or role is unknown.
         """
-        place, recorder = Path(path), self._recorder
-        known = recorder.word("kind", kind, ENTITY_KINDS), recorder.word("role", role, ROLES)
-        values = recorder.values(attributes or {})
-        recorder.claim(place)
-        handle = Handle(recorder.next_key("e"))
-        self._outputs.append((place, *known, values, handle))
-        self._derive(handle, derived_from, reason)
-        return handle
+        role = self._recorder.word("role", role, ROLES)
+        found = self._recorder.file(path, kind=kind, attributes=attributes)
+        for one in (found.id, *found.members):
+            self._recorder.made_by(self.iri, one, role)
+        for source in derived_from:
+            self.derived(found, source, reason=reason)
+        return found
 
     def made(
         self,
@@ -378,29 +396,28 @@ class Running:
         kind: str,
         label: str,
         role: str = "output",
-        derived_from: Sequence[Handle] = (),
-    ) -> Handle:
+    ) -> Entity:
         """Record a value that was made and is in no file; its digest is of canonical JSON."""
         role = self._recorder.word("role", role, ROLES)
-        handle = self._recorder.value(value, kind=kind, label=label, scope=self.key)
-        self._recorder.write(
-            {"r": "generated", "e": handle.key, "a": self.key, "role": role, "t": True}
-        )
-        self._derive(handle, derived_from, "")
-        return handle
+        scope = local_name(self.iri) + "/"
+        found = self._recorder.value(value, kind=kind, label=label, scope=scope)
+        self._recorder.made_by(self.iri, found.id, role)
+        return found
 
-    def derived(self, entity: Handle, source: Handle, *, reason: str = "") -> None:
+    def derived(self, entity: Entity, source: Entity, *, reason: str = "") -> None:
         """Record that one entity comes from another; a repair gives its reason."""
-        self._derive(entity, [source], reason)
+        self._recorder.write(Derivation(entity.id, source.id, self.iri, reason))
 
     def attribute(self, **values: Any) -> None:
         """Record plain values of the activity, such as ``seed=3`` and ``outcome="success"``.
 
         Names may also be IRIs: ``attribute(**{"https://ex.org/robot#grip": "firm"})``.
         """
-        self._recorder.write({"r": "set", "of": self.key, "values": self._recorder.values(values)})
+        told = {**self.activity.attributes, **self._recorder.values(values)}
+        self.activity = replace(self.activity, attributes=told)
+        self._recorder.write(self.activity)
 
-    def quantity(self, name: str, value: float, unit: str, *, of: Handle | None = None) -> None:
+    def quantity(self, name: str, value: float, unit: str, *, of: Entity | None = None) -> None:
         """Record a number with a unit, of the activity or of an entity.
 
         Parameters
@@ -409,66 +426,20 @@ class Running:
         value : float
         unit : str
             A symbol in ``UNITS``, ``unit:NAME`` with QUDT's name, or an IRI.
-        of : Handle, optional
+        of : Entity, optional
 
         Raises
         ------
         ValueError
             If the value is not a finite number or the unit is unknown.
         """
-        number = check.number(name, value)
-        known = self._recorder.word("unit", unit, UNITS)
-        row = {"r": "quantity", "of": of.key if of else self.key, "value": number, "unit": known}
-        self._write(row | {"name": self._recorder.attribute_name(name)})
+        number, known = check.number(name, value), self._recorder.word("unit", unit, UNITS)
+        told = (of.id if of else self.iri, self._recorder.attribute_name(name))
+        self._recorder.measure(Quantity(*told, number, known))
 
-    def informed_by(self, other: Running | str) -> None:
-        """Record that another activity, of this log or with this IRI, informed this one."""
-        if isinstance(other, Running) and other._recorder is self._recorder:
-            self._recorder.write({"r": "informed", "a": self.key, "of": other.key})
-            return
-        by = other.iri if isinstance(other, Running) else check_iri("other", other)
-        self._recorder.write({"r": "informed", "a": self.key, "by": by})
-
-    @property
-    def iri(self) -> str:
-        """The activity's IRI, if it is in the campaign's log."""
-        return _activity_iri(self._recorder.base, "campaign", self.key, self.kind)
-
-    def _write(self, row: dict[str, Any]) -> None:
-        """Write a line, or keep it until the output that it is about has been hashed."""
-        pending = {handle.key for *_, handle in self._outputs}
-        if pending & {row.get("e"), row.get("of"), row.get("from")}:
-            self._later.append(row)
-        else:
-            self._recorder.write(row)
-
-    def _derive(self, handle: Handle, sources: Iterable[Handle], reason: str) -> None:
-        for source in sources:
-            row = {"r": "derived", "e": handle.key, "from": source.key, "a": self.key}
-            self._write(row | ({"reason": reason} if reason else {}))
-
-    def _finish(self, failed: bool) -> None:
-        missing: set[str] = set()
-        while self._outputs:
-            place, kind, role, attributes, handle = self._outputs.pop(0)
-            if not place.exists():
-                if failed:
-                    missing.add(handle.key)
-                    continue
-                raise RecordError(f"{place}: announced as an output, but it is not there")
-            members = self._recorder.enter(place, kind, handle, attributes)
-            for key in [handle.key, *members]:
-                self._recorder.write(
-                    {"r": "generated", "e": key, "a": self.key, "role": role, "t": True}
-                )
-        for row in self._later:
-            if not missing & {row.get("e"), row.get("of"), row.get("from")}:
-                self._recorder.write(row)
-        self._later.clear()
-
-
-def _activity_iri(base: str, scope: str, key: str, kind: str) -> str:
-    return f"{base}.prov/{scope}/{key}-{slug(local_name(kind))}"
+    def informed_by(self, other: str) -> None:
+        """Record that another activity, with this IRI, informed this one."""
+        self._recorder.write(Communication(self.iri, check_iri("other", other)))
 
 
 def _checked_about(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -487,7 +458,7 @@ def _checked_about(about: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Recorder:
-    """Writes one log; use it as a context manager.
+    """Writes one log, or goes on with it; use it as a context manager.
 
     Kinds, roles, names of attributes and units may be the book's words, words in `terms`, IRIs, or
     ``prefix:name`` with a prefix of `lib.robot_provenance.vocabulary.PREFIXES`.
@@ -495,8 +466,8 @@ class Recorder:
     Parameters
     ----------
     folder : Path
-        Where the log ``records.jsonl`` is. It may be renamed later: paths inside it are stored
-        relative to it.
+        Where the log ``records.jsonl`` is. A run's may have another name while it is written: its
+        files are recorded below ``runs/<run>``.
     campaign : str
         Name of the campaign.
     root : Path, optional
@@ -510,22 +481,15 @@ class Recorder:
         The caller's own words and their IRIs.
     clock : callable
         Returns the time, with a time zone.
-    resume : bool
-        Whether a log may be there already; then it is continued.
     execution : str, optional
         UUID of this execution of the campaign. By default that of the log in `root`, or a new one.
-
-    Attributes
-    ----------
-    seconds : float
-        Time spent recording so far, hashing included.
 
     Raises
     ------
     ValueError
         If a name, an IRI or a UUID is none.
     RecordError
-        If a log is there and `resume` is not set, or belongs to something else.
+        If a log that is there belongs to something else.
 
     Examples
     --------
@@ -554,8 +518,7 @@ class Recorder:
         run: str = "",
         about: Mapping[str, Any] | None = None,
         terms: Mapping[str, str] | None = None,
-        clock: Callable[[], datetime] = _now,
-        resume: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         execution: str = "",
     ) -> None:
         self.folder = Path(folder)
@@ -563,33 +526,38 @@ class Recorder:
         self.campaign, self.run = check.text("campaign", campaign), run
         self.execution = str(uuid.UUID(execution)) if execution else ""
         self.terms = {word: iri(address) for word, address in (terms or {}).items()}
-        self._about = _checked_about(about or {})
-        self._clock = clock
-        self._resume = resume
+        self._about, self._clock = _checked_about(about or {}), clock
         self._stream: IO[bytes] | None = None
         self._count = 0
-        self._files: dict[tuple[str, str], Handle] = {}
-        self._agents: dict[tuple[str, ...], Handle] = {}
-        self._claimed: set[str] = set()
-        self.seconds = 0.0
+        self._known: dict[str, Any] = {}
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._measured: set[tuple[str, str]] = set()
+        self._made: set[str] = set()
         slug(campaign)
-        _aware(clock(), "the clock's time")
+        self.now()
 
     def __enter__(self) -> Recorder:
-        file = self.folder / LOG
-        if file.exists() and not self._resume:
-            raise RecordError(f"{file}: there is a log already; resume it or choose a folder")
-        dropped = self._reopen(file) if file.exists() else {}
-        whole = self.root / LOG
-        if not self.execution and whole.is_file():
-            with whole.open("rb") as stream:
-                self.execution = _header(stream.readline(), whole)["execution"]
-        self.execution = self.execution or str(uuid.uuid4())
+        file, whole, dropped = self.folder / LOG, self.root / LOG, b""
         self.folder.mkdir(parents=True, exist_ok=True)
+        for log in (file, whole):
+            if log.is_file() and log.stat().st_size:
+                with log.open("rb") as stream:
+                    header = _header(stream.readline(), log)
+                self.execution = self.execution or header["execution"]
+                told = (
+                    ("campaign", "execution", "run") if log == file else ("campaign", "execution")
+                )
+                _same_log(log, header, {name: getattr(self, name) for name in told})
+        self.execution = self.execution or str(uuid.uuid4())
+        if file.is_file():
+            content = file.read_bytes()
+            end = content.rfind(b"\n") + 1
+            self._count, dropped = content.count(b"\n"), content[end:]
+            os.truncate(file, end)
         self._stream = file.open("ab")
-        header: dict[str, Any] = {"r": "log", "format": FORMAT, "campaign": self.campaign}
-        header |= {"run": self.run, "execution": self.execution, "about": self._about}
-        self.write(header | {"t": True} | dropped)
+        header = {"r": "log", "format": FORMAT, "campaign": self.campaign, "run": self.run}
+        header |= {"execution": self.execution, "about": self._about}
+        self._line(header | ({"dropped": dropped.decode("utf-8", "replace")} if dropped else {}))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -597,46 +565,28 @@ class Recorder:
             self._stream.close()
             self._stream = None
 
-    def _reopen(self, file: Path) -> dict[str, Any]:
-        """Check that the log is ours, cut a truncated last line off, and say so."""
-        content = file.read_bytes()
-        end = content.rfind(b"\n") + 1
-        lines = content[:end].splitlines()
-        if lines:
-            found = _header(lines[0], file)
-            self.execution = self.execution or found["execution"]
-            for name in ("campaign", "run", "execution"):
-                if found[name] != getattr(self, name):
-                    raise RecordError(
-                        f"{file}: the log's {name} is {found[name]!r}, expected "
-                        f"{getattr(self, name)!r}"
-                    )
-        self._count = len(lines)
-        if end == len(content):
-            return {}
-        with file.open("r+b") as stream:
-            stream.truncate(end)
-        return {"dropped": content[end:].decode("utf-8", "replace")}
-
     @property
     def base(self) -> str:
         """The IRI below which everything of this execution is named; known once it is open."""
-        return _base(self.execution)
+        return f"arcp://uuid,{self.execution}/"
+
+    @property
+    def place(self) -> str:
+        """The IRI below which the files of the log's own folder are named."""
+        return place_iri(self.base, _where(self.run))
+
+    def now(self) -> datetime:
+        """Return the clock's time."""
+        moment = self._clock()
+        if not isinstance(moment, datetime) or moment.utcoffset() is None:
+            raise RecordError(f"the clock's time is {moment!r}, expected one with a time zone")
+        return moment
 
     # --- lines and words
 
-    def next_key(self, prefix: str) -> str:
-        """Return a name that is new in this log."""
-        self._count += 1
-        return f"{prefix}{self._count}"
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Append one line and flush it; ``"t": True`` is replaced by the time."""
-        began = time.perf_counter()
+    def _line(self, row: Mapping[str, Any]) -> None:
         if self._stream is None:
             raise RecordError(f"{self.folder / LOG}: the recorder is not open")
-        if row.get("t") is True:
-            row = row | {"t": _aware(self._clock(), "the clock's time").isoformat()}
         text = json.dumps(row, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
         try:
             line = text.encode()
@@ -644,7 +594,41 @@ class Recorder:
             raise RecordError(f"{text[:80]!r}: holds what is no text: {error.reason}") from None
         self._stream.write(line + b"\n")
         self._stream.flush()
-        self.seconds += time.perf_counter() - began
+
+    def write(self, one: Any) -> Any:
+        """Append a thing or a relation, without what is empty, and return it."""
+        row: dict[str, Any] = {"r": type(one).__name__}
+        for name, value in vars(one).items():
+            if isinstance(value, datetime):
+                row[name] = value.isoformat()
+            elif name == "location":
+                row[name] = value
+            elif name in IRIS or name == "members":
+                short = [self._short(v) for v in ([value] if isinstance(value, str) else value)]
+                row[name] = short[0] if isinstance(value, str) else short
+            else:
+                row[name] = value
+        row = {k: v for k, v in row.items() if v not in ("", None, {}, [])}
+        # A thing that is told again says what is new; a file's name tells its place.
+        known = {**_of_name(one.id, self.base)} if isinstance(one, Entity) else {}
+        known |= self._rows.get(one.id, {"run": self.run}) if isinstance(one, Activity) else {}
+        if "id" in row:
+            self._rows[one.id] = row
+        vague = {k: v for k, v in row.items() if k in ("r", "id") or known.get(k) != v}
+        self._line(vague)
+        return one
+
+    def _short(self, name: str) -> str:
+        for base, word in ((self.place, "./"), (self.base, "/")):
+            if name.startswith(base):
+                return word + name.removeprefix(base)
+        return name
+
+    def _once(self, one: Any) -> Any:
+        """Append a thing unless it is in this log, as far as this recorder has written it."""
+        if self._known.get(one.id) != one:
+            self._known[one.id] = self.write(one)
+        return one
 
     def word(self, what: str, word: str, table: Mapping[str, Any]) -> str:
         """Return a kind, role or unit in the form in which it is recorded; see `Recorder`."""
@@ -654,6 +638,8 @@ class Recorder:
         """Return an attribute's name: the caller's IRI, or a plain word."""
         if name in self.terms or (":" in name and not name.endswith(":")):
             return named("attribute", name, {}, self.terms)
+        if slug(name) in RESERVED:
+            raise RecordError(f"{name!r} is the record's own word, expected another or an IRI")
         return slug(name)
 
     def values(self, values: Mapping[str, Any]) -> dict[str, Scalar]:
@@ -669,7 +655,9 @@ class Recorder:
                 check.number(name, value)
             if name in LINKS:
                 check_iri(name, str(value))
-            found[self.attribute_name(name)] = value
+            if (key := self.attribute_name(name)) in found:
+                raise RecordError(f"{name!r} and another name are both recorded as {key!r}")
+            found[key] = value
         return found
 
     # --- things
@@ -682,8 +670,8 @@ class Recorder:
         version: str = "",
         iri: str = "",
         url: str = "",
-        acts_for: Handle | None = None,
-    ) -> Handle:
+        acts_for: Agent | None = None,
+    ) -> Agent:
         """Record who or what acts; the same name, version and IRI give the same agent.
 
         Raises
@@ -692,34 +680,30 @@ class Recorder:
             If the kind is unknown, the name is empty, or `iri` or `url` is no IRI.
         """
         check.known("kind", kind, get_args(AgentKind))
-        slug(check.text("name", name))
-        row: dict[str, Any] = {"r": "agent", "kind": kind, "name": name}
-        row |= {"version": version} if version and slug(check.text("version", version)) else {}
-        row |= {"iri": check_iri("iri", iri)} if iri else {}
-        row |= {"url": check_iri("url", url)} if url else {}
-        row |= {"for": acts_for.key} if acts_for else {}
-        known = (name, version, iri)
-        if known not in self._agents:
-            self._agents[known] = Handle(self.next_key("g"))
-            self.write(row | {"id": self._agents[known].key})
-        return self._agents[known]
+        local = slug(check.text("name", name)) + (f"-{slug(version)}" if version else "")
+        address = check_iri("iri", iri) if iri else f"{self.base}.prov/agent/{local}"
+        url = check_iri("url", url) if url else ""
+        found = Agent(address, kind, name, version, acts_for.id if acts_for else "", url)
+        if self._known.get(address, found) != found:
+            raise RecordError(f"{name!r} is recorded as {self._known[address]}, now as {found}")
+        return self._once(found)  # type: ignore[no-any-return]
 
     def file(
         self,
-        path: Path | str | Handle,
+        path: Path | str | Entity,
         *,
         kind: str = "File",
         label: str = "",
         source: str = "",
         name: str = "",
         attributes: Mapping[str, Any] | None = None,
-    ) -> Handle:
+    ) -> Entity:
         """Record a file that is there already, or a folder as a collection.
 
         Parameters
         ----------
-        path : Path, str or Handle
-            A handle is returned as it is.
+        path : Path, str or Entity
+            An entity is returned as it is.
         kind : str
             A key of ``ENTITY_KINDS``, or a word of the caller's; see `Recorder`.
         label : str
@@ -739,92 +723,79 @@ class Recorder:
         RecordError
             If it is not there, or its path is not text.
         """
-        if isinstance(path, Handle):
+        if isinstance(path, Entity):
             return path
-        known = self.word("kind", kind, ENTITY_KINDS)
+        kind, values = self.word("kind", kind, ENTITY_KINDS), self.values(attributes or {})
         place = Path(path)
         if not place.exists():
             raise RecordError(f"{place}: no such file, expected one that can be hashed")
-        handle = Handle("")
-        self.enter(place, known, handle, self.values(attributes or {}), label, source, name)
-        return handle
-
-    def value(self, value: Any, *, kind: str, label: str, scope: str = "") -> Handle:
-        """Record a value that lies in no file; its digest is that of its canonical JSON."""
-        known = self.word("kind", kind, ENTITY_KINDS)
-        slug(check.text("label", label))
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        row: dict[str, Any] = {"r": "entity", "id": self.next_key("e"), "kind": known}
-        row |= {"label": label, "sha256": digest, "bytes": len(text.encode()), "value": text}
-        self.write(row | ({"scope": scope} if scope else {}))
-        return Handle(row["id"], sha256=digest)
-
-    def claim(self, place: Path) -> None:
-        """Refuse an output that another activity of this log has already announced."""
-        path = self._path(place, "", "")
-        if path in self._claimed:
-            raise RecordError(f"{place}: generated twice, expected once")
-        self._claimed.add(path)
-
-    def enter(
-        self,
-        place: Path,
-        kind: str,
-        handle: Handle,
-        attributes: Mapping[str, Scalar],
-        label: str = "",
-        source: str = "",
-        name: str = "",
-    ) -> list[str]:
-        """Hash a file or folder and write it down under the handle's name; return its members'."""
-        path = self._path(place, source, name)
-        members: list[str] = []
-        began = time.perf_counter()
+        inner = (name or place.name) if source else self._inner(place)
+        base = base_iri(source or self.base)
+        members: dict[str, Entity] = {}
         if place.is_dir():
-            digests: dict[str, str] = {}
-            size = 0
             for one in sorted(item for item in place.rglob("*") if item.is_file()):
-                inner = _BAG_MEMBERS.get(one.suffix, "File") if kind == "RosBag" else "File"
-                part = self.file(one, kind=inner)
-                digests[one.relative_to(place).as_posix()] = part.sha256
-                members.append(part.key)
-                size += one.stat().st_size
-            digest = digest_folder(digests)
+                part = _BAG_MEMBERS.get(one.suffix, "File") if kind == "RosBag" else "File"
+                members[one.relative_to(place).as_posix()] = self.file(one, kind=part)
+            digest = digest_folder({path: one.sha256 for path, one in members.items()})
+            size = sum(one.bytes or 0 for one in members.values())
         else:
             digest, size = digest_file(place), place.stat().st_size
-        self.seconds += time.perf_counter() - began
-        known = self._files.get((path, digest))
-        if known is not None and not handle.key:
-            handle.key, handle.path, handle.sha256 = known.key, path, digest
-            return members
-        handle.key = handle.key or self.next_key("e")
-        handle.path, handle.sha256 = path, digest
-        self._files[path, digest] = handle
-        row: dict[str, Any] = {"r": "entity", "id": handle.key, "kind": kind, "path": path}
-        row |= {"sha256": digest, "bytes": size}
-        extra = {"source": source, "label": label, "members": members, "values": dict(attributes)}
-        self.write(row | {key: value for key, value in extra.items() if value})
-        return members
+        found = Entity(
+            file_iri(base, inner, digest),
+            kind,
+            label or PurePosixPath(inner).name,
+            "" if source else inner,
+            place_iri(base, inner),
+            digest,
+            size,
+            values,
+            tuple(one.id for one in members.values()),
+        )
+        known = self._known.get(found.id)
+        if known and kind == "File":
+            return known  # type: ignore[no-any-return]
+        return self._once(found)  # type: ignore[no-any-return]
 
-    def _path(self, place: Path, source: str, name: str) -> str:
-        """Return the path to store: ``./…`` below the log's folder, else below the campaign's."""
+    def value(self, value: Any, *, kind: str, label: str, scope: str = "") -> Entity:
+        """Record a value that lies in no file; its digest is that of its canonical JSON."""
+        kind = self.word("kind", kind, ENTITY_KINDS)
+        local = f"{scope}{slug(local_name(kind))}-{slug(check.text('label', label))}"
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        digest, size = hashlib.sha256(text.encode()).hexdigest(), len(text.encode())
+        name, told = f"{self.place}.prov/{local}#{digest[:16]}", {"value": text}
+        found = Entity(name, kind, label, sha256=digest, bytes=size, attributes=told)
+        return self._once(found)  # type: ignore[no-any-return]
+
+    def measure(self, one: Quantity) -> None:
+        """Record a quantity; refuse a second one of its name and subject."""
+        if (one.subject, one.name) in self._measured:
+            raise RecordError(f"{one.name!r} of {one.subject} is recorded twice, expected once")
+        self._measured.add((one.subject, one.name))
+        self.write(one)
+
+    def made_by(self, activity: str, entity: str, role: str) -> None:
+        """Record a generation; refuse a second one of the same place."""
+        place = entity.partition("#")[0]
+        if place in self._made:
+            raise RecordError(f"{place}: generated twice, expected once")
+        self._made.add(place)
+        self.write(Generation(entity, activity, role, self.now()))
+
+    def _inner(self, place: Path) -> str:
+        """Return a file's path below the campaign's folder."""
         try:
             os.fspath(place).encode("utf-8")
         except UnicodeEncodeError:
             raise RecordError(
                 f"{os.fsencode(place)!r}: the path is not UTF-8; no graph can carry it, rename it"
             ) from None
-        if source:
-            slug(source)
-            return name or place.name
         absolute = place.resolve()
-        for base, prefix in ((self.folder.resolve(), "./"), (self.root.resolve(), "")):
+        for base, where in ((self.folder.resolve(), _where(self.run)), (self.root.resolve(), "")):
             if absolute.is_relative_to(base):
-                path = absolute.relative_to(base).as_posix()
-                if path.split("/")[0] == ".prov":
+                path = where + absolute.relative_to(base).as_posix()
+                if ".prov" in path.split("/"):
                     raise RecordError(f"{place}: .prov is reserved for identifiers")
-                return prefix + path
+                return path
         raise RecordError(
             f"{place}: outside the campaign's folder {self.root}; give `source`, the name of the "
             "collection it comes from"
@@ -838,9 +809,8 @@ class Recorder:
         kind: str,
         label: str,
         *,
-        used: Sequence[Path | str | Handle] = (),
-        plan: Path | str | Handle | None = None,
-        agent: Handle | Sequence[Handle] = (),
+        plan: Path | str | Entity | None = None,
+        agent: Agent | Sequence[Agent] = (),
         attributes: Mapping[str, Any] | None = None,
     ) -> Iterator[Running]:
         """Record an activity while the block runs.
@@ -850,11 +820,9 @@ class Recorder:
         kind : str
             A key of ``ACTIVITY_KINDS``, or a word of the caller's; see `Recorder`.
         label : str
-        used : sequence
-            Inputs known at the start.
-        plan : Path or Handle, optional
+        plan : Path or Entity, optional
             What the agents followed.
-        agent : Handle or sequence of Handle
+        agent : Agent or sequence of Agent
         attributes : mapping, optional
 
         Yields
@@ -866,55 +834,66 @@ class Recorder:
         ValueError
             If the kind is unknown.
         RecordError
-            If an input is missing, or the clock has no time zone. A clock that is set back inside
+            If the clock has no time zone. A clock that is set back inside
             the block is written down as it is; `load` reports it and `audit` names it.
         """
-        known = self.word("kind", kind, ACTIVITY_KINDS)
-        values = self.values(attributes or {})
-        running = Running(self, self.next_key("a"), known)
-        row = {"r": "start", "id": running.key, "kind": known, "label": check.text("label", label)}
-        self.write(row | {"t": True} | ({"values": values} if values else {}))
-        for one in used:
-            running.used(one)
-        followed = self.file(plan) if plan is not None else None
-        for one in [agent] if isinstance(agent, Handle) else agent:
-            line = {"r": "associated", "a": running.key, "g": one.key}
-            self.write(line | ({"plan": followed.key} if followed else {}))
-        end: dict[str, Any] = {"r": "end", "id": running.key, "t": True}
+        kind = self.word("kind", kind, ACTIVITY_KINDS)
+        values, told = self.values(attributes or {}), check.text("label", label)
+        self._count += 1
+        name = f"{self.place}.prov/{self._count}-{slug(local_name(kind))}"
+        begun = Activity(name, kind, told, self.run, self.now(), None, "interrupted", "", values)
+        running = Running(self, self.write(begun))
+        followed = self.file(plan).id if plan is not None else ""
+        for who in [agent] if isinstance(agent, Agent) else agent:
+            self.write(Association(name, who.id, followed))
+        status, error = "completed", ""
         try:
             yield running
-            running._finish(failed=False)
-        except BaseException as error:
-            running._finish(failed=True)
-            self.write(end | {"status": "failed", "error": f"{type(error).__name__}: {error}"})
+        except BaseException as raised:
+            status, error = "failed", f"{type(raised).__name__}: {raised}"
             raise
-        self.write(end | {"status": "completed"})
+        finally:
+            self.write(replace(running.activity, end=self.now(), status=status, error=error))
 
 
 _BAG_MEMBERS = {".mcap": "MCAPFile", ".yaml": "BagFileMetadata"}
 """Kinds of the files in a bag: messages and a table of contents."""
 
 
+def _where(run: str) -> str:
+    return f"runs/{run}/" if run else ""
+
+
+def _of_name(name: str, base: str) -> dict[str, str]:
+    """Return what the name of a file of this execution tells of it."""
+    place, mark, _ = name.partition("#")
+    if not mark or not place.startswith(base) or "/.prov/" in place:
+        return {}
+    path = unquote(place.removeprefix(base))
+    return {"path": path, "location": place, "label": PurePosixPath(path).name}
+
+
 # --- reading -------------------------------------------------------------------------------------
 
 
-def _parse(line: bytes, file: Path, number: int) -> dict[str, Any]:
+def _parse(line: bytes, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except ValueError as error:
-        raise RecordError(f"{file}:{number}: not a JSON object: {error}") from None
+        raise RecordError(f"{where}: not a JSON object: {error}") from None
     if not isinstance(row, dict) or "r" not in row:
-        raise RecordError(f"{file}:{number}: expected an object with the key 'r'")
+        raise RecordError(f"{where}: expected an object with the key 'r'")
     return row
 
 
 def _header(line: bytes, file: Path) -> dict[str, Any]:
     """Return a log's first line, which says whose it is."""
-    row = _parse(line, file, 1)
+    where = f"{file}:1"
+    row: dict[str, Any] = _parse(line, where) if line else {"r": ""}
     if row["r"] != "log":
-        raise RecordError(f"{file}:1: expected the log's first line, which names the campaign")
+        raise RecordError(f"{where}: expected the log's first line, which names the campaign")
     if row.get("format") != FORMAT:
-        raise RecordError(f"{file}:1: format is {row.get('format')!r}, expected {FORMAT!r}")
+        raise RecordError(f"{where}: format is {row.get('format')!r}, expected {FORMAT!r}")
     try:
         return row | {
             "campaign": check.text("campaign", row.get("campaign")),
@@ -923,7 +902,13 @@ def _header(line: bytes, file: Path) -> dict[str, Any]:
             "about": _checked_about(row.get("about") or {}),
         }
     except (ValueError, TypeError, AttributeError) as error:
-        raise RecordError(f"{file}:1: {error}") from None
+        raise RecordError(f"{where}: {error}") from None
+
+
+def _same_log(file: Path, header: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    for name, value in wanted.items():
+        if header[name] != value:
+            raise RecordError(f"{file}:1: {name} is {header[name]!r}, expected {value!r}")
 
 
 def load(folder: Path) -> Records:
@@ -932,244 +917,120 @@ def load(folder: Path) -> Records:
     Parameters
     ----------
     folder : Path
-        Has ``records.jsonl``; runs have theirs in ``runs/*/`` and failed attempts in ``failed/*/``.
+        Has ``records.jsonl``; runs have theirs in ``runs/*/``.
 
     Raises
     ------
     RecordError
         If there is no log, a line is damaged (the message names file and line; only the last line
-        of a log may be cut off), a name is unknown, a digest or an IRI is none, a time has no zone,
-        logs disagree on the campaign or its execution, or two logs tell of the same run.
+        of a log may be cut off), a kind or unit is unknown, a digest or an IRI is none, a time has
+        no zone, logs disagree on the campaign or its execution, or two logs tell of the same run.
     """
     folder = Path(folder)
     files = [folder / LOG] if (folder / LOG).is_file() else []
-    files += sorted(folder.glob(f"runs/*/{LOG}")) + sorted(folder.glob(f"failed/*/{LOG}"))
     # A run that a killed process left behind has a name that starts with a dot.
-    files = [file for file in files if not file.parent.name.startswith(".")]
+    files += sorted(folder.glob(f"runs/[!.]*/{LOG}"))
     if not files:
         raise RecordError(f"{folder}: no {LOG} in it or in its runs")
-    reader = _Reader(folder)
+    whole: dict[str, Any] = {}
+    told: dict[str, Any] = {name: {} for name in _THINGS} | {name: [] for name in RELATIONS}
+    about: dict[str, Any] = {}
+    problems: list[str] = []
+    logs: dict[str, Path] = {}
     for file in files:
-        reader.read(file)
-    return reader.records()
-
-
-def _moment(text: Any) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        raise ValueError(f"time is {text!r}, expected ISO 8601") from None
-    if moment.tzinfo is None:
-        raise ValueError(f"time is {text!r}, expected one with a time zone")
-    return moment
-
-
-class _Reader:
-    """Joins logs."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.header: dict[str, Any] = {}
-        self.about: dict[str, Any] = {}
-        self.problems: list[str] = []
-        self.agents: dict[str, Agent] = {}
-        self.entities: dict[str, Entity] = {}
-        self.activities: dict[str, Activity] = {}
-        self.relations: dict[type, list[Any]] = {
-            kind: []
-            for kind in (Usage, Generation, Derivation, Association, Communication, Quantity)
-        }
-        self.logs: dict[str, Path] = {}
-        # Of the log that is being read: things by their local names, its place, its run.
-        self.names: dict[str, str] = {}
-        self.where = self.run = ""
-
-    def read(self, file: Path) -> None:
         content = file.read_bytes()
         lines = content.splitlines()
         if lines and not content.endswith(b"\n"):
-            self.problems.append(f"{file}:{len(lines)}: the last line is cut off and was left out")
+            problems.append(f"{file}:{len(lines)}: the last line is cut off and was left out")
             lines.pop()
-        if not lines:
-            raise RecordError(f"{file}:1: expected the log's first line, which names the campaign")
-        header = _header(lines[0], file)
-        self.header = self.header or header
-        for name in ("campaign", "execution"):
-            if header[name] != self.header[name]:
-                raise RecordError(
-                    f"{file}:1: {name} is {header[name]!r}, expected {self.header[name]!r}"
-                )
-        self.about |= header["about"]
-        self.names, self.run = {}, header["run"]
-        self.where = file.parent.relative_to(self.root).as_posix()
-        if self.run and not self.where.startswith("failed/"):
-            if self.run in self.logs:
-                raise RecordError(
-                    f"run {self.run!r} is recorded twice: {self.logs[self.run]} and {file}"
-                )
-            self.logs[self.run] = file
+        header = _header(lines[0] if lines else b"", file)
+        whole = whole or header
+        _same_log(file, header, {name: whole[name] for name in ("campaign", "execution")})
+        if logs.setdefault(header["run"], file) != file:
+            raise RecordError(
+                f"run {header['run']!r} is recorded twice: {logs[header['run']]} and {file}"
+            )
+        about |= header["about"]
         for number, line in enumerate(lines, 1):
-            row = _parse(line, file, number)
+            row, where = _parse(line, f"{file}:{number}"), f"{file}:{number}"
+            if row["r"] == "log":
+                dropped = row.get("dropped")
+                problems += [f"{where}: a cut-off line was dropped: {dropped!r}"] if dropped else []
+                continue
             try:
-                problem = self._row(row)
-            except KeyError as error:
-                raise RecordError(
-                    f"{file}:{number}: {error} is missing or was not declared before"
-                ) from None
-            except (ValueError, TypeError, AttributeError) as error:
-                raise RecordError(f"{file}:{number}: {error}") from None
-            if problem:
-                self.problems.append(f"{file}:{number}: {problem}")
-        for one in self.activities.values():
-            if one.status == "interrupted" and one.id in self.names.values():
-                self.problems.append(f"{file}: {one.kind} {one.label!r} has no end")
-
-    @property
-    def base(self) -> str:
-        return _base(self.header["execution"])
-
-    @property
-    def scope(self) -> str:
-        return "campaign" if self.where == "." else quote(self.where, safe="/~")
-
-    def _row(self, row: dict[str, Any]) -> str:
-        """Take a line in; return what about it was tolerated."""
-        names, kind = self.names, row["r"]
-        moment = _moment(row["t"]) if "t" in row else None
-        if kind == "used":
-            self._add(Usage(names[row["a"]], names[row["e"]], row["role"], moment))
-        elif kind == "generated":
-            self._add(Generation(names[row["e"]], names[row["a"]], row["role"], moment))
-        elif kind == "derived":
-            ends = names[row["e"]], names[row["from"]], names[row["a"]]
-            self._add(Derivation(*ends, row.get("reason", "")))
-        elif kind == "associated":
-            plan = names[row["plan"]] if "plan" in row else ""
-            self._add(Association(names[row["a"]], names[row["g"]], plan))
-        elif kind == "quantity":
-            number = check.number("value", row["value"])
-            unit = named("unit", row["unit"], UNITS, {})
-            self._add(Quantity(names[row["of"]], row["name"], number, unit))
-        elif kind == "informed":
-            by = names[row["of"]] if "of" in row else check_iri("by", row["by"])
-            self._add(Communication(names[row["a"]], by))
-        elif kind == "entity":
-            self._entity(row)
-        elif kind == "agent":
-            self._agent(row)
-        elif kind == "start":
-            known = named("kind", row["kind"], ACTIVITY_KINDS, {})
-            name = names[row["id"]] = _activity_iri(self.base, self.scope, row["id"], known)
-            self.activities[name] = Activity(
-                name,
-                known,
-                row["label"],
-                self.run,
-                moment,
-                status="interrupted",
-                attributes=row.get("values", {}),
+                _take(told, _thing(row, header, told["activities"]))
+            except (KeyError, ValueError, TypeError, AttributeError) as error:
+                raise RecordError(f"{where}: {error}") from None
+    for one in told["activities"].values():
+        if one.status == "interrupted":
+            problems.append(f"{one.run or whole['campaign']}: {one.kind} {one.label!r} has no end")
+        elif one.start and one.end and one.end < one.start:
+            problems.append(
+                f"{one.kind} {one.label!r} ends at {one.end.isoformat()}, before its start "
+                f"{one.start.isoformat()}: the clock was set back"
             )
-        elif kind == "end":
-            return self._end(self.activities[names[row["id"]]], row, moment)
-        elif kind == "set":
-            one = self.activities[names[row["of"]]]
-            values = {**one.attributes, **row["values"]}
-            self.activities[one.id] = replace(one, attributes=values)
-        elif kind == "log":
-            if row.get("dropped"):
-                return f"a cut-off line was dropped: {row['dropped']!r:.80}"
-        else:
-            raise ValueError(f"{kind!r} is no kind of line that we know")
-        return ""
+    told |= {name: tuple(told[name]) for name in RELATIONS}
+    told |= {"problems": tuple(problems), "execution": whole["execution"]}
+    return Records(whole["campaign"], about, **told)
 
-    def _add(self, relation: Any) -> None:
-        self.relations[type(relation)].append(relation)
 
-    def _agent(self, row: dict[str, Any]) -> None:
-        version = row.get("version", "")
-        local = slug(row["name"]) + (f"-{slug(version)}" if version else "")
-        name = check_iri("iri", row.get("iri") or f"{self.base}.prov/agent/{local}")
-        check.known("kind", row["kind"], get_args(AgentKind))
-        url = check_iri("url", row["url"]) if row.get("url") else ""
-        acts_for = self.names[row["for"]] if "for" in row else ""
-        self.names[row["id"]] = name
-        found = Agent(name, row["kind"], row["name"], version, acts_for, url)
-        self.agents.setdefault(name, found)
+def _thing(row: dict[str, Any], header: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
+    """Return what a line tells, checked and with whole IRIs."""
+    if row["r"] not in _KINDS:
+        raise ValueError(f"{row['r']!r} is no kind of line that we know")
+    kind = _KINDS[row.pop("r")][1]
+    base = f"arcp://uuid,{header['execution']}/"
 
-    def _entity(self, row: dict[str, Any]) -> None:
-        stored, source, digest = row.get("path", ""), row.get("source", ""), row["sha256"]
-        path = location = ""
-        content_iri(digest)
-        if stored and source:
-            location, name = place_iri(source, stored), file_iri(source, stored, digest)
-        elif stored:
-            inner = PurePosixPath(self.where) / stored[2:] if stored.startswith("./") else stored
-            path = str(inner)
-            location, name = place_iri(self.base, path), file_iri(self.base, path, digest)
-        else:
-            scope = self.scope + (f"/{row['scope']}" if "scope" in row else "")
-            local = f"{slug(local_name(row['kind']))}-{slug(row['label'])}"
-            name = f"{self.base}.prov/{scope}/{local}#{digest[:16]}"
-        attributes = dict(row.get("values", {}))
-        for link in LINKS:
-            if link in attributes:
-                check_iri(link, attributes[link])
-        if "value" in row:
-            attributes["value"] = row["value"]
-        found = Entity(
-            name,
-            named("kind", row["kind"], ENTITY_KINDS, {}),
-            row.get("label") or PurePosixPath(path or stored).name,
-            path,
-            location,
-            digest,
-            check.integer("bytes", row["bytes"], at_least=0),
-            attributes,
-            tuple(self.names[one] for one in row.get("members", ())),
+    def whole(short: str) -> str:
+        own = place_iri(base, _where(header["run"]))
+        name = own + short[2:] if short.startswith("./") else base + short[1:]
+        return check_iri("iri", name if short.startswith(("./", "/")) else short)
+
+    for name, value in row.items():
+        if name in IRIS:
+            row[name] = whole(value)
+        elif name == "members":
+            row[name] = tuple(map(whole, value))
+        elif name in ("start", "end", "time"):
+            row[name] = datetime.fromisoformat(value)
+            if row[name].tzinfo is None:
+                raise ValueError(f"{name} is {value!r}, expected a time with a zone")
+    if kind is Entity:
+        row = _of_name(row["id"], base) | row
+    before = known.get(row["id"]) if kind is Activity else None
+    one = replace(before, **row) if before else kind(**row)
+    if kind is Activity and not before:
+        one = replace(one, run=header["run"], status=row.get("status", "interrupted"))
+    if kind is Entity:
+        content_iri(one.sha256)
+        check.integer("bytes", one.bytes, at_least=0)
+        for link in LINKS.keys() & one.attributes.keys():
+            check_iri(link, one.attributes[link])
+    if kind in (Entity, Activity):
+        named("kind", one.kind, ENTITY_KINDS if kind is Entity else ACTIVITY_KINDS, {})
+    if kind is Activity:
+        check.known("status", one.status, ("completed", "failed", "interrupted"))
+    if kind is Agent:
+        check.known("kind", one.kind, get_args(AgentKind))
+    if kind is Quantity:
+        check.number("value", one.value)
+        named("unit", one.unit, UNITS, {})
+    return one
+
+
+def _take(told: dict[str, Any], one: Any) -> None:
+    """Enter what a line tells; a later line about a thing goes on with an earlier one."""
+    rows = told[_KINDS[type(one).__name__][0]]
+    if isinstance(rows, list):
+        rows.append(one)
+        return
+    known = rows.get(one.id)
+    if isinstance(one, Entity) and known:
+        # The same file seen twice: what either knows, holds.
+        one = replace(
+            known,
+            kind=one.kind if known.kind == "File" else known.kind,
+            attributes={**known.attributes, **one.attributes},
+            members=known.members or one.members,
         )
-        self.names[row["id"]] = name
-        known = self.entities.setdefault(name, found)
-        if known is not found:
-            # The same file seen by two logs: what either knows, holds.
-            self.entities[name] = replace(
-                known,
-                kind=found.kind if known.kind == "File" else known.kind,
-                attributes={**known.attributes, **attributes},
-                members=known.members or found.members,
-            )
-
-    def _end(self, one: Activity, row: dict[str, Any], end: datetime | None) -> str:
-        if end is None:
-            raise KeyError("t")
-        check.known("status", row["status"], ("completed", "failed"))
-        self.activities[one.id] = replace(
-            one, end=end, status=row["status"], error=row.get("error", "")
-        )
-        if one.start is None or end >= one.start:
-            return ""
-        return (
-            f"{one.kind} {one.label!r} ends at {end.isoformat()}, before its start "
-            f"{one.start.isoformat()}: the clock was set back"
-        )
-
-    def records(self) -> Records:
-        told: dict[type, tuple[Any, ...]] = {k: tuple(rows) for k, rows in self.relations.items()}
-        return Records(
-            campaign=self.header["campaign"],
-            about=self.about,
-            agents=self.agents,
-            entities=self.entities,
-            activities=self.activities,
-            usages=told[Usage],
-            generations=told[Generation],
-            derivations=told[Derivation],
-            associations=told[Association],
-            communications=told[Communication],
-            quantities=told[Quantity],
-            problems=tuple(self.problems),
-            execution=self.header["execution"],
-        )
-
-
-LINKS = {"references": "dcterms:references", "attributed_to": "prov:wasAttributedTo"}
-"""Attributes of entities whose value is the IRI of something else, and their properties."""
+    rows[one.id] = one

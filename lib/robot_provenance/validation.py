@@ -72,7 +72,6 @@ class CrateReport:
     profile : str
     n_checks : int
         Checks that were executed.
-    n_passed : int
     skipped : tuple of str
         Checks that were not executed.
     issues : tuple of Finding
@@ -80,7 +79,6 @@ class CrateReport:
 
     profile: str
     n_checks: int
-    n_passed: int
     skipped: tuple[str, ...]
     issues: tuple[Finding, ...]
 
@@ -90,8 +88,8 @@ class CrateReport:
         return not self.issues and not self.skipped
 
 
-def _context(url: str) -> bytes:
-    """Return our copy of a context, if it is the one we vendored."""
+def context(url: str) -> bytes:
+    """Return our copy of a JSON-LD context, if it is the one we vendored."""
     name, expected = CONTEXT_FILES[url]
     content = (CONTEXT_FOLDER / name).read_bytes()
     found = hashlib.sha256(content).hexdigest()
@@ -112,13 +110,9 @@ def _cache() -> tuple[Any, Path]:
 
         def send(self, request: Any, *_: Any, **__: Any) -> Any:
             known = request.url in CONTEXT_FILES
-            body = io.BytesIO(_context(request.url) if known else b"")
-            raw = HTTPResponse(
-                body,
-                {"Content-Type": "application/ld+json"},
-                200 if known else 404,
-                preload_content=False,
-            )
+            body = io.BytesIO(context(request.url) if known else b"")
+            kind, status = {"Content-Type": "application/ld+json"}, 200 if known else 404
+            raw = HTTPResponse(body, kind, status, preload_content=False)
             raw._request_url = request.url
             return self.build_response(request, raw)
 
@@ -186,29 +180,8 @@ def validate_crate(folder: Path, severity: Severity = "REQUIRED") -> CrateReport
         )
         for issue in result.get_issues(models.Severity[severity])
     )
-    failed = {one.check for one in issues}
-    return CrateReport(
-        used,
-        len(executed),
-        sum(str(one.identifier) not in failed for one in executed),
-        tuple(sorted(str(one.identifier) for one in result.skipped_checks)),
-        tuple(issues),
-    )
-
-
-@dataclass(frozen=True)
-class ShaclReport:
-    """What pyshacl says of a graph.
-
-    Parameters
-    ----------
-    conforms : bool
-    findings : tuple of Finding
-        One a violated constraint and focus node.
-    """
-
-    conforms: bool
-    findings: tuple[Finding, ...]
+    skipped = tuple(sorted(str(one.identifier) for one in result.skipped_checks))
+    return CrateReport(used, len(executed), skipped, tuple(issues))
 
 
 @functools.cache
@@ -217,11 +190,8 @@ def _shapes(file: Path) -> rdflib.Graph:
 
 
 def shacl(
-    graph: rdflib.Graph,
-    shapes: Path = SHAPES,
-    *,
-    inference: Literal["none", "rdfs"] = "none",
-) -> ShaclReport:
+    graph: rdflib.Graph, shapes: Path = SHAPES, *, inference: Literal["none", "rdfs"] = "none"
+) -> list[Finding]:
     """Check a graph against shapes.
 
     Parameters
@@ -236,7 +206,8 @@ def shacl(
 
     Returns
     -------
-    ShaclReport
+    list of Finding
+        One a violated constraint and focus node; none if the graph conforms.
 
     Raises
     ------
@@ -247,22 +218,19 @@ def shacl(
 
     if len(graph) == 0:
         raise ValueError("the graph is empty and would conform to anything")
-    conforms, results, _ = pyshacl.validate(
+    _, results, _ = pyshacl.validate(
         graph,
         shacl_graph=_shapes(shapes),
         ont_graph=_shapes(AXIOMS) if inference == "rdfs" else None,
         inference=inference,
         inplace=False,
     )
-    sh = rdflib.SH
-    findings = []
+    sh, findings = rdflib.SH, []
     for one in results.subjects(rdflib.RDF.type, sh.ValidationResult):
-        path, message = results.value(one, sh.resultPath), results.value(one, sh.resultMessage)
-        component, severity = (
-            str(results.value(one, what)).rpartition("#")[2]
-            for what in (sh.sourceConstraintComponent, sh.resultSeverity)
-        )
-        text = f"{message} ({path})" if isinstance(path, rdflib.URIRef) else str(message)
-        focus = str(results.value(one, sh.focusNode))
-        findings.append(Finding(component, severity, text, focus))
-    return ShaclReport(bool(conforms), tuple(sorted(findings)))
+        what = (sh.sourceConstraintComponent, sh.resultSeverity, sh.resultMessage, sh.focusNode)
+        check, severity, message, focus = (str(results.value(one, name)) for name in what)
+        path, last = results.value(one, sh.resultPath), [check, severity]
+        check, severity = (word.rpartition("#")[2] for word in last)
+        text = f"{message} ({path})" if isinstance(path, rdflib.URIRef) else message
+        findings.append(Finding(check, severity, text, focus))
+    return sorted(findings)

@@ -1,7 +1,7 @@
 """Names of things: which IRI each kind of entity, activity and property gets, and from whom.
 
 The book's terms stand in ``vocabulary.yml``. Where the authors' released writer or context declares
-a term, we use theirs; `BORROWED` says which. Terms of ours live in the namespace ``rp``. The
+a term, we use theirs. Terms of ours live in the namespace ``rp``. The
 vocabulary is open: whoever records may give any IRI of their own, or ``prefix:name`` with one of
 `PREFIXES`, wherever a kind, a role, an attribute or a unit is asked for; see `named`.
 
@@ -54,11 +54,6 @@ class Term:
     meaning: str
     media_type: str = ""
 
-    @property
-    def iri(self) -> str:
-        """The whole IRI."""
-        return iri(self.curie)
-
 
 _TABLE: dict[str, Any] = yaml.safe_load(
     Path(__file__).with_suffix(".yml").read_text(encoding="utf-8")
@@ -80,13 +75,6 @@ ROLES: dict[str, str] = _TABLE["roles"]
 """What each role means."""
 UNITS: dict[str, str] = _TABLE["units"]
 """QUDT unit by symbol."""
-
-BORROWED: frozenset[str] = frozenset(
-    one.curie
-    for one in [*ENTITY_KINDS.values(), *ACTIVITY_KINDS.values()]
-    if not one.curie.startswith("rp:")
-)
-"""Terms of the authors' vocabulary that we use."""
 
 
 @functools.lru_cache(maxsize=65536)
@@ -178,11 +166,10 @@ def named(what: str, word: str, table: Mapping[str, object], own: Mapping[str, s
         return word
     if ":" in word:
         return iri(word)
-    close = difflib.get_close_matches(word, [*table, *own], 3, 0.5)
-    hint = f"such as {', '.join(close)}" if close else f"such as {', '.join([*table][:3])}"
+    hint = ", ".join(difflib.get_close_matches(word, [*table, *own], 3, 0.5) or [*table][:3])
     raise ValueError(
-        f"{what} is {word!r}, expected a name of the vocabulary ({hint}), a name in `terms`, an "
-        "IRI, or prefix:name"
+        f"{what} is {word!r}, expected a name of the vocabulary (such as {hint}), a name in "
+        "`terms`, an IRI, or prefix:name"
     )
 
 

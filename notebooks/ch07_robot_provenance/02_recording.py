@@ -22,8 +22,11 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from IPython.display import display
+from mcap.reader import make_reader
+from mcap_ros2.decoder import DecoderFactory
 from prov.model import ProvDocument
 from rdflib import PROV, Graph, URIRef
 from rdflib.compare import isomorphic
@@ -36,7 +39,6 @@ from lib.robot_provenance.study.authors import authors_shapes
 from lib.robot_provenance.study.figures import lineage_explorer
 from lib.robot_provenance.vocabulary import (
     ACTIVITY_KINDS,
-    BORROWED,
     ENTITY_KINDS,
     PREFIXES,
 )
@@ -86,7 +88,7 @@ SHARED = ("prov", "rdf", "rdfs", "dcat", "dcterms", "foaf", "qudt", "spdx")
 # Properties of ours that any record needs, whatever it is about.
 GENERAL = ("path", "sha256", "kind", "run", "status", "value", "reason")
 terms = [*ENTITY_KINDS.values(), *ACTIVITY_KINDS.values()]
-borrowed = sum(one.curie in BORROWED for one in terms)
+borrowed = sum(not one.curie.startswith("rp:") for one in terms)
 print(f"kinds: {borrowed} by the authors, {len(terms) - borrowed} of our own")
 
 
@@ -218,7 +220,7 @@ spoilt.add((subject, PROV.startedAtTime, end))
 def conforms(told):
     """Ask the authors' shapes and ours."""
     theirs = validation.shacl(told, authors_shapes(), inference="rdfs")
-    return [theirs.conforms, validation.shacl(told).conforms]
+    return [not theirs, not validation.shacl(told)]
 
 
 ledger.report(
@@ -234,13 +236,31 @@ ledger.report(
 
 # %%
 runs = sorted((folder / "runs").iterdir())
-total, equal = 0, 0
+
+
+def independent(place):
+    """Return messages by topic, as `mcap` and `mcap-ros2-support` decode them."""
+    told = {topic: [] for topic in bags.TOPICS}
+    with (place / "bag.mcap").open("rb") as stream:
+        reader = make_reader(stream, decoder_factories=[DecoderFactory()])
+        for _, channel, _, message in reader.iter_decoded_messages():
+            told[channel.topic].append(message)
+    return told
+
+
+total = equal = 0
 for place in runs:
-    first = bags.read(place / "bag")
-    second = bags.read_independent(place / "bag")
-    n = sum(first.counts.values())
-    total += n
-    equal += n if not bags.compare(first, second) else 0
+    bag, told = bags.read(place / "bag"), independent(place / "bag")
+    at = [(m.pose.position.x, m.pose.position.y) for m in told["/pose"]]
+    asked = [(m.twist.linear.x, m.twist.angular.z) for m in told["/cmd_vel"]]
+    seen = [np.array(m.ranges, np.float32) for m in told["/scan"]]
+    total += sum(bag.counts.values())
+    for mine, theirs in (
+        (bag.pose[:, :2], at),
+        (bag.command, asked),
+        (bag.scans, seen),
+    ):
+        equal += sum(map(np.array_equal, mine, theirs))
 print(
     f"{total} messages in {len(runs)} bags, {equal} the same for both readers"
 )

@@ -6,13 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-import numpy as np
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+import networkx as nx
 
 from lib.robot_provenance.constraints.normalise import KEYED, SHAPES, Instance, Statement
-
-__all__ = ["check_impossible", "declared_entities"]
 
 OBJECTS: Final = ("entity", "activity", "agent")
 # 53 leaves out derivation and influence, which may share an identifier with another relation.
@@ -74,28 +70,18 @@ def _types(instance: Instance) -> dict[int, dict[str, Statement]]:
 def _reflexive(instance: Instance) -> None:
     """52 with 19: a cycle of specialisations makes every member its own specialisation."""
     find, show = instance.terms.find, instance.terms.show
-    statements = instance.by_kind["specializationOf"]
-    if not statements:
-        return
-    nodes: dict[int, int] = {}
-    edges = np.array(
-        [[nodes.setdefault(find(t), len(nodes)) for t in s.args[:2]] for s in statements],
-        dtype=np.int64,
-    )
-    matrix = coo_matrix(
-        (np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(nodes), len(nodes))
-    )
-    _, label = connected_components(matrix.tocsr(), directed=True, connection="strong")
-    size = np.bincount(label)
-    cycles: dict[int, list[Statement]] = defaultdict(list)
-    for s, (u, v) in zip(statements, edges, strict=True):
-        if u == v or (label[u] == label[v] and size[label[u]] > 1):
-            cycles[int(label[u])].append(s)
-    for involved in cycles.values():
-        members = sorted({show(s.args[0]) for s in involved})
-        message = f"{', '.join(members)}: specialised by itself"
-        numbers = (19,) if len(members) > 1 else ()
-        instance.report(52, involved, [s.text for s in involved], message, constraints=numbers)
+    graph = nx.MultiDiGraph()
+    for s in instance.by_kind["specializationOf"]:
+        graph.add_edge(find(s.args[0]), find(s.args[1]), s=s)
+    for part in nx.strongly_connected_components(graph):
+        # A single node is a cycle only if it is its own specialisation.
+        involved = [s for *_, s in graph.subgraph(part).edges(data="s")]
+        if involved:
+            members = sorted({show(s.args[0]) for s in involved})
+            message = f"{', '.join(members)}: specialised by itself"
+            numbers = (19,) if len(members) > 1 else ()
+            texts = [s.text for s in involved]
+            instance.report(52, involved, texts, message, constraints=numbers)
 
 
 def check_impossible(instance: Instance) -> None:

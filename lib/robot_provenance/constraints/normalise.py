@@ -23,8 +23,6 @@ from prov.model import ProvBundle, ProvRecord
 
 from lib.robot_provenance.constraints.report import NAMES, RULES, Violation
 
-__all__ = ["SHAPES", "Instance", "Need", "Statement", "Terms", "read"]
-
 
 class Need:
     """What a missing argument means: the signs of ``rules.yml``."""
@@ -138,7 +136,6 @@ class Statement:
     ident: int
     args: tuple[int, ...]
     text: str
-    asserted: bool = True
 
 
 class Instance:
@@ -193,7 +190,7 @@ class Instance:
 
         def add(kind: str, ident: int, args: tuple[int, ...], number: str, of: Statement) -> None:
             text = f"{kind} inferred by {number} from {of.text}"
-            self.add(Statement(kind, ident, args, text, asserted=False))
+            self.add(Statement(kind, ident, args, text))
 
         for kind, number in (("wasStartedBy", "9"), ("wasEndedBy", "10")):
             for s in self.by_kind[kind]:

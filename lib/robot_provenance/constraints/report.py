@@ -9,8 +9,6 @@ from typing import Any
 
 import yaml
 
-__all__ = ["NAMES", "RULES", "Report", "Violation"]
-
 RULES: dict[str, Any] = yaml.safe_load(
     Path(__file__).with_name("rules.yml").read_text(encoding="utf-8")
 )
@@ -68,25 +66,15 @@ class Report:
         What makes the document invalid. Empty if it is valid.
     clock : tuple of Violation
         ``T1`` findings. They do not touch `valid`: PROV-CONSTRAINTS never compares two times.
-    n_statements, n_events, n_orderings : int
-        Statements read, event nodes and order edges built, over all bundles.
     """
 
     violations: tuple[Violation, ...]
     clock: tuple[Violation, ...]
-    n_statements: int
-    n_events: int
-    n_orderings: int
 
     @property
     def valid(self) -> bool:
         """Valid in the sense of PROV-CONSTRAINTS, times not compared."""
         return not self.violations
-
-    @property
-    def consistent(self) -> bool:
-        """Valid, and no recorded time contradicts the order."""
-        return not self.violations and not self.clock
 
     def counts(self) -> dict[str, int]:
         """Violations by code, clock findings included, in the order of the codes."""

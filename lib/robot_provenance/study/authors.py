@@ -6,18 +6,15 @@ does not import it does not need the data sets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from lib.core import data
-from lib.robot_provenance.campaign import (
-    LogicalScenario,
-    Repair,
-    Resolution,
-    load_logical,
-    load_vast,
-    resolve,
-)
+from lib.robot_provenance.campaign import Repair, Resolution, entries, load_vast, resolve
 
 NAVIGATION = "robovast/navigation/"
 
@@ -49,9 +46,29 @@ def authors_campaign(repairs: Iterable[Repair] | None = None) -> Resolution:
     return resolve(scenarios, maps, repairs)
 
 
-def authors_logical() -> list[LogicalScenario]:
-    """Load the logical scenarios of the authors' combined data set."""
-    return load_logical(data.path("robovast", "robovast/dataset/navigation_combined.vast"))
+def authors_logical() -> pd.DataFrame:
+    """Load the logical scenarios of the authors' combined data set.
+
+    Returns
+    -------
+    DataFrame
+        One row a scenario: ``map`` as written; ``steps``, its variations as (type, parameters);
+        ``concrete``, how many concrete scenarios it stands for, missing where that depends on the
+        map's content.
+    """
+    rows = []
+    counted: dict[str, Callable[[Any], int]] = {
+        "PathVariationRandom": lambda given: given["num_paths"],
+        "ParameterVariationList": lambda given: len(given["values"]),
+        "ObstacleVariation": lambda given: len(given["obstacle_configs"]),
+    }
+    for one in entries(data.path("robovast", "robovast/dataset/navigation_combined.vast")):
+        steps = [(kind, told) for step in one["variations"] for kind, told in step.items()]
+        (place,) = {told["map_file"] for _, told in steps if "map_file" in told}
+        known = all(kind in counted for kind, _ in steps)
+        count = math.prod(counted[kind](told) for kind, told in steps) if known else math.nan
+        rows.append((one["name"], place, steps, count))
+    return pd.DataFrame(rows, columns=["name", "map", "steps", "concrete"]).set_index("name")
 
 
 def authors_sources() -> dict[str, Path]:

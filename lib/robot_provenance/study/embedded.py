@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from lib.core import check
 from lib.core.paths import write_atomic
 from lib.robot_provenance import campaign
-from lib.robot_provenance.campaign import Resolution, Scenario
-from lib.robot_provenance.record import Handle, Recorder
+from lib.robot_provenance.campaign import Resolution
+from lib.robot_provenance.record import Agent, Recorder
 from lib.robot_provenance.study import floorplans, runner
 from lib.robot_provenance.study.navsim import SimConfig
-from lib.robot_provenance.vocabulary import file_iri
 
 NAME = "embedded"
 """Name of the campaign, part of every identifier."""
@@ -41,31 +40,13 @@ PART = (
 )
 """Scenarios with everything that questions and faults are about, for where all would take long."""
 
-ABSTRACT = """\
-# The scenario before its parameters are set: drive from the start to each goal in turn.
-scenario navigate:
-    map_file: string
-    start_pose: pose_3d
-    goal_poses: list of pose_3d
-    static_objects: list of spawn_entity
-    laserscan_gaussian_noise_std_deviation: string = '0.0'
-    laserscan_random_drop_percentage: string = '0.0'
-"""
-
-
-def declared() -> list[Scenario]:
-    """Return the scenarios as the campaign file declares them, slip and twin included."""
-    _, scenarios = floorplans.default_campaign()
-    found = []
-    for one in scenarios:
-        plain = replace(one, map_digest=None)
-        if one.name == SLIP:
-            folder, _, name = plain.map_file.partition("/")
-            plain = replace(plain, map_file=f"{folder}/{name.capitalize()}")
-        found.append(plain)
-        if one.name == TWIN[0]:
-            found.append(replace(plain, name=TWIN[1]))
-    return found
+ABSTRACT = "scenario navigate:\n" + "".join(
+    f"    {name}\n"
+    for name in ("map_file: string", "start_pose: pose_3d", "goal_poses: list of pose_3d")
+)
+"""The scenario before its parameters are set: drive from the start to each goal in turn."""
+ABOUT = {"title": "Simulated navigation on generated floor plans"} | runner.ABOUT
+_BY_US = {"attributed_to": runner.CREATOR["iri"]}
 
 
 def _json(value: object) -> str:
@@ -85,44 +66,35 @@ def draft(folder: Path) -> Resolution:
     Resolution
         Of the scenarios read back from the campaign file, repaired.
     """
-    folder = Path(folder)
-    about = {
-        "title": "Simulated navigation on generated floor plans",
-        "description": "Runs of a simulated robot, with the provenance of every file.",
-        "license": runner.LICENCE,
-        "language": "en",
-        "creators": [runner.CREATOR],
-    }
-    inputs = folder / "inputs"
-    maps: dict[str, Path] = {}
-    with Recorder(folder, campaign=NAME, about=about) as recorder:
-        agent = recorder.agent(
-            "lib.robot_provenance",
-            version=runner.software()["lib.robot_provenance"],
-            acts_for=recorder.agent(
-                runner.CREATOR["name"], kind="Organization", iri=runner.CREATOR["iri"]
-            ),
-        )
+    inputs, maps = Path(folder) / "inputs", {}
+    with Recorder(folder, campaign=NAME, about=ABOUT) as recorder:
+        who = runner.CREATOR
+        us = recorder.agent(who["name"], kind="Organization", iri=who["iri"])
+        version = runner.software()[runner.OURS]
+        agent = recorder.agent(runner.OURS, version=version, acts_for=us)
         for name, model in floorplans.MODELS.items():
             maps[f"maps/{name}.yaml"] = _floor_plan(recorder, agent, inputs / name, name, model)
-        _campaign_file(recorder, agent, inputs)
+        told, texts = dict(_BY_US), {"navigate.osc": ABSTRACT}
+        texts["campaign.vast"] = floorplans.VAST.read_text(encoding="utf-8")
+        kinds = ("AbstractScenario", "VastConfiguration")
+        for kind, (name, text) in zip(kinds, texts.items(), strict=True):
+            with recorder.activity("Acquisition", name, agent=agent) as step:
+                file = write_atomic(inputs / name, text)
+                made = step.generated(file, kind=kind, role="source", attributes=told)
+                told = _BY_US | {"references": made.id}
     scenarios = campaign.load_vast(inputs / "campaign.vast")
     repairs = campaign.proposed_repairs(campaign.resolve(scenarios, maps))
     return campaign.resolve(scenarios, maps, repairs)
 
 
-def _by_us() -> dict[str, str | int | float | bool]:
-    return {"attributed_to": runner.CREATOR["iri"]}
-
-
 def _floor_plan(
-    recorder: Recorder, agent: Handle, place: Path, name: str, model: dict[str, object]
+    recorder: Recorder, agent: Agent, place: Path, name: str, model: dict[str, object]
 ) -> Path:
     """Take a model in, make its graph, draw its map; each is a step of its own."""
     with recorder.activity("Acquisition", f"floor plan {name}", agent=agent) as step:
         write_atomic(place / f"{name}.model.json", _json(model))
         made = step.generated(
-            place / f"{name}.model.json", kind="FloorPlanModel", role="source", attributes=_by_us()
+            place / f"{name}.model.json", kind="FloorPlanModel", role="source", attributes=_BY_US
         )
     with recorder.activity("FloorPlanTransformation", f"rooms of {name}", agent=agent) as step:
         step.used(made, role="source")
@@ -133,31 +105,12 @@ def _floor_plan(
         )
     with recorder.activity("FloorPlanGeneration", f"map of {name}", agent=agent) as step:
         step.used(laid, role="source")
-        file = floorplans.drawn(graph).grid.write(place, name)
+        file = floorplans.drawn(graph).write(place, name)
         step.generated(
             file.with_suffix(".pgm"), kind="OccupancyGrid", role="map", derived_from=[laid]
         )
         step.generated(file, kind="MapMetadata", role="map", derived_from=[laid])
     return file
-
-
-def _campaign_file(recorder: Recorder, agent: Handle, inputs: Path) -> None:
-    with recorder.activity("Acquisition", "abstract scenario", agent=agent) as step:
-        write_atomic(inputs / "navigate.osc", ABSTRACT)
-        abstract = step.generated(
-            inputs / "navigate.osc", kind="AbstractScenario", role="source", attributes=_by_us()
-        )
-    named = file_iri(recorder.base, abstract.path.removeprefix("./"), abstract.sha256)
-    with recorder.activity("Acquisition", "campaign file", agent=agent) as step:
-        step.used(abstract, role="source")
-        text = campaign.dump_vast(declared(), "navigate.osc")
-        write_atomic(inputs / "campaign.vast", text)
-        step.generated(
-            inputs / "campaign.vast",
-            kind="VastConfiguration",
-            role="source",
-            attributes=_by_us() | {"references": named},
-        )
 
 
 def run(
@@ -189,17 +142,17 @@ def run(
     ValueError
         If a name is unknown.
     """
-    unknown = sorted(set(names or ()) - {one.name for one in declared()})
-    if unknown:
-        raise ValueError(f"no scenario {unknown[0]!r} in the embedded campaign")
     resolution = draft(folder)
+    for name in names or ():
+        check.known("name", name, [one.name for one in resolution.scenarios])
     chosen = [one for one in resolution.scenarios if names is None or one.name in names]
-    kept = {one.name for one in chosen}
+    inputs, kept = Path(folder) / "inputs", {one.name for one in chosen}
     repairs = {
-        repair: tuple(name for name in changed if name in kept)
-        for repair, changed in resolution.repairs.items()
+        one: [name for name in changed if name in kept]
+        for one, changed in resolution.repairs.items()
     }
-    inputs = Path(folder) / "inputs"
+    sources = {f"maps/{name}.yaml": inputs / name / f"{name}.yaml" for name in floorplans.MODELS}
+    sources |= {file: inputs / file for file in ("navigate.osc", "campaign.vast")}
     return runner.run_campaign(
         chosen,
         resolution.grids,
@@ -208,10 +161,7 @@ def run(
         config=config,
         jobs=jobs,
         campaign=NAME,
-        sources={
-            **{f"maps/{name}.yaml": inputs / name / f"{name}.yaml" for name in floorplans.MODELS},
-            "navigate.osc": inputs / "navigate.osc",
-            "campaign.vast": inputs / "campaign.vast",
-        },
-        repairs={repair: changed for repair, changed in repairs.items() if changed},
+        about=ABOUT,
+        sources=sources,
+        repairs={one: changed for one, changed in repairs.items() if changed},
     )

@@ -12,14 +12,12 @@ and the authors' shapes.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,17 +25,10 @@ import pandas as pd
 
 from lib.core import sweeps
 from lib.core.paths import write_atomic
-from lib.robot_provenance import (
-    audit,
-    constraints,
-    crate,
-    export,
-    validation,
-)
+from lib.robot_provenance import audit, constraints, crate, export, validation
 from lib.robot_provenance.record import (
     Activity,
     Derivation,
-    Entity,
     Generation,
     Records,
     Usage,
@@ -56,7 +47,11 @@ TOOLS: tuple[str, ...] = (
     *("checksum list", "crate, REQUIRED", "crate, RECOMMENDED", "prov unified()"),
 )
 HOUR = timedelta(hours=1)
-TABLE = "metrics.csv"
+TABLE, PLAN = "metrics.csv", "campaign.json"
+
+
+class NotHeldError(LookupError):
+    """Records that have nothing that a fault could be in."""
 
 
 @dataclass
@@ -83,29 +78,41 @@ class Sample:
         """Return the place of a file of the victim."""
         return self.folder / "runs" / self.victim / file
 
+    def of(self, kind: str, things: str = "entities") -> Any:
+        """Return the victim's entity or activity of a kind, if the records tell of it."""
+        for one in getattr(self.records, things).values():
+            run = audit.run_of(one.path) if things == "entities" else one.run
+            if (one.kind, run) == (kind, self.victim):
+                return one
+        raise NotHeldError(kind)
+
     @property
-    def execution(self) -> Activity | None:
-        """The victim's execution, if the records tell of it."""
-        all_of = self.records.activities.values()
-        return next((a for a in all_of if (a.run, a.kind) == (self.victim, "TestExecution")), None)
+    def execution(self) -> Activity:
+        """The victim's execution."""
+        return self.of("TestExecution", "activities")  # type: ignore[no-any-return]
 
-    def made(self, kind: str) -> Entity | None:
-        """Return the victim's file of a kind, if the records tell of it."""
-        all_of = self.records.entities.values()
-        found = (e for e in all_of if e.kind == kind and audit.run_of(e.path) == self.victim)
-        return next(found, None)
+    @property
+    def start(self) -> datetime:
+        """When it began."""
+        if self.execution.start is None:
+            raise NotHeldError("start")
+        return self.execution.start
 
-    def tell(self, **changes: Any) -> bool:
-        """Change the records; return whether that made a difference."""
-        before, self.records = self.records, replace(self.records, **changes)
-        return self.records != before
+    def tell(self, **changes: Any) -> None:
+        """Change the records; relations may be any iterable."""
+        told: dict[str, Any] = {
+            k: v if isinstance(v, dict) else tuple(v) for k, v in changes.items()
+        }
+        self.records = replace(self.records, **told)
 
-    def change(self, **changes: Any) -> bool:
-        """Change the victim's execution, if there is one."""
-        one = self.execution
-        if one is None:
-            return False
-        return self.tell(activities=self.records.activities | {one.id: replace(one, **changes)})
+    def add(self, relation: str, one: Any) -> None:
+        """Add a relation to the records."""
+        self.tell(**{relation: (*getattr(self.records, relation), one)})
+
+    def change(self, **changes: Any) -> None:
+        """Change the victim's execution."""
+        one = replace(self.execution, **changes)
+        self.tell(activities=self.records.activities | {one.id: one})
 
 
 @dataclass(frozen=True)
@@ -114,19 +121,18 @@ class Fault:
 
     Attributes
     ----------
-    id, text : str
+    id : str
     level : str
         ``records``, ``files``, ``forgery`` or ``crate``.
     plant : callable
-        Changes a sample; returns False where the sample has nothing that the fault could be in.
+        Changes a sample; raises `NotHeldError` where it has nothing that the fault could be in.
     names_run : bool
         Whether it is in one run, which a good finding names.
     """
 
     id: str
-    text: str
     level: str
-    plant: Callable[[Sample], bool]
+    plant: Callable[[Sample], None]
     names_run: bool = True
 
 
@@ -154,290 +160,219 @@ class Found:
 
 # --- planting ------------------------------------------------------------------------------------
 
-_FAULTS: list[Fault] = []
+
+def _early_use(s: Sample) -> None:
+    mine, early = (s.execution.id, s.of("ConcreteScenario").id), s.start - HOUR
+    told = s.records.usages
+    s.tell(usages=[replace(u, time=early) if (u.activity, u.entity) == mine else u for u in told])
 
 
-def _fault(
-    id: str, text: str, level: str, names_run: bool = True
-) -> Callable[[Callable[[Sample], bool]], Callable[[Sample], bool]]:
-    """Enter a function as a fault."""
-
-    def enter(plant: Callable[[Sample], bool]) -> Callable[[Sample], bool]:
-        _FAULTS.append(Fault(id, text, level, plant, names_run))
-        return plant
-
-    return enter
+def _twice(s: Sample) -> None:
+    post = s.of("Postprocessing", "activities")
+    s.add("generations", Generation(s.of("TestResult").id, post.id, time=post.end))
 
 
-@_fault("end before start", "an execution ends five seconds before it starts", "records")
-def _end_before_start(s: Sample) -> bool:
-    start = s.execution.start if s.execution else None
-    return start is not None and s.change(end=start - timedelta(seconds=5))
+def _cycle(s: Sample) -> None:
+    bag, trace = s.of("RosBag").id, s.of("Traces").id
+    if (trace, bag) not in {(d.entity, d.source) for d in s.records.derivations}:
+        raise NotHeldError("derivation")
+    s.add("derivations", Derivation(bag, trace))
 
 
-@_fault("use before generation", "a scenario was used an hour before it was made", "records")
-def _use_before_generation(s: Sample) -> bool:
-    scenario, one = s.made("ConcreteScenario"), s.execution
-    if scenario is None or one is None or one.start is None:
-        return False
-    early, mine = one.start - HOUR, (one.id, scenario.id)
-    usages = s.records.usages
-    return s.tell(
-        usages=tuple(
-            replace(u, time=early) if (u.activity, u.entity) == mine else u for u in usages
-        )
-    )
-
-
-@_fault("generated twice", "a result is generated by two activities", "records")
-def _double_generation(s: Sample) -> bool:
-    result, all_of = s.made("TestResult"), s.records.activities.values()
-    post = [a for a in all_of if (a.run, a.kind) == (s.victim, "Postprocessing")]
-    if result is None or not post:
-        return False
-    more = Generation(result.id, post[0].id, time=post[0].end)
-    return s.tell(generations=(*s.records.generations, more))
-
-
-@_fault("derivation cycle", "a bag is derived from its own trace", "records")
-def _derivation_cycle(s: Sample) -> bool:
-    bag, trace = s.made("RosBag"), s.made("Traces")
-    told = {(d.entity, d.source) for d in s.records.derivations}
-    if bag is None or trace is None or (trace.id, bag.id) not in told:
-        return False
-    return s.tell(derivations=(*s.records.derivations, Derivation(bag.id, trace.id)))
-
-
-@_fault("dangling reference", "an execution used a map that nothing declares", "records")
-def _dangling_reference(s: Sample) -> bool:
-    if s.execution is None or not s.records.usages:
-        return False
+def _dangling(s: Sample) -> None:
+    if not s.records.usages:
+        raise NotHeldError("usage")
     nowhere = s.records.base + "inputs/nowhere/map.pgm#0123456789abcdef"
-    return s.tell(usages=(*s.records.usages, Usage(s.execution.id, nowhere, "map")))
+    s.add("usages", Usage(s.execution.id, nowhere, "map"))
 
 
-@_fault("no agent", "nobody is associated with an execution", "records")
-def _missing_agent(s: Sample) -> bool:
-    name = s.execution and s.execution.id
-    return s.tell(associations=tuple(a for a in s.records.associations if a.activity != name))
+def _no_plan(s: Sample) -> None:
+    name, told = s.execution.id, s.records.associations
+    s.tell(associations=[replace(a, plan="") if a.activity == name else a for a in told])
 
 
-@_fault("no plan", "an execution followed no plan", "records")
-def _missing_plan(s: Sample) -> bool:
-    name, all_of = s.execution and s.execution.id, s.records.associations
-    return s.tell(
-        associations=tuple(replace(a, plan="") if a.activity == name else a for a in all_of)
-    )
+def _no_agent(s: Sample) -> None:
+    name = s.execution.id
+    s.tell(associations=[a for a in s.records.associations if a.activity != name])
 
 
-@_fault("no seed", "an execution has no seed", "records")
-def _missing_seed(s: Sample) -> bool:
-    told = s.execution.attributes if s.execution else {}
-    return "seed" in told and s.change(attributes={k: v for k, v in told.items() if k != "seed"})
+def _values(s: Sample, **changes: Any) -> None:
+    """Change values of the execution; None takes one away."""
+    told = {**s.execution.attributes, **changes}
+    s.change(attributes={k: v for k, v in told.items() if v is not None})
 
 
-@_fault("unknown outcome", "an execution has an outcome that is none", "records")
-def _wrong_outcome(s: Sample) -> bool:
-    told = s.execution.attributes if s.execution else {}
-    return "outcome" in told and s.change(attributes={**told, "outcome": "passed"})
-
-
-@_fault("shifted clock", "a machine's clock was an hour late during a run", "records")
-def _shifted_clock(s: Sample) -> bool:
-    all_of = s.records.activities
-    mine = {a.id for a in all_of.values() if a.run == s.victim and a.start}
+def _late_clock(s: Sample) -> None:
+    """Let an hour be missing from every time of the run."""
+    mine = {a.id for a in s.records.activities.values() if a.run == s.victim and a.start}
 
     def moved(one: Any) -> Any:
-        return replace(one, time=one.time - HOUR) if one.activity in mine and one.time else one
+        times = {k: v - HOUR for k, v in vars(one).items() if isinstance(v, datetime)}
+        own = one.id if isinstance(one, Activity) else one.activity
+        return replace(one, **times) if own in mine else one
 
-    def earlier(a: Activity) -> Activity:
-        return replace(a, start=a.start and a.start - HOUR, end=a.end and a.end - HOUR)
-
-    return s.tell(
-        activities={k: earlier(a) if k in mine else a for k, a in all_of.items()},
-        usages=tuple(map(moved, s.records.usages)),
-        generations=tuple(map(moved, s.records.generations)),
+    s.tell(
+        activities={k: moved(a) for k, a in s.records.activities.items()},
+        usages=map(moved, s.records.usages),
+        generations=map(moved, s.records.generations),
     )
 
 
-@_fault("duplicate run", "a run's folder lies there twice", "files")
-def _duplicate_run(s: Sample) -> bool:
-    """Copy a run's folder under another name, as a careless merge of two machines' results does."""
-    shutil.copytree(s.path(""), s.folder / "runs" / f"{s.victim}-copy")
-    return True
-
-
-def _flip(file: Path, place: int, bits: int) -> bool:
+def _flip(file: Path, place: int, bits: int) -> None:
     content = bytearray(file.read_bytes())
     content[place % len(content)] ^= bits
     file.write_bytes(bytes(content))
-    return True
 
 
-@_fault("changed byte", "one bit of a bag is flipped", "files")
-def _changed_byte(s: Sample) -> bool:
-    file = s.path("bag/bag.mcap")
-    return _flip(file, file.stat().st_size // 2, 1)
+def _first_map(s: Sample) -> Path:
+    return sorted((s.folder / "inputs").rglob("*.pgm"))[0]
 
 
-@_fault("missing file", "a trace is gone", "files")
-def _missing_file(s: Sample) -> bool:
-    s.path("trace.csv").unlink()
-    return True
+def _copy(s: Sample) -> None:
+    shutil.copytree(s.path(""), s.folder / "runs" / f"{s.victim}-copy")
 
 
-@_fault("swapped bags", "two runs have each other's bag", "files")
-def _swapped_bags(s: Sample) -> bool:
-    mine, theirs, aside = (
-        s.path("bag"), s.folder / "runs" / s.other / "bag", s.folder / "aside"
-    )  # fmt: skip
+def _swap(s: Sample) -> None:
+    mine, theirs, aside = s.path("bag"), s.folder / "runs" / s.other / "bag", s.folder / "aside"
     for source, target in ((mine, aside), (theirs, mine), (aside, theirs)):
         source.rename(target)
-    return True
 
 
-def _edit(s: Sample, file: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a JSON file of the victim, written as it was."""
-    content = json.loads(s.path(file).read_text(encoding="utf-8"))
-    change(content)
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    s.path(file).write_text(text, encoding="utf-8")
+def _edit(s: Sample, *files: str, **changes: Any) -> None:
+    """Change JSON files of the victim, written as they were."""
+    for file in files or ("result.json",):
+        content = json.loads(s.path(file).read_text(encoding="utf-8")) | changes
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        s.path(file).write_text(text, encoding="utf-8")
 
 
-def _column(s: Sample, column: str, value: Any) -> bool:
-    """Change the victim's row of the table."""
+def _column(s: Sample, column: str, value: Any) -> None:
+    """Change the victim's row of the table; without a column, drop the row."""
     table = pd.read_csv(s.folder / TABLE)
-    table.loc[table["run"] == s.victim, column] = value
-    text = table.to_csv(index=False, lineterminator="\n")
+    mine = table["run"] == s.victim
+    if column:
+        table.loc[mine, column] = value
+    text = (table if column else table[~mine]).to_csv(index=False, lineterminator="\n")
     (s.folder / TABLE).write_text(text, encoding="utf-8")
-    return True
+
+
+def _result(s: Sample) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(s.path("result.json").read_text(encoding="utf-8"))
+    return told
 
 
 def _other(s: Sample) -> str:
     """Return an outcome that the victim did not have."""
-    result = json.loads(s.path("result.json").read_text(encoding="utf-8"))
-    return "collision" if result["outcome"] == "success" else "success"
+    return "collision" if _result(s)["outcome"] == "success" else "success"
 
 
-@_fault("re-labelled verdict", "a result says another outcome", "files")
-def _relabelled(s: Sample) -> bool:
-    other = _other(s)
-    _edit(s, "result.json", lambda content: content.update(outcome=other))
-    return True
+def _without(s: Sample, name: str) -> None:
+    """Take a property of the crate's root away."""
+    for node in s.crate.get("@graph", []):
+        if node["@id"] == "./":
+            node.pop(name, None)
 
 
-@_fault("edited table", "the table says another outcome", "files")
-def _edited_table(s: Sample) -> bool:
-    return _column(s, "outcome", _other(s))
-
-
-@_fault("changed map", "one cell of a map is another", "files", names_run=False)
-def _changed_map(s: Sample) -> bool:
-    return _flip(sorted((s.folder / "inputs").rglob("*.pgm"))[0], -1, 0xFF)
-
-
-def _node(s: Sample, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = next((n for n in s.crate.get("@graph", []) if n["@id"] == name), {})
-    return found
-
-
-@_fault("missing licence", "the crate has no licence", "crate", names_run=False)
-def _missing_licence(s: Sample) -> bool:
-    return _node(s, "./").pop("license", None) is not None
-
-
-@_fault("missing profile", "the crate does not say what it conforms to", "crate", names_run=False)
-def _missing_profile(s: Sample) -> bool:
-    return _node(s, "./").pop("conformsTo", None) is not None
-
-
-@_fault("stale crate", "the crate lists a file under another name", "crate", names_run=False)
-def _stale(s: Sample) -> bool:
+def _stale(s: Sample) -> None:
     name = f"runs/{s.victim}/trace.csv"
-    held = bool(_node(s, name))
     text = json.dumps(s.crate).replace(json.dumps(name), json.dumps(name + ".old"))
     s.crate = json.loads(text)
-    return held
 
 
-def _rewrite(s: Sample, paths: Iterable[str], told: Mapping[str, Any]) -> bool:
-    """Make the records fit changed files: digests, names that hold digests, attributes."""
-    records, wanted = s.records, set(paths)
-    changed: dict[str, Entity] = {}
+def _rewrite(s: Sample, *files: str, **told: Any) -> None:
+    """Make the records fit the table and changed files of the victim: digests, names, values."""
+    records, changed = s.records, {}
+    wanted = {TABLE, PLAN, *(f"runs/{s.victim}/{file}" for file in files)}
+
+    def fitting(one: Any) -> dict[str, Any]:
+        return {k: told.get(k, v) for k, v in one.attributes.items()}
+
     for one in records.entities.values():
         if one.path in wanted:
             digest, size = digest_file(s.folder / one.path), (s.folder / one.path).stat().st_size
-            kept = {k: told.get(k, v) for k, v in one.attributes.items()}
-            name = file_iri(records.base, one.path, digest)
-            changed[one.id] = replace(one, id=name, sha256=digest, bytes=size, attributes=kept)
-    get = {old: new.id for old, new in changed.items()}
-
-    def moved(one: Any, *fields: str) -> Any:
-        return replace(one, **{f: get.get(getattr(one, f), getattr(one, f)) for f in fields})
-
-    s.tell(
-        entities={get.get(k, k): changed.get(k, v) for k, v in records.entities.items()},
-        usages=tuple(moved(u, "entity") for u in records.usages),
-        generations=tuple(moved(g, "entity") for g in records.generations),
-        derivations=tuple(moved(d, "entity", "source") for d in records.derivations),
-        associations=tuple(moved(a, "plan") for a in records.associations),
-        quantities=tuple(
-            replace(moved(q, "subject"), value=told.get(q.name, q.value))
-            if q.subject in changed
-            else q
-            for q in records.quantities
-        ),
-    )
-    if s.execution is not None:
-        s.change(attributes={k: told.get(k, v) for k, v in s.execution.attributes.items()})
-    return True
+            new = {"id": file_iri(records.base, one.path, digest), "sha256": digest, "bytes": size}
+            changed[one.id] = replace(one, **new, attributes=fitting(one))  # type: ignore[arg-type]
+    quantities = [
+        replace(q, value=told.get(q.name, q.value)) if q.subject in changed else q
+        for q in records.quantities
+    ]
+    entities = [changed.get(k, v) for k, v in records.entities.items()]
+    s.tell(entities={one.id: one for one in entities}, quantities=quantities)
+    s.records = s.records.renamed({old: new.id for old, new in changed.items()})
+    if s.victim in records.runs():
+        s.change(attributes=fitting(s.execution))
 
 
-@_fault("forged verdict", "another outcome, and everything rewritten to fit", "forgery")
-def _forged_verdict(s: Sample) -> bool:
+def _forge_verdict(s: Sample) -> None:
     outcome = _other(s)
-    _relabelled(s)
+    _edit(s, outcome=outcome)
     _column(s, "outcome", outcome)
-    told = {"outcome": outcome, "success": outcome == "success"}
-    return _rewrite(s, [f"runs/{s.victim}/result.json", TABLE], told)
+    _rewrite(s, "result.json", outcome=outcome, success=outcome == "success")
 
 
-@_fault("forged seed", "another seed, and everything rewritten to fit", "forgery")
-def _forged_seed(s: Sample) -> bool:
-    seed = json.loads(s.path("scenario.json").read_text(encoding="utf-8"))["seed"] + 1
-    files = ("scenario.json", "result.json")
-    for file in files:
-        _edit(s, file, lambda content: content.update(seed=seed))
+def _forge_seed(s: Sample) -> None:
+    seed, files = _result(s)["seed"] + 1, ("scenario.json", "result.json")
+    _edit(s, *files, seed=seed)
     _column(s, "seed", seed)
-    return _rewrite(s, [*(f"runs/{s.victim}/{file}" for file in files), TABLE], {"seed": seed})
+    _rewrite(s, *files, seed=seed)
 
 
-@_fault("forged measure", "another length of the path, and everything rewritten to fit", "forgery")
-def _forged_measure(s: Sample) -> bool:
-    _edit(s, "result.json", lambda content: content["metrics"].update(path_length_m=1.23))
+def _forge_measure(s: Sample) -> None:
+    _edit(s, metrics=_result(s)["metrics"] | {"path_length_m": 1.23})
     _column(s, "path_length_m", 1.23)
-    return _rewrite(s, [f"runs/{s.victim}/result.json", TABLE], {"path_length": 1.23})
+    _rewrite(s, "result.json", path_length=1.23)
 
 
-@_fault("forged trace", "a trace is shorter, and its digest is rewritten", "forgery")
-def _forged_trace(s: Sample) -> bool:
+def _forge_trace(s: Sample) -> None:
     lines = s.path("trace.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     s.path("trace.csv").write_text("".join(lines[:-1]), encoding="utf-8")
-    return _rewrite(s, [f"runs/{s.victim}/trace.csv"], {})
+    _rewrite(s, "trace.csv")
 
 
-@_fault("suppressed run", "a run is gone from folder, table and records", "forgery")
-def _suppressed(s: Sample) -> bool:
+def _suppress(s: Sample, plan: bool = False) -> None:
     shutil.rmtree(s.path(""))
-    table = pd.read_csv(s.folder / TABLE)
-    text = table[table["run"] != s.victim].to_csv(index=False, lineterminator="\n")
-    (s.folder / TABLE).write_text(text, encoding="utf-8")
-    if s.victim in s.records.runs():
-        s.records = only(s.records, set(s.records.runs()) - {s.victim})
-    return _rewrite(s, [TABLE], {})
+    _column(s, "", None)
+    if plan:
+        told = json.loads((s.folder / PLAN).read_text(encoding="utf-8"))
+        del told["runs"][s.victim]
+        (s.folder / PLAN).write_text(json.dumps(told, sort_keys=True), encoding="utf-8")
+    s.records = only(s.records, {*s.records.runs()} - {s.victim})
+    _rewrite(s)
 
 
-FAULTS: tuple[Fault, ...] = tuple(_FAULTS)
+FAULTS: tuple[Fault, ...] = (
+    # an execution ends before it starts; a scenario was used an hour before it was made
+    Fault("end before start", "records", lambda s: s.change(end=s.start - timedelta(seconds=5))),
+    Fault("use before generation", "records", _early_use),
+    # a result by two activities; a bag from its own trace; a map that nothing declares
+    Fault("generated twice", "records", _twice),
+    Fault("derivation cycle", "records", _cycle),
+    Fault("dangling reference", "records", _dangling),
+    Fault("no agent", "records", _no_agent),
+    Fault("no plan", "records", _no_plan),
+    Fault("no seed", "records", lambda s: _values(s, seed=None)),
+    Fault("unknown outcome", "records", lambda s: _values(s, outcome="passed")),
+    Fault("shifted clock", "records", _late_clock),
+    # as by a careless merge of two machines' results
+    Fault("duplicate run", "files", _copy),
+    Fault("changed byte", "files", lambda s: _flip(s.path("bag/bag.mcap"), 1000, 1)),
+    Fault("missing file", "files", lambda s: s.path("trace.csv").unlink()),
+    Fault("swapped bags", "files", _swap),
+    Fault("re-labelled verdict", "files", lambda s: _edit(s, outcome=_other(s))),
+    Fault("edited table", "files", lambda s: _column(s, "outcome", _other(s))),
+    Fault("changed map", "files", lambda s: _flip(_first_map(s), -1, 0xFF), names_run=False),
+    Fault("missing licence", "crate", lambda s: _without(s, "license"), names_run=False),
+    Fault("missing profile", "crate", lambda s: _without(s, "conformsTo"), names_run=False),
+    # a file under another name
+    Fault("stale crate", "crate", _stale, names_run=False),
+    # everything that speaks of the change is rewritten to fit
+    Fault("forged verdict", "forgery", _forge_verdict),
+    Fault("forged seed", "forgery", _forge_seed),
+    Fault("forged measure", "forgery", _forge_measure),
+    Fault("forged trace", "forgery", _forge_trace),
+    Fault("suppressed run", "forgery", _suppress),
+    Fault("suppressed run, plan too", "forgery", lambda s: _suppress(s, plan=True)),
+)
 
 
 def _crate_of(records: Records) -> dict[str, Any]:
@@ -473,15 +408,21 @@ def plant(
     Returns
     -------
     Sample or None
-        None where there is nothing in these records that the fault could be in.
+        None where there is nothing in these records, or their crate, that the fault could be in.
     """
     shutil.copytree(folder, target)
     told = load(folder) if records is None else records
     sample = Sample(target, told, _crate_of(told), victim, other)
+    before = json.dumps(sample.crate)
     if fault is not None:
-        if not fault.plant(sample):
+        try:
+            fault.plant(sample)
+        except NotHeldError:
             return None
-        if fault.level in ("records", "forgery"):
+        same = sample.records == told and json.dumps(sample.crate) == before
+        if same and fault.level in ("records", "crate"):
+            return None
+        if fault.level != "crate":
             # A crate is made from the records as they are now.
             sample.crate = _crate_of(sample.records)
     if sample.crate:
@@ -492,10 +433,13 @@ def plant(
 # --- finding -------------------------------------------------------------------------------------
 
 
-def _checksums(folder: Path) -> dict[str, str]:
+def checksums(folder: Path) -> dict[str, str]:
     """Return digests by path, of all but the crate: it is written after the list."""
     files = (f for f in sorted(folder.rglob("*")) if f.is_file() and f.name != crate.DESCRIPTOR)
     return {one.relative_to(folder).as_posix(): digest_file(one) for one in files}
+
+
+_SAID: dict[tuple[str, str], list[str]] = {}
 
 
 def inspect(
@@ -521,42 +465,39 @@ def inspect(
     dict of str to frozenset of str
         What each tool says, one text a finding.
     """
-    told = sample.records
-
-    @functools.cache
-    def checked() -> constraints.Report:
-        return constraints.check(export.to_prov(told))
-
-    def words(rows: Iterable[Any]) -> list[str]:
-        return [f"{one.code} {one.message} {' '.join(one.statements)}" for one in rows]
-
-    def sums() -> list[str]:
-        now = _checksums(sample.folder)
-        return [
-            path for path in now.keys() | original.keys() if now.get(path) != original.get(path)
-        ]
-
-    ask: dict[str, Callable[[], Iterable[str]]] = {
-        "audit": lambda: [
-            f"{one.code} {one.run} {one.path} {one.message}"
-            for one in audit.audit(sample.folder, told)
-        ],
-        "constraints": lambda: words(checked().violations),
-        "clock": lambda: words(checked().clock),
-        "shapes": lambda: _shacl(told, validation.SHAPES, "none"),
-        "replay": lambda: _replays(sample),
-        "checksum list": sums,
-        "crate, REQUIRED": lambda: _crate(sample, "REQUIRED"),
-        "crate, RECOMMENDED": lambda: _crate(sample, "RECOMMENDED"),
-        "prov unified()": lambda: _unified(told),
-        AUTHORS: lambda: _shacl(told, shapes or validation.SHAPES, "rdfs"),
+    told, now = sample.records, checksums(sample.folder)
+    # What looks at the graph alone, or at the crate and its files, is asked once of equal ones.
+    graph = export.serialize(told, "nt")
+    packed = json.dumps([sample.crate, sorted(now)], sort_keys=True)
+    ask: dict[str, tuple[str, Callable[[], Iterable[str]]]] = {
+        "audit": ("", lambda: (str(one) for one in audit.audit(sample.folder, told))),
+        "constraints": (graph, lambda: _words(told, "violations")),
+        "clock": (graph, lambda: _words(told, "clock")),
+        "shapes": (graph, lambda: _shacl(told, validation.SHAPES, "none")),
+        "replay": ("", lambda: _replays(sample)),
+        "checksum list": ("", lambda: dict(now.items() ^ original.items())),
+        "crate, REQUIRED": ("", lambda: _crate(sample, packed, "REQUIRED")),
+        "crate, RECOMMENDED": ("", lambda: _crate(sample, packed, "REQUIRED", "RECOMMENDED")),
+        "prov unified()": (graph, lambda: _unified(told)),
+        AUTHORS: (graph, lambda: _shacl(told, shapes or validation.SHAPES, "rdfs")),
     }
-    return {tool: frozenset(ask[tool]()) for tool in tools}
+    found = {}
+    for tool in tools:
+        key, say = ask[tool]
+        if not key or (tool, key) not in _SAID:
+            _SAID[tool, key] = list(say())
+        found[tool] = frozenset(_SAID[tool, key])
+    return found
+
+
+def _words(records: Records, what: str) -> list[str]:
+    report = constraints.check(export.to_prov(records))
+    return [f"{one.code} {one.message} {' '.join(one.statements)}" for one in getattr(report, what)]
 
 
 def _shacl(records: Records, shapes: Path, inference: Literal["none", "rdfs"]) -> list[str]:
     report = validation.shacl(export.to_rdf(records), shapes, inference=inference)
-    return [f"{one.check} {one.subject} {one.message}" for one in report.findings]
+    return [f"{one.check} {one.subject} {one.message}" for one in report]
 
 
 def _unified(records: Records) -> list[str]:
@@ -567,12 +508,29 @@ def _unified(records: Records) -> list[str]:
     return []
 
 
+_MADE: dict[tuple[Any, ...], tuple[dict[str, str], dict[str, bytes]]] = {}
+
+
+def redo(recipe: audit.Recipe) -> dict[str, str]:
+    """Make a run's files again with `runner.redo`, once in a process for equal inputs and seed."""
+    used = tuple((kind, digest_file(file)) for kind, file in sorted(recipe.used.items()))
+    key = (recipe.run, recipe.attributes["seed"], used)
+    if key not in _MADE:
+        versions = runner.redo(recipe)
+        files = [one for one in recipe.target.rglob("*") if one.is_file()]
+        made = {one.relative_to(recipe.target).as_posix(): one.read_bytes() for one in files}
+        _MADE[key] = versions, made
+    for path, content in _MADE[key][1].items():
+        write_atomic(recipe.target / path, content)
+    return _MADE[key][0]
+
+
 def _replays(sample: Sample) -> list[str]:
     """Replay the two runs that faults are about."""
     found = []
     for run in (sample.victim, sample.other):
         try:
-            again = audit.replay(sample.folder, run, runner.redo, sample.records)
+            again = audit.replay(sample.folder, run, redo, sample.records)
         except (ValueError, KeyError, OSError) as error:
             found.append(f"{run} cannot be replayed: {type(error).__name__}")
             continue
@@ -581,27 +539,15 @@ def _replays(sample: Sample) -> list[str]:
     return found
 
 
-def _crate(sample: Sample, severity: str) -> list[str]:
-    if not sample.crate:
-        return []
-    key = hashlib.sha256((sample.folder / crate.DESCRIPTOR).read_bytes())
-    key.update("\n".join(sorted(_checksums(sample.folder))).encode())
-    return [
-        f"{check} {subject} {message}"
-        for check, level, subject, message in _validated(sample.folder, key.hexdigest())
-        if severity == "RECOMMENDED" or level == "REQUIRED"
-    ]
+_JUDGED: dict[str, tuple[validation.Finding, ...]] = {"": ()}
 
 
-_REPORTS: dict[str, tuple[tuple[str, str, str, str], ...]] = {}
-
-
-def _validated(folder: Path, key: str) -> tuple[tuple[str, str, str, str], ...]:
-    """Validate once for equal crates: same metadata, same files."""
-    if key not in _REPORTS:
-        report = validation.validate_crate(folder, "RECOMMENDED")
-        _REPORTS[key] = tuple((i.check, i.severity, i.subject, i.message) for i in report.issues)
-    return _REPORTS[key]
+def _crate(sample: Sample, packed: str, *severities: str) -> list[str]:
+    packed = packed if sample.crate else ""
+    if packed not in _JUDGED:
+        _JUDGED[packed] = validation.validate_crate(sample.folder, "RECOMMENDED").issues
+    found = [one for one in _JUDGED[packed] if one.severity in severities]
+    return [f"{one.check} {one.subject} {one.message}" for one in found]
 
 
 @dataclass(frozen=True)
@@ -611,27 +557,25 @@ class _Task:
     victim: str
     other: str
     tools: tuple[str, ...]
-    original: tuple[tuple[str, str], ...]
-    records: Records | None = None
-    shapes: Path | None = None
-    retell: Callable[[Path, str], Records] | None = None
+    records: Records | None
+    shapes: Path | None
+    retell: Callable[[Path, str], Records] | None
 
 
-def _look(task: _Task) -> dict[str, Any]:
+def _look(task: _Task) -> dict[str, frozenset[str]] | None:
     """Plant one fault and let the tools look; "" is the campaign without a fault."""
     fault = next((one for one in FAULTS if one.id == task.fault), None)
     with tempfile.TemporaryDirectory() as place:
         where = Path(place) / "copy"
         sample = plant(fault, task.folder, where, task.victim, task.other, task.records)
         if sample is None:
-            return {"fault": task.fault, "said": None}
+            return None
         if task.retell is not None:
             sample.records = task.retell(sample.folder, sample.records.campaign)
-        original = dict(task.original)
-        if fault is not None and fault.level == "forgery":
-            # Who rewrites everything rewrites the list of checksums too.
-            original = _checksums(sample.folder)
-        return {"fault": task.fault, "said": inspect(sample, original, task.tools, task.shapes)}
+        # Who rewrites everything rewrites the list of checksums too.
+        forged = fault is not None and fault.level == "forgery"
+        original = checksums(sample.folder if forged else task.folder)
+        return inspect(sample, original, task.tools, task.shapes)
 
 
 def find(
@@ -671,26 +615,25 @@ def find(
     -------
     Found
     """
-    folder, wanted = Path(folder), tuple(chosen)
-    original = tuple(_checksums(folder).items())
+    faults = {one.id: one for one in chosen}
     tools = tools if shapes is None else (*tools, AUTHORS)
     tasks = [
-        _Task(folder, name, victim, other, tools, original, records, shapes, retell)
-        for name in ("", *(one.id for one in wanted))
+        _Task(Path(folder), name, victim, other, tools, records, shapes, retell)
+        for name in ("", *faults)
     ]
-    looked = sweeps.run(_look, tasks, name="faults", n_jobs=jobs, cache=False)
-    told = {one["fault"]: one["said"] for one in looked}
-    quiet = told.pop("")
-    rows: dict[str, dict[str, bool]] = {}
-    names: dict[str, dict[str, bool]] = {}
-    for fault in wanted:
-        said = told[fault.id] or quiet
-        new = {tool: said[tool] - quiet[tool] for tool in tools}
-        rows[fault.id] = {tool: bool(texts) for tool, texts in new.items()}
-        names[fault.id] = {
-            tool: fault.names_run and any(victim in text for text in texts)
-            for tool, texts in new.items()
-        }
-    held = pd.Series({one.id: told[one.id] is not None for one in wanted})
-    seen, named = (pd.DataFrame.from_dict(x, orient="index")[list(tools)] for x in (rows, names))
-    return Found(seen, named, held, quiet)
+    quiet, *told = sweeps.run(_look, tasks, name="faults", n_jobs=jobs, cache=False)
+    new = {
+        (name, tool): (said or quiet)[tool] - quiet[tool]
+        for name, said in zip(faults, told, strict=True)
+        for tool in tools
+    }
+    named = {
+        key: faults[key[0]].names_run and any(victim in text for text in texts)
+        for key, texts in new.items()
+    }
+    seen, names = (
+        pd.DataFrame({tool: {name: bool(x[name, tool]) for name in faults} for tool in tools})
+        for x in (new, named)
+    )
+    held = pd.Series([said is not None for said in told], index=list(faults))
+    return Found(seen, names, held, quiet)

@@ -8,15 +8,15 @@ are alike, so intervals resample clusters, not scenarios.
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from lib.core import sweeps
+from lib.core import check, sweeps
 from lib.robot_provenance.campaign import Scenario
 from lib.robot_provenance.maps import Grid
 from lib.robot_provenance.study.navsim import SimConfig, simulate
@@ -27,7 +27,7 @@ CONTINUITY = 0.5
 """Added to each count, so that an empty one gives a finite odds ratio (Haldane, Anscombe)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Association:
     """Success against label.
 
@@ -35,23 +35,43 @@ class Association:
     ----------
     table : ndarray of int, shape (2, 2)
         Rows label s and f, columns success and not.
-    log_odds : float
-        Log odds ratio over all scenarios.
-    interval : (float, float)
-        95 %, percentiles of a bootstrap over clusters.
-    within : float
-        Mantel-Haenszel log odds ratio within strata; strata without one of the labels say nothing.
-    within_interval : (float, float)
-        The same bootstrap.
-    n_clusters : int
+    draws : ndarray, shape (n_draws + 1, 2)
+        Log odds ratios over all scenarios, and within strata (Mantel-Haenszel; strata without one
+        of the labels say nothing): the estimates, then the draws that their intervals are from.
     """
 
     table: npt.NDArray[np.int64]
-    log_odds: float
-    interval: tuple[float, float]
-    within: float
-    within_interval: tuple[float, float]
-    n_clusters: int
+    draws: Floats
+
+    @property
+    def log_odds(self) -> float:
+        """Over all scenarios."""
+        return float(self.draws[0, 0])
+
+    @property
+    def within(self) -> float:
+        """Within strata."""
+        return float(self.draws[0, 1])
+
+    @property
+    def intervals(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """The middle 95 % of the draws, of both."""
+        return _ends(self.draws[:, 0]), _ends(self.draws[:, 1])
+
+
+def label(name: str) -> Literal["s", "f"] | None:
+    """Return the authors' group letter in a scenario's name, or None if it has none.
+
+    Most names end in ``-<group><s|f><cluster>-<number>``; that s and f stand for clusters
+    of succeeding and failing runs is our reading, not their statement.
+
+    Examples
+    --------
+    >>> label("office-4s2-12"), label("door-1f1-3"), label("example-30-door")
+    ('s', 'f', None)
+    """
+    found = re.search(r"-\d+([sf])\d+-\d+$", name)
+    return None if found is None else ("s" if found[1] == "s" else "f")
 
 
 def cluster_of(name: str) -> str:
@@ -83,40 +103,8 @@ def _mantel_haenszel(counts: Floats) -> Floats:
     return out
 
 
-def _resampled(
-    labels: Sequence[str],
-    success: Sequence[bool],
-    strata: Sequence[str],
-    clusters: Sequence[str],
-    seed: int,
-    n_bootstrap: int,
-) -> tuple[Floats, Floats, Floats]:
-    """Return counts by cluster, and log odds (all, within) of the data and of each resample."""
-    lengths = {len(labels), len(success), len(strata), len(clusters)}
-    if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(f"lengths are {sorted(lengths)}, expected one, above zero")
-    wrong = sorted(set(labels) - {"s", "f"})
-    if wrong or len(set(labels)) < 2:
-        raise ValueError(f"labels are {sorted(set(labels))}, expected both 's' and 'f' only")
-    column = np.where(np.array(list(labels)) == "s", 0, 2) + np.where(np.asarray(success), 0, 1)
-    names, group = np.unique(np.array(list(clusters)), return_inverse=True)
-    stratum_names, stratum = np.unique(np.array(list(strata)), return_inverse=True)
-    of_cluster = np.zeros((len(names), len(stratum_names)), bool)
-    of_cluster[group, stratum] = True
-    if (of_cluster.sum(1) > 1).any():
-        name = names[of_cluster.sum(1) > 1][0]
-        raise ValueError(f"cluster {name!r} lies in two strata, expected one")
-    counts = np.zeros((len(names), 4))
-    np.add.at(counts, (group, column), 1)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), n_bootstrap)
-    weights = np.vstack([np.ones((1, len(names)), np.int64), drawn])
-    by_stratum = np.einsum("bc,cs,ck->bsk", weights, of_cluster.astype(float), counts)
-    return counts, _log_odds(by_stratum.sum(1)), _mantel_haenszel(by_stratum)
-
-
 def _ends(draws: Floats) -> tuple[float, float]:
-    """Return the middle 95 % of resamples, widened to the point, which comes first."""
+    """Return the middle 95 % of draws, widened to the estimate, which comes first."""
     low, high = np.percentile(draws[1:], [2.5, 97.5])
     return min(float(low), float(draws[0])), max(float(high), float(draws[0]))
 
@@ -130,14 +118,14 @@ def associate(
     seed: int,
     n_bootstrap: int = 4000,
 ) -> Association:
-    """Compare success between scenarios labelled ``s`` and ``f``.
+    """Compare success between scenarios labelled ``s`` and ``f``; draws resample clusters.
 
     Parameters
     ----------
     labels : sequence of {"s", "f"}, length n_scenarios
     success : sequence of bool
     strata : sequence of str
-        What to hold fixed in `Association.within`, such as the map's digest.
+        What to hold fixed within strata, such as the map's digest.
     clusters : sequence of str
         What to resample. A cluster has one label and one stratum.
     seed : int
@@ -159,49 +147,34 @@ def associate(
     >>> a.table.tolist()
     [[2, 0], [1, 1]]
     """
-    counts, plain, within = _resampled(labels, success, strata, clusters, seed, n_bootstrap)
-    return Association(
-        table=counts.sum(0).astype(np.int64).reshape(2, 2),
-        log_odds=float(plain[0]),
-        interval=_ends(plain),
-        within=float(within[0]),
-        within_interval=_ends(within),
-        n_clusters=len(counts),
-    )
+    check.same_length(labels=labels, success=success, strata=strata, clusters=clusters)
+    if {*labels} != {"s", "f"}:
+        raise ValueError(f"labels are {sorted({*labels})}, expected both 's' and 'f' only")
+    column = np.where(np.array(list(labels)) == "s", 0, 2) + np.where(np.asarray(success), 0, 1)
+    names, group = np.unique(np.array(list(clusters)), return_inverse=True)
+    stratum_names, stratum = np.unique(np.array(list(strata)), return_inverse=True)
+    of_cluster = np.zeros((len(names), len(stratum_names)), bool)
+    of_cluster[group, stratum] = True
+    if (of_cluster.sum(1) > 1).any():
+        name = names[of_cluster.sum(1) > 1][0]
+        raise ValueError(f"cluster {name!r} lies in two strata, expected one")
+    counts = np.zeros((len(names), 4))
+    np.add.at(counts, (group, column), 1)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), n_bootstrap)
+    weights = np.vstack([np.ones((1, len(names)), np.int64), drawn])
+    by_stratum = np.einsum("bc,cs,ck->bsk", weights, of_cluster.astype(float), counts)
+    draws = np.stack([_log_odds(by_stratum.sum(1)), _mantel_haenszel(by_stratum)], axis=1)
+    return Association(counts.sum(0).astype(np.int64).reshape(2, 2), draws)
 
 
-def compare(
-    labels: Sequence[str],
-    first: Sequence[bool],
-    second: Sequence[bool],
-    strata: Sequence[str],
-    clusters: Sequence[str],
-    *,
-    seed: int,
-    n_bootstrap: int = 4000,
-) -> tuple[float, tuple[float, float]]:
-    """Return how far the log odds ratio within strata of `first` lies above that of `second`.
+def compare(one: Association, other: Association) -> tuple[float, tuple[float, float]]:
+    """Return how far one log odds ratio within strata lies above another, with its interval.
 
-    The interval is 95 % of the same resamples of clusters for both; parameters as for `associate`.
+    Both must be of the same labels and seed, so that their draws are the same resamples.
     """
-    _, _, one = _resampled(labels, first, strata, clusters, seed, n_bootstrap)
-    _, _, other = _resampled(labels, second, strata, clusters, seed, n_bootstrap)
-    return float(one[0] - other[0]), _ends(one - other)
-
-
-def rules(scenarios: Sequence[Scenario]) -> dict[str, list[bool]]:
-    """Return guesses at success that need no robot: something at its median or below, or above."""
-    stops = [[(one.start.x, one.start.y), *((g.x, g.y) for g in one.goals)] for one in scenarios]
-    measured: dict[tuple[str, str], list[float]] = {
-        ("short way", "long way"): [sum(map(math.dist, one, one[1:])) for one in stops],
-        ("few boxes", "many boxes"): [len(one.boxes) for one in scenarios],
-        ("few goals", "many goals"): [len(one.goals) for one in scenarios],
-    }
-    found = {}
-    for (low, high), values in measured.items():
-        found[low] = [value <= median(values) for value in values]
-        found[high] = [not one for one in found[low]]
-    return found
+    ahead = one.draws[:, 1] - other.draws[:, 1]
+    return float(ahead[0]), _ends(ahead)
 
 
 BATCH = 20
@@ -255,36 +228,14 @@ def shuffle(
 ) -> Association:
     """Compare success with labels that were dealt out anew among clusters, many times: the control.
 
-    Parameters
-    ----------
-    labels, success, strata, clusters
-        As for `associate`.
-    seed : int
-    n_shuffles : int
-
-    Returns
-    -------
-    Association
-        Medians over shuffles, with the middle 95 % as interval; `table` is the last shuffle's.
-
-    Raises
-    ------
-    ValueError
-        As for `associate`.
+    Parameters as for `associate`. The estimates are medians over shuffles; the table is the last
+    shuffle's.
     """
     of_cluster = dict(zip(clusters, labels, strict=True))
     rng, rows = np.random.default_rng(seed), []
     for _ in range(n_shuffles):
         dealt = dict(zip(of_cluster, rng.permutation(list(of_cluster.values())), strict=True))
         mixed = [str(dealt[name]) for name in clusters]
-        counts, plain, within = _resampled(mixed, success, strata, clusters, seed, 1)
-        rows.append((plain[0], within[0]))
-    low, middle, high = np.percentile(rows, [2.5, 50, 97.5], axis=0).tolist()
-    return Association(
-        table=counts.sum(0).astype(np.int64).reshape(2, 2),
-        log_odds=middle[0],
-        interval=(low[0], high[0]),
-        within=middle[1],
-        within_interval=(low[1], high[1]),
-        n_clusters=len(of_cluster),
-    )
+        one = associate(mixed, success, strata, clusters, seed=seed, n_bootstrap=1)
+        rows.append(one.draws[0])
+    return Association(one.table, np.vstack([np.median(rows, axis=0), rows]))

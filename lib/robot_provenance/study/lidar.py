@@ -1,16 +1,15 @@
-"""A plane lidar on an occupancy grid: many rays at once, exact to the cells' faces.
+"""A plane lidar on an occupancy grid: all beams at once, exact to the cells' faces.
 
-A ray leaps over free rectangles. Around a cell that is n king's moves from the nearest occupied
-one, the square of half-width n - 1 cells is free, and so is the rest of the cell's row or column up
-to the next occupied cell; the ray goes to where it leaves the best of the three and asks again. At
-worst this is one step of the cell-by-cell walk of Amanatides and Woo (1987). A hit is therefore
-always found on the face of an occupied cell: no ray passes through a wall, and the range is exact
-up to rounding. Boxes are met by the slab test, exactly. One exception is geometry's own: two cells
-that touch in a corner only leave a ray aimed at that very point undecided.
+A ray enters every cell that it meets through a face. So it is enough to look at its crossings with
+the grid's vertical lines and with its horizontal lines, of which a range has finitely many, and to
+take the first behind which the cell is occupied: the cells of the walk of Amanatides and Woo
+(1987), looked at together. Boxes are met by the slab test, exactly. One exception is geometry's
+own: two cells that touch in a corner only leave a ray aimed at that very point undecided.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -19,16 +18,16 @@ import numpy.typing as npt
 
 from lib.core import check
 from lib.robot_provenance.campaign import Box, box_fault
-from lib.robot_provenance.maps import Grid
-
-__all__ = ["beam_angles", "box_distance", "box_ranges", "cast", "cast_rays", "unit"]
+from lib.robot_provenance.maps import OCCUPIED, Grid
 
 Floats = npt.NDArray[np.float64]
 
 DECIMALS = 9
 """Cosines are rounded: processors differ in the last bit, and a run must not."""
-NUDGE = 1e-9
-"""In cells: how far past a face the next cell is looked up."""
+
+
+CHUNK = 64
+"""Lines across an axis that are looked at together."""
 
 
 def unit(angle: float) -> tuple[float, float]:
@@ -36,173 +35,82 @@ def unit(angle: float) -> tuple[float, float]:
     return round(math.cos(angle), DECIMALS), round(math.sin(angle), DECIMALS)
 
 
-def beam_angles(n_beams: int) -> Floats:
-    """Return the beams' directions in the robot's frame: a full turn from -pi, end not repeated.
+@functools.cache
+def body(n_beams: int) -> Floats:
+    """Return the beams' directions in the robot's frame, shape (2, n_beams).
 
-    Parameters
-    ----------
-    n_beams : int
-        At least 1.
-
-    Returns
-    -------
-    ndarray, shape (n_beams,)
-        rad, in [-pi, pi).
+    A full turn from -pi, whose end is not repeated; cosines, then sines.
     """
     n_beams = check.integer("n_beams", n_beams, at_least=1)
-    angles: Floats = -math.pi + 2 * math.pi / n_beams * np.arange(n_beams, dtype=float)
-    return angles
+    angles = -math.pi + 2 * math.pi / n_beams * np.arange(n_beams, dtype=float)
+    found: Floats = np.round([np.cos(angles), np.sin(angles)], DECIMALS)  # type: ignore[assignment]
+    return found
 
 
-def cast_rays(grid: Grid, origins: Floats, directions: Floats, max_range: float) -> Floats:
-    """Return how far each ray goes before it meets an occupied cell.
-
-    Parameters
-    ----------
-    grid : Grid
-    origins : ndarray, shape (n, 2)
-        m. A ray may start outside the map; unknown cells and the outside do not stop it.
-    directions : ndarray, shape (n, 2)
-        Of length 1 (up to rounding).
-    max_range : float
-        m, > 0.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        m, in [0, max_range]; 0 where the origin is inside an occupied cell.
-    """
-    height, width = grid.shape
-    leaps = grid.leaps()
-    flat, stride, plane = leaps.ravel(), leaps.shape[2], leaps[0].size
-    limit = max_range / grid.resolution
-    # In cells, shifted by the rim of one cell.
-    x = (origins[:, 0] - grid.origin[0]) / grid.resolution + 1
-    y = (origins[:, 1] - grid.origin[1]) / grid.resolution + 1
-    t = _enter(x, y, directions[:, 0], directions[:, 1], width, height)
-    ranges = np.full(len(x), limit)
-    live = np.flatnonzero(t < limit)
-    where = np.stack([x, y])[:, live]
-    speed = np.stack([directions[:, 0], directions[:, 1]])[:, live]
-    t = t[live]
-    # A ray along an axis never meets the other axis's faces: a huge inverse, not an infinite one,
-    # for 0 * inf would be NaN.
-    slow = 1 / np.maximum(np.abs(speed), 1e-30)
-    side = (speed < 0).astype(float)
-    sign = 1 - 2 * side
-    # Of the planes of `leaps`, those of this ray's own senses along x and y.
-    runs = ((np.array([[1.0], [3.0]]) + side) * plane).astype(np.intp)
-    while live.size:
-        reach = t + NUDGE
-        p = where + reach * speed
-        cell = p.astype(np.intp)  # truncation is floor: the rim keeps positions positive
-        at = cell[1] * stride + cell[0]
-        n = flat[at]
-        # How much of its cell the ray has behind it, along each axis; 0 at the face it came by.
-        p -= cell
-        behind = side + sign * p
-        one, run = (1 - behind) * slow, (flat[runs + at] - behind) * slow
-        square = (n - behind) * slow
-        # The farthest of: out of the square, along the cell's row, along its column.
-        leap = np.maximum(np.minimum(run[0], one[1]), np.minimum(one[0], run[1]))
-        np.maximum(leap, np.minimum(square[0], square[1]), out=leap)
-        following = np.minimum(reach + leap, limit)
-        # Ended rays keep their place until there are enough of them to be worth taking out.
-        done = n <= 0
-        t = np.where(done, t, following)
-        done |= following >= limit
-        if 4 * np.count_nonzero(done) < live.size:
-            continue
-        ranges[live[n == 0]] = t[n == 0]
-        keep = ~done
-        live, t, where, speed = live[keep], t[keep], where[:, keep], speed[:, keep]
-        slow, side, sign, runs = slow[:, keep], side[:, keep], sign[:, keep], runs[:, keep]
-    reached: Floats = np.minimum(ranges, limit) * grid.resolution
-    return reached
+@functools.lru_cache(maxsize=8)
+def _padded(grid: Grid, n: int) -> npt.NDArray[np.bool_]:
+    """Return where cells are occupied, with `n` free cells around: no ray runs out of it."""
+    return np.pad(grid.cells == OCCUPIED, n)
 
 
-def _enter(x: Floats, y: Floats, dx: Floats, dy: Floats, width: int, height: int) -> Floats:
-    """Return where rays enter the map's rectangle: 0 inside, inf if they never do."""
-    entry = np.zeros(len(x))
-    outside = ~((x >= 1) & (x < width + 1) & (y >= 1) & (y < height + 1))
-    if not outside.any():
-        return entry
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low_x, high_x = np.sort([(1 - x) / dx, (width + 1 - x) / dx], axis=0)
-        low_y, high_y = np.sort([(1 - y) / dy, (height + 1 - y) / dy], axis=0)
-    near = np.fmax(np.fmax(low_x, low_y), 0)
-    entry[outside] = np.where(near < np.fmin(high_x, high_y), near, np.inf)[outside]
-    return entry
-
-
-def box_ranges(
-    origins: Floats, directions: Floats, boxes: Sequence[Box], max_range: float
+def _crossings(
+    solid: npt.NDArray[np.bool_], at: tuple[float, float], to: Floats, axis: int, n: int
 ) -> Floats:
-    """Return how far each ray goes before it meets a box (slab test, exact).
+    """Return how far each ray goes to the first occupied cell behind a line across an axis.
 
     Parameters
     ----------
-    origins, directions : ndarray, shape (n, 2)
-        As in `cast_rays`.
-    boxes : sequence of Box
-        Rectangles with centre, yaw, `length` along their x and `width` along their y, in m.
-    max_range : float
-        m.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        m, in [0, max_range]; 0 from inside a box.
+    solid : ndarray of bool
+        From `_padded`.
+    at : (float, float)
+        Where the rays start, in cells of it, x and y.
+    to : ndarray, shape (2, n_rays)
+        Directions.
+    axis : {0, 1}
+        Of x or y.
+    n : int
+        Lines to look at, which is also the answer where no such cell is.
     """
-    if not boxes:
-        return np.full(len(origins), max_range)
-    frames = np.array([(*unit(b.yaw), b.x, b.y, b.length / 2, b.width / 2) for b in boxes])
-    cos, sin, cx, cy, half_x, half_y = (column[:, None] for column in frames.T)
-    px, py = origins[:, 0] - cx, origins[:, 1] - cy
-    dx, dy = directions[:, 0], directions[:, 1]
-    # Into each box's frame, shape (n_boxes, n).
-    ox, oy = cos * px + sin * py, cos * py - sin * px
-    ux, uy = cos * dx + sin * dy, cos * dy - sin * dx
-    with np.errstate(divide="ignore", invalid="ignore"):
-        a, b = (-half_x - ox) / ux, (half_x - ox) / ux
-        c, d = (-half_y - oy) / uy, (half_y - oy) / uy
-    near = np.fmax(np.fmin(a, b), np.fmin(c, d))
-    far = np.fmin(np.fmax(a, b), np.fmax(c, d))
-    met = (near <= far) & (far >= 0)
-    reach = np.where(met, np.maximum(near, 0), max_range)
-    nearest: Floats = np.minimum(reach.min(axis=0), max_range)
-    return nearest
-
-
-def box_distance(x: float, y: float, boxes: Sequence[Box]) -> float:
-    """Return the distance in m from a point to the nearest box; 0 inside, inf without boxes."""
-    nearest = math.inf
-    for box in boxes:
-        cos, sin = unit(box.yaw)
-        px, py = x - box.x, y - box.y
-        out_x = max(abs(cos * px + sin * py) - box.length / 2, 0.0)
-        out_y = max(abs(cos * py - sin * px) - box.width / 2, 0.0)
-        nearest = min(nearest, math.sqrt(out_x * out_x + out_y * out_y))
-    return nearest
+    # A ray along the other axis meets none of these lines: a huge inverse, not an infinite one.
+    slow = 1 / np.maximum(np.abs(to[axis]), 1e-30)
+    cell, sign = math.floor(at[axis]), np.where(to[axis] > 0, 1, -1)
+    first = np.where(sign > 0, cell + 1 - at[axis], at[axis] - cell)
+    stride, flat = solid.shape[1], solid.ravel()
+    own, other = (1, stride) if axis == 0 else (stride, 1)
+    reach, left = np.full(len(slow), float(n)), np.arange(len(slow))
+    # Most rays end near: the farther lines are for those that are left.
+    for begin in range(0, n, CHUNK):
+        step = np.arange(begin, min(begin + CHUNK, n))
+        t = np.minimum((first[left, None] + step) * slow[left, None], n)
+        # The cells behind the lines; a ray may end before its last one.
+        across = (at[1 - axis] + t * to[1 - axis][left, None]).astype(np.intp)
+        hit = flat[own * (cell + sign[left, None] * (step + 1)) + other * across]
+        found, rays = hit.argmax(axis=1), np.arange(len(left))
+        met = hit[rays, found]
+        reach[left[met]] = t[rays, found][met]
+        left = left[~met & (t[:, -1] < n)]
+        if not left.size:
+            break
+    return reach
 
 
 def cast(
     grid: Grid,
-    poses: npt.ArrayLike,
+    pose: tuple[float, float, float],
     n_beams: int = 180,
     max_range: float = 12.0,
     boxes: Sequence[Box] = (),
 ) -> npt.NDArray[np.float32]:
-    """Scan from many poses at once, without noise.
+    """Scan without noise.
 
     Parameters
     ----------
     grid : Grid
-        Only occupied cells stop a beam.
-    poses : array_like, shape (n, 3)
-        x, y in m, yaw in rad.
+        Only occupied cells stop a beam; unknown ones and the outside do not.
+    pose : (float, float, float)
+        x, y in m, inside the map; yaw in rad.
     n_beams : int
-        Beams over a full turn, as in `beam_angles`; at least 1.
+        Beams over a full turn, as in `body`; at least 1.
     max_range : float
         m, finite and > 0; what a beam that meets nothing returns.
     boxes : sequence of Box
@@ -210,34 +118,87 @@ def cast(
 
     Returns
     -------
-    ndarray of float32, shape (n, n_beams)
-        Ranges in m, in [0, max_range].
+    ndarray of float32, shape (n_beams,)
+        Ranges in m, in [0, max_range]; 0 from inside a box or an occupied cell.
 
     Raises
     ------
     ValueError
-        If the poses have another shape or are not finite, or another argument is out of range.
+        If the pose is outside the map or not finite, or another argument is out of range.
 
     Examples
     --------
     >>> cells = np.zeros((20, 20), np.int8)
     >>> cells[:, 15] = 1
-    >>> room = Grid(cells, 0.1, (0.0, 0.0))
-    >>> cast(room, [[0.5, 1.0, 0.0]], n_beams=4, max_range=3.0).tolist()
-    [[3.0, 3.0, 1.0, 3.0]]
+    >>> cast(Grid(cells, 0.1, (0.0, 0.0)), (0.5, 1.0, 0.0), n_beams=4, max_range=3.0).tolist()
+    [3.0, 3.0, 1.0, 3.0]
     """
-    where = check.array("poses", poses, shape=("n", 3))
-    max_range = check.number("max_range", max_range, above=0)
+    x, y, yaw = pose
+    # Plain comparisons: this is called five times a simulated second.
+    if not (math.isfinite(x + y + yaw) and 0 < max_range < math.inf):
+        raise ValueError(f"pose is {pose}, max_range {max_range}: expected finite, a range > 0")
+    (height, width), res = grid.shape, grid.resolution
+    u, v = (x - grid.origin[0]) / res, (y - grid.origin[1]) / res
+    if not (0 <= u < width and 0 <= v < height):
+        raise ValueError(f"pose is {pose}, expected one inside the map of {grid.size_m} m")
     for i, box in enumerate(boxes, 1):
         if box_fault(box) is not None:
             raise ValueError(f"box {i}: {box_fault(box)}")
-    body = np.round([np.cos(beam_angles(n_beams)), np.sin(beam_angles(n_beams))], DECIMALS)
-    cos, sin = np.round([np.cos(where[:, 2]), np.sin(where[:, 2])], DECIMALS)[:, :, None]
-    directions = np.stack([cos * body[0] - sin * body[1], sin * body[0] + cos * body[1]], axis=-1)
-    directions = directions.reshape(-1, 2)
-    origins = np.repeat(where[:, :2], n_beams, axis=0)
-    ranges = cast_rays(grid, origins, directions, max_range)
-    if boxes:
-        ranges = np.minimum(ranges, box_ranges(origins, directions, boxes, max_range))
+    (cos, sin), ahead = unit(yaw), body(n_beams)
+    to = np.stack([cos * ahead[0] - sin * ahead[1], sin * ahead[0] + cos * ahead[1]])
+    n = math.ceil(max_range / res) + 1
+    solid = _padded(grid, n)
+    if solid[int(v) + n, int(u) + n]:
+        return np.zeros(n_beams, np.float32)
+    ranges = np.minimum(*(_crossings(solid, (u + n, v + n), to, axis, n) for axis in (0, 1)))
+    ranges = np.minimum(ranges * res, box_ranges((x, y), to, boxes))
     # Rounding to float32 may go up: the promise is "never beyond".
-    return np.minimum(ranges.astype(np.float32), np.float32(max_range)).reshape(-1, n_beams)
+    return np.minimum(ranges.astype(np.float32), np.float32(max_range))
+
+
+def _frames(x: float, y: float, boxes: Sequence[Box]) -> tuple[Floats, ...]:
+    """Return cosines and sines of boxes, where a point lies in their frames, half their sides."""
+    cos, sin = np.array([unit(box.yaw) for box in boxes]).T
+    px, py = np.array([(x - box.x, y - box.y) for box in boxes]).T
+    half = np.array([(box.length / 2, box.width / 2) for box in boxes]).T
+    return cos, sin, cos * px + sin * py, cos * py - sin * px, *half
+
+
+def box_ranges(at: tuple[float, float], to: Floats, boxes: Sequence[Box]) -> Floats:
+    """Return how far each ray goes before it meets a box (slab test, exact); inf if none.
+
+    Parameters
+    ----------
+    at : (float, float)
+        Where the rays start, m.
+    to : ndarray, shape (2, n)
+        Directions of length 1.
+    boxes : sequence of Box
+        Rectangles with centre, yaw, `length` along their x and `width` along their y, in m.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        m; 0 from inside a box.
+    """
+    if not boxes:
+        return np.full(to.shape[1], np.inf)
+    cos, sin, ox, oy, half_x, half_y = (one[:, None] for one in _frames(*at, boxes))
+    ux, uy = cos * to[0] + sin * to[1], cos * to[1] - sin * to[0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a, b = (-half_x - ox) / ux, (half_x - ox) / ux
+        c, d = (-half_y - oy) / uy, (half_y - oy) / uy
+    near = np.fmax(np.fmin(a, b), np.fmin(c, d))
+    far = np.fmin(np.fmax(a, b), np.fmax(c, d))
+    reach: Floats = np.where((near <= far) & (far >= 0), np.maximum(near, 0), np.inf)
+    nearest: Floats = reach.min(axis=0)
+    return nearest
+
+
+def box_distance(x: float, y: float, boxes: Sequence[Box]) -> float:
+    """Return the distance in m from a point to the nearest box; 0 inside, inf without boxes."""
+    if not boxes:
+        return math.inf
+    _, _, ox, oy, half_x, half_y = _frames(x, y, boxes)
+    out = np.maximum([abs(ox) - half_x, abs(oy) - half_y], 0.0)
+    return float(np.sqrt((out * out).sum(axis=0).min()))

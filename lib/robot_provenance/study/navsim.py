@@ -24,7 +24,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -37,14 +37,14 @@ from lib.robot_provenance.campaign import Scenario, faults
 from lib.robot_provenance.maps import FREE, Grid
 from lib.robot_provenance.study import lidar
 
-__all__ = ["OUTCOMES", "Planner", "Run", "SimConfig", "digest", "planner", "simulate"]
-
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 Outcome = Literal["success", "collision", "stuck", "timeout", "no_plan", "invalid"]
 OUTCOMES: tuple[Outcome, ...] = ("success", "collision", "stuck", "timeout", "no_plan", "invalid")
 
 STATE_DECIMALS = 9
+BOUNDS: dict[str, Any] = {"margin": {"at_least": 0}, "slip_std": {"at_least": 0, "at_most": 0.2}}
+"""Of the constants that may be zero."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,8 @@ class SimConfig:
         for name, value in asdict(self).items():
             if name in ("n_beams", "scan_every", "record_every"):
                 check.integer(name, value, at_least=1)
-            elif name not in ("slip_std", "margin"):
-                check.number(name, value, above=0)
-        check.number("margin", self.margin, at_least=0)
-        check.number("slip_std", self.slip_std, at_least=0, at_most=0.2)
+            else:
+                check.number(name, value, **BOUNDS.get(name, {"above": 0}))
         if self.v_max * self.horizon > self.see_range:
             raise ValueError(
                 f"v_max * horizon is {self.v_max * self.horizon} m: beyond see_range "
@@ -177,22 +175,15 @@ class Run:
     events: tuple[tuple[float, str, str], ...]
 
 
-def digest(run: Run) -> str:
-    """Return the sha256 over a run's arrays, outcome, metrics and events.
-
-    Two runs have one digest exactly if they are bit-identical (up to collisions of sha256).
-    """
-    state = hashlib.sha256()
-    for name in ("t", "pose", "command", "scans", "scan_t"):
-        array = np.ascontiguousarray(getattr(run, name))
-        state.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        state.update(array.tobytes())
-    rest = [run.outcome, run.reason, dict(run.metrics), run.events]
-    state.update(json.dumps(rest, sort_keys=True, allow_nan=False).encode())
-    return state.hexdigest()
-
-
 # ---------------------------------------------------------------- the global planner
+
+
+def _bilinear(field: Floats, grid: Grid, x: Any, y: Any, row0: int = 0, column0: int = 0) -> Floats:
+    """Return a field, whose first cell is given, at points in m: interpolated between centres."""
+    v = (np.atleast_1d(y) - grid.origin[1]) / grid.resolution - 0.5 - row0
+    u = (np.atleast_1d(x) - grid.origin[0]) / grid.resolution - 0.5 - column0
+    found: Floats = ndimage.map_coordinates(field, [v, u], order=1, mode="nearest")
+    return found
 
 
 class Planner:
@@ -208,67 +199,39 @@ class Planner:
 
     Attributes
     ----------
-    row, column : ndarray, shape (n_nodes,)
-        Cells of the nodes.
-    pointer, head : ndarray
-        The eight-connected graph in compressed sparse rows.
-    half_length : ndarray, shape (n_edges,)
-        Half the length of each edge in m.
+    free : ndarray of bool, shape (height, width)
+        Cells that are nodes.
+    clear : ndarray, shape (height, width)
+        Distance to the nearest face of an occupied cell, m.
+    x, y : ndarray, shape (n_nodes,)
+        Middles of the nodes' cells, m.
     """
 
     def __init__(self, grid: Grid, radius: float, comfort: float) -> None:
         self.grid, self.radius, self.comfort = grid, radius, comfort
         self.free = np.pad(~grid.inflated(radius)[1:-1, 1:-1], 1)
-        self.clear = grid.distance() - grid.resolution / 2
-        self.component, _ = ndimage.label(self.free, np.ones((3, 3)))
-        height, width = grid.shape
-        self.node = np.full(grid.shape, -1, np.int32)
-        self.node[self.free] = np.arange(int(self.free.sum()))
-        self.row, self.column = np.nonzero(self.free)
-        base = self._penalty(self.clear[self.free])
-        # All eight neighbours of every node, in a fixed order, so that the rows come out sorted.
-        heads, lengths = [], []
-        for dr in (-1, 0, 1):
-            for dc in (-1, 0, 1):
-                if dr == dc == 0:
-                    continue
-                r, c = self.row + dr, self.column + dc
-                inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
-                at = self.node[np.where(inside, r, 0), np.where(inside, c, 0)]
-                heads.append(np.where(inside, at, -1))
-                lengths.append(grid.resolution * math.sqrt(dr * dr + dc * dc))
-        head = np.stack(heads, axis=1)
-        there = head >= 0
-        self.pointer = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
-        self.head = head[there].astype(np.int32)
-        self.tail = np.repeat(np.arange(len(head), dtype=np.int32), there.sum(axis=1))
-        self.half_length = np.broadcast_to(lengths, head.shape)[there] / 2
-        self.base = base
-        self.weights = self.half_length * (base[self.tail] + base[self.head])
+        self.clear = grid.distance - grid.resolution / 2
+        row, column = np.nonzero(self.free)
+        self.x = grid.origin[0] + (column + 0.5) * grid.resolution
+        self.y = grid.origin[1] + (row + 0.5) * grid.resolution
+        self.base = self._penalty(self.clear[self.free])
+        node = np.cumsum(self.free).reshape(grid.shape) - 1
+        tails, heads, lengths = [], [], []
+        # Each pair of neighbours once; the rim is never free, so nothing is rolled round.
+        for way in ((0, 1), (1, -1), (1, 0), (1, 1)):
+            back = (-way[0], -way[1])
+            there = self.free & np.roll(self.free, back, (0, 1))
+            tails.append(node[there])
+            heads.append(np.roll(node, back, (0, 1))[there])
+            half = grid.resolution * math.sqrt(way[0] ** 2 + way[1] ** 2) / 2
+            lengths.append(np.full(len(tails[-1]), half))
+        self.tail, self.head, self.half = map(np.concatenate, (tails, heads, lengths))
 
     def _penalty(self, clear: Floats) -> Floats:
         """Cost of a metre by clearance: 1 at `comfort` and beyond, 6 where the robot just fits."""
         span = max(self.comfort - self.radius, 1e-6)
         nearness = np.clip((self.comfort - clear) / span, 0.0, 1.0)
         return 1.0 + 5.0 * nearness * nearness
-
-    def nearest(self, x: float, y: float, reach: float, allowed: npt.NDArray[np.bool_]) -> int:
-        """Return the allowed node nearest to a point, within `reach` metres, or -1."""
-        res = self.grid.resolution
-        row, column, _ = self.grid.index(x, y)
-        n = int(reach / res) + 1
-        r0, c0 = max(int(row) - n, 0), max(int(column) - n, 0)
-        part = allowed[r0 : int(row) + n + 1, c0 : int(column) + n + 1]
-        rows, columns = np.nonzero(part)
-        if rows.size == 0:
-            return -1
-        dx = self.grid.origin[0] + (columns + c0 + 0.5) * res - x
-        dy = self.grid.origin[1] + (rows + r0 + 0.5) * res - y
-        squared = dx * dx + dy * dy
-        best = int(np.argmin(squared))
-        if squared[best] > reach * reach:
-            return -1
-        return int(self.node[rows[best] + r0, columns[best] + c0])
 
     def plan(
         self,
@@ -278,44 +241,35 @@ class Planner:
         seen: npt.NDArray[np.bool_] | None,
     ) -> list[tuple[float, float]] | None:
         """Return a path in metres from near `start` to within `tolerance` of `goal`, or None."""
-        allowed, weights, component = self.free, self.weights, self.component
+        cost, allowed = self.base, np.ones(len(self.x), bool)
         if seen is not None and seen.any():
-            away = ndimage.distance_transform_edt(~seen) * self.grid.resolution
+            away = ndimage.distance_transform_edt(~seen)[self.free] * self.grid.resolution
             away -= self.grid.resolution / 2
-            allowed = self.free & (away >= self.radius)
-            component, _ = ndimage.label(allowed, np.ones((3, 3)))
-            cost = np.maximum(self.base, self._penalty(away[self.free]))
-            cost[~allowed[self.free]] = np.inf
-            weights = self.half_length * (cost[self.tail] + cost[self.head])
-        first = self.nearest(*start, 0.3, allowed)
-        if first < 0:
+            allowed = away >= self.radius
+            cost = np.maximum(cost, self._penalty(away))
+            cost[~allowed] = np.inf
+        near = np.where(allowed, (self.x - start[0]) ** 2 + (self.y - start[1]) ** 2, np.inf)
+        left = (self.x - goal[0]) ** 2 + (self.y - goal[1]) ** 2
+        if not near.size or near.min() > 0.3**2:
             return None
-        mine = component[self.row[first], self.column[first]]
-        last = self.nearest(*goal, tolerance, allowed & (component == mine))
-        if last < 0:
-            return None
-        n = len(self.row)
-        graph = sp.csr_array((weights, self.head, self.pointer), shape=(n, n))
-        away_m = math.sqrt((goal[0] - start[0]) ** 2 + (goal[1] - start[1]) ** 2)
-        limit = 3.0 * away_m + 3.0
-        while True:
-            # A limit spares most of a large map; whatever is reached within it is exact.
+        n = len(self.x)
+        weights = self.half * (cost[self.tail] + cost[self.head])
+        graph = sp.coo_array((weights, (self.tail, self.head)), shape=(n, n)).tocsr()
+        # A limit spares most of a large map; whatever is reached within it is exact.
+        for limit in (3.0 * math.dist(start, goal) + 3.0, np.inf):
             costs, before = csgraph.dijkstra(
-                graph, indices=last, return_predecessors=True, limit=limit
+                graph, False, int(near.argmin()), return_predecessors=True, limit=limit
             )
-            if np.isfinite(costs[first]):
+            there = np.where(np.isfinite(costs), left, np.inf)
+            if there.min() <= tolerance * tolerance:
                 break
-            limit *= 3.0
-        path, at = [], first
+        else:
+            return None
+        path, at = [], int(there.argmin())
         while at >= 0:
-            path.append(self.point(at))
+            path.append((float(self.x[at]), float(self.y[at])))
             at = int(before[at])
-        return path
-
-    def point(self, node: int) -> tuple[float, float]:
-        """Return the middle of a node's cell in m."""
-        res, (x, y) = self.grid.resolution, self.grid.origin
-        return x + (int(self.column[node]) + 0.5) * res, y + (int(self.row[node]) + 0.5) * res
+        return path[::-1]
 
 
 @functools.lru_cache(maxsize=32)
@@ -339,8 +293,7 @@ class _Evidence:
         self.evidence = np.zeros(grid.shape)
         # The map's outermost cells are closed: what lies beyond is not known.
         self.closed = np.pad((grid.cells != FREE)[1:-1, 1:-1], 1, constant_values=True)
-        angles = lidar.beam_angles(config.n_beams)
-        self.body = np.round([np.cos(angles), np.sin(angles)], lidar.DECIMALS)
+        self.body = lidar.body(config.n_beams)
         # Sample points of a beam: one for each cell along it, from half a cell on.
         self.steps = (np.arange(int(config.see_range / grid.resolution)) + 0.5) * grid.resolution
         self.row0 = self.column0 = 0
@@ -402,19 +355,9 @@ class _Evidence:
         else:
             self.field = np.full(blocked.shape, self.REACH)
 
-    def clearance(self, x: Floats, y: Floats) -> Floats:
+    def clearance(self, x: Any, y: Any) -> Floats:
         """Return the clearance at points in the window, interpolated between cell centres."""
-        res = self.grid.resolution
-        height, width = self.field.shape
-        u = np.clip((x - self.grid.origin[0]) / res - 0.5 - self.column0, 0, width - 1.001)
-        v = np.clip((y - self.grid.origin[1]) / res - 0.5 - self.row0, 0, height - 1.001)
-        c, r = u.astype(np.intp), v.astype(np.intp)
-        u, v = u - c, v - r
-        flat = self.field.ravel()
-        at = r * width + c
-        low = flat[at] * (1 - u) + flat[at + 1] * u
-        high = flat[at + width] * (1 - u) + flat[at + width + 1] * u
-        return low * (1 - v) + high * v  # type: ignore[no-any-return]
+        return _bilinear(self.field, self.grid, x, y, self.row0, self.column0)
 
 
 # ---------------------------------------------------------------- the controller
@@ -578,18 +521,6 @@ class _Log:
         )
 
 
-def _true_clearance(clear: Floats, grid: Grid, x: float, y: float) -> float:
-    """Return the distance from a point to the nearest wall, interpolated between cell centres."""
-    height, width = clear.shape
-    u = min(max((x - grid.origin[0]) / grid.resolution - 0.5, 0.0), width - 1.001)
-    v = min(max((y - grid.origin[1]) / grid.resolution - 0.5, 0.0), height - 1.001)
-    c, r = int(u), int(v)
-    u, v = u - c, v - r
-    low, high = clear[r, c : c + 2].tolist(), clear[r + 1, c : c + 2].tolist()
-    below, above = low[0] * (1 - u) + low[1] * u, high[0] * (1 - u) + high[1] * u
-    return float(below * (1 - v) + above * v)
-
-
 def _toward(value: float, aim: float, most: float) -> float:
     return round(value + min(max(aim - value, -most), most), STATE_DECIMALS)
 
@@ -625,7 +556,7 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
     for step in itertools.count():
         t = round(step * config.dt, 6)
         hull = min(
-            _true_clearance(planning.clear, grid, x, y),
+            float(_bilinear(planning.clear, grid, x, y)[0]),
             lidar.box_distance(x, y, scenario.boxes),
         )
         if not grid.index(x, y)[2]:
@@ -667,7 +598,7 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
             aim_v, aim_w = 0.0, 0.5 * config.w_max
         else:
             # As far as there is room: a door is taken slowly and along its middle.
-            room = float(evidence.clearance(np.array([x]), np.array([y]))[0])
+            room = float(evidence.clearance(x, y)[0])
             look = min(config.lookahead, max(room, config.radius))
             while at < len(path) - 1 and _near((x, y), path[at], look):
                 at += 1
@@ -718,7 +649,7 @@ def _scan(
     config: SimConfig,
 ) -> npt.NDArray[np.float32]:
     """Return a noisy scan; inf for beams that meet nothing or are lost."""
-    ranges = lidar.cast(grid, [pose], config.n_beams, config.max_range, scenario.boxes)[0]
+    ranges = lidar.cast(grid, pose, config.n_beams, config.max_range, scenario.boxes)
     noise = np.round(rng.standard_normal(config.n_beams), 9)
     lost = rng.random(config.n_beams) < scenario.drop_rate
     noisy = np.clip(ranges + scenario.noise_std * noise, 0, config.max_range)

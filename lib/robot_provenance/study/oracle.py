@@ -15,11 +15,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lib.robot_provenance.questions import Row
 from lib.robot_provenance.record import digest_file
-from lib.robot_provenance.study.runner import CREATOR, software
+from lib.robot_provenance.study.runner import CREATOR, image_of, software, variations
 
 LIBRARY = "lib.robot_provenance"
 ROBOT = "simulated robot"
@@ -78,54 +76,38 @@ def read(folder: Path) -> Truth:
     """
     folder = Path(folder)
     plan = json.loads((folder / "campaign.json").read_text(encoding="utf-8"))
-    images: dict[str, tuple[str, str]] = {}
-    for digest, name in plan["maps"].items():
-        image = yaml.safe_load((folder / name).read_text(encoding="utf-8"))["image"]
-        images[digest] = (name, (Path(name).parent / image).as_posix())
     runs = []
     for place in sorted((folder / "runs").glob("[!.]*")):
-        entry = json.loads((place / "scenario.json").read_text(encoding="utf-8"))
-        result = json.loads((place / "result.json").read_text(encoding="utf-8"))
-        runs.append(_Run(place.name, entry, result, *images[entry["map"]]))
-    inputs = folder / "inputs"
-    graphs = {
-        f.relative_to(folder).as_posix(): f.with_name(f.name.replace(".graph.", ".model."))
-        for f in sorted(inputs.rglob("*.graph.json"))
-    }
+        entry, result = (
+            json.loads((place / name).read_text(encoding="utf-8"))
+            for name in ("scenario.json", "result.json")
+        )
+        table = plan["maps"][entry["map"]]
+        image = image_of(folder / table).relative_to(folder).as_posix()
+        runs.append(_Run(place.name, entry, result, table, image))
+
+    def paths(*patterns: str) -> list[str]:
+        found = [one for pattern in patterns for one in sorted(folder.glob(pattern))]
+        return [one.relative_to(folder).as_posix() for one in found]
+
+    graphs = paths("inputs/**/*.graph.json")
     return Truth(
         folder,
         plan,
         runs,
-        vast=next((f.relative_to(folder).as_posix() for f in inputs.rglob("*.vast")), ""),
-        osc=next((f.relative_to(folder).as_posix() for f in inputs.rglob("*.osc")), ""),
-        models={model.relative_to(folder).as_posix(): graph for graph, model in graphs.items()},
+        vast=next(iter(paths("inputs/*.vast")), ""),
+        osc=next(iter(paths("inputs/*.osc")), ""),
+        models={one.replace(".graph.", ".model."): one for one in graphs},
         maps={
-            graph: [
-                f.relative_to(folder).as_posix()
-                for f in sorted((folder / graph).parent.iterdir())
-                if f.suffix in (".yaml", ".pgm")
-            ]
-            for graph in graphs
+            one: paths(*(f"{Path(one).parent}/*.{end}" for end in ("pgm", "yaml")))
+            for one in graphs
         },
-        exports=[
-            f.relative_to(folder).as_posix()
-            for f in sorted([*folder.glob("provenance.*"), *folder.glob("ro-crate-metadata.json")])
-        ],
+        exports=paths("provenance.*", "ro-crate-metadata.json"),
     )
 
 
 def _number(value: Any) -> str:
     return f"{float(value):.9g}"
-
-
-def _variations(entry: dict[str, Any]) -> list[str]:
-    content = entry["content"]
-    found = ["PathVariation"]
-    if content["boxes"]:
-        found.append("ObstacleVariation")
-    if content["noise_std"] or content["drop_rate"]:
-        found.append("ParameterVariation")
-    return found
 
 
 def truth(campaign: Truth) -> dict[str, list[Row]]:
@@ -162,7 +144,9 @@ def truth(campaign: Truth) -> dict[str, list[Row]]:
             for agent in (LIBRARY, "rosbags")
         ],
         "A8": [("metrics.csv", graph, LIBRARY, "true") for graph in c.exports],
-        "A9": [(r.path("scenario.json"), kind) for r in runs for kind in _variations(r.entry)],
+        "A9": [
+            (r.path("scenario.json"), kind) for r in runs for kind in variations(r.entry["content"])
+        ],
         "A10": [
             (
                 place,

@@ -1,24 +1,20 @@
-"""A campaign executed: many runs, two processes, recorded while it happens, resumable.
+"""A campaign executed: many runs, two processes, recorded while it happens.
 
-A run is built in a folder with a hidden name and renamed when it is complete, so after a kill there
-are whole runs and rubbish, and the rubbish has a name that says so. What remains is done when the
-same call is made again. `redo` makes a run's files again from what was recorded, for a replay.
+A run is built in a folder with a hidden name and renamed when it is complete. After a kill there
+are whole runs and rubbish, and what remains is done when the same call is made again. `redo` makes
+a run's files again from what was recorded, for a replay.
 """
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import hashlib
 import json
-import os
 import shutil
 import sys
-import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,16 +25,11 @@ import yaml
 from lib.core import check, sweeps
 from lib.core.paths import write_atomic
 from lib.core.sources import code_digest, import_closure
-from lib.robot_provenance import (
-    bags,
-    crate,
-    export,
-    record,
-)
+from lib.robot_provenance import bags, crate, export, record
 from lib.robot_provenance.audit import Recipe
 from lib.robot_provenance.campaign import Box, Pose, Repair, Scenario
 from lib.robot_provenance.maps import Grid, load_grid
-from lib.robot_provenance.record import Handle, Recorder, Running
+from lib.robot_provenance.record import Agent, Entity, Recorder
 from lib.robot_provenance.study import navsim
 from lib.robot_provenance.study.navsim import Run, SimConfig
 from lib.robot_provenance.vocabulary import place_iri, slug
@@ -49,24 +40,27 @@ CREATOR: dict[str, str] = {
     "iri": "https://github.com/ten-papers-executable/book",
 }
 """Who answers for a campaign, unless somebody else is named."""
-
 LICENCE = "https://creativecommons.org/licenses/by/4.0/"
 """Licence of the records we make."""
-
+ABOUT: dict[str, Any] = {
+    "description": "Runs of a simulated robot, with the provenance of every file.",
+    "license": LICENCE,
+    "language": "en",
+    "creators": [CREATOR],
+}
+OURS = "lib.robot_provenance"
+PLAN, TABLE, WORKFLOW = "campaign.json", "metrics.csv", "workflow.py"
+UNITS = {"path_length_m": "m", "duration_s": "s", "min_clearance_m": "m", "goal_error_m": "m"}
+"""Unit of each metric that has one."""
 _PAGES = {
     "Python": "https://www.python.org/",
     "numpy": "https://numpy.org/",
     "rosbags": "https://gitlab.com/ternaris/rosbags",
 }
-PLAN = "campaign.json"
-TABLE = "metrics.csv"
-WORKFLOW = "workflow.py"
-UNITS = {"path_length_m": "m", "duration_s": "s", "min_clearance_m": "m", "goal_error_m": "m"}
-"""Unit of each metric that has one."""
 
 
 class RunnerError(RuntimeError):
-    """A campaign that cannot be run, or runs that failed."""
+    """A campaign that cannot be run."""
 
 
 @dataclass(frozen=True)
@@ -100,32 +94,39 @@ def software() -> dict[str, str]:
     The library's version is a digest of the code of the modules that a run imports, without
     comments and docstrings: a revision says nothing about a working copy that was changed.
     """
-    codes = ["import lib.robot_provenance.study.navsim, lib.robot_provenance.bags"]
-    found = sorted(import_closure(codes).items())
-    state = hashlib.sha256(
-        "".join(f"{name} {code_digest(file)}\n" for name, file in found).encode()
-    )
+    found = import_closure(["import lib.robot_provenance.study.navsim, lib.robot_provenance.bags"])
+    told = "".join(f"{name} {code_digest(file)}\n" for name, file in sorted(found.items()))
     return {
-        "lib.robot_provenance": state.hexdigest()[:16],
+        OURS: hashlib.sha256(told.encode()).hexdigest()[:16],
         "Python": ".".join(str(part) for part in sys.version_info[:3]),
         "numpy": metadata.version("numpy"),
         "rosbags": metadata.version("rosbags"),
     }
 
 
+def _agents(recorder: Recorder, creators: Sequence[Mapping[str, Any]]) -> dict[str, Agent]:
+    """Record everybody who takes part: the creators, the software, the simulated robot."""
+    people = [recorder.agent(one["name"], kind=one["kind"], iri=one["iri"]) for one in creators]
+    whom, found = people[0] if people else None, {}
+    for name, version in software().items():
+        page = _PAGES.get(name, CREATOR["iri"])
+        found[name] = recorder.agent(name, version=version, url=page, acts_for=whom)
+    # The robot is software that plays a robot; it acts for the simulator.
+    told = {"version": software()[OURS], "url": CREATOR["iri"]}
+    return found | {"robot": recorder.agent("simulated robot", **told, acts_for=found[OURS])}  # type: ignore[arg-type]
+
+
 # --- the plan ------------------------------------------------------------------------------------
 
 
 def _entry(scenario: Scenario) -> dict[str, Any]:
-    kept = {"mesh_file": scenario.mesh_file, "mesh": scenario.mesh_digest}
-    kept["derived_from"] = scenario.derived_from or ""
+    names = ("name", "map_file", "mesh_file", "mesh_digest", "derived_from")
+    told = {name: getattr(scenario, name) for name in names}
     return {
-        "name": scenario.name,
-        "map_file": scenario.map_file,
+        **{name: value for name, value in told.items() if value},
         "map": scenario.map_digest,
         "digest": scenario.digest,
         "content": scenario.content(),
-        **{key: value for key, value in kept.items() if value},
     }
 
 
@@ -137,30 +138,25 @@ def scenario_from(entry: Mapping[str, Any]) -> Scenario:
     RunnerError
         If its digest is not the entry's.
     """
-    content = entry["content"]
-
-    def numbers(values: Iterable[Any]) -> list[float]:
-        return [float(value) for value in values]
-
-    scenario = Scenario(
+    told, optional = entry["content"], ("mesh_file", "mesh_digest", "derived_from")
+    start, *goals = (Pose(*map(float, one)) for one in (told["start"], *told["goals"]))
+    found = Scenario(
         entry["name"],
         entry["map_file"],
-        Pose(*numbers(content["start"])),
-        tuple(Pose(*numbers(goal)) for goal in content["goals"]),
-        tuple(Box(*numbers(box)) for box in content["boxes"]),
-        float(content["noise_std"]),
-        float(content["drop_rate"]),
-        mesh_file=entry.get("mesh_file", ""),
+        start,
+        tuple(goals),
+        tuple(Box(*map(float, one)) for one in told["boxes"]),
+        float(told["noise_std"]),
+        float(told["drop_rate"]),
         map_digest=entry["map"],
-        mesh_digest=entry.get("mesh"),
-        derived_from=entry.get("derived_from"),
+        **{name: entry[name] for name in optional if name in entry},
     )
-    if scenario.digest != entry["digest"]:
+    if found.digest != entry["digest"]:
         raise RunnerError(
             f"{entry['name']}: the plan says {entry['digest'][:16]}, its content has digest "
-            f"{scenario.digest[:16]}"
+            f"{found.digest[:16]}"
         )
-    return scenario
+    return found
 
 
 def load_plan(folder: Path) -> dict[str, Any]:
@@ -171,33 +167,14 @@ def load_plan(folder: Path) -> dict[str, Any]:
     RunnerError
         If there is none.
     """
-    try:
-        plan: dict[str, Any] = json.loads((Path(folder) / PLAN).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunnerError(f"{folder}/{PLAN}: missing; prepare the campaign first") from None
+    if not (Path(folder) / PLAN).is_file():
+        raise RunnerError(f"{folder}/{PLAN}: missing; prepare the campaign first")
+    plan: dict[str, Any] = json.loads((Path(folder) / PLAN).read_text(encoding="utf-8"))
     return plan
 
 
-@functools.lru_cache(maxsize=64)
-def _grid(path: Path, digest: str) -> Grid:
-    """Return a grid; kept, for the planner's fields are kept with it."""
-    grid = load_grid(path)
-    if grid.digest != digest:
-        raise RunnerError(f"{path}: grid {grid.digest[:16]}, the plan says {digest[:16]}")
-    return grid
-
-
-def _writable(folder: Path) -> None:
-    """Refuse a folder that cannot be written to, before anything is done."""
-    probe = folder / f".probe-{uuid.uuid4().hex}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(13, "read-only")
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise RunnerError(f"{folder}: cannot be written to ({error}); nothing was done") from error
+# Kept, for the planner's fields are kept with it.
+_grid = functools.lru_cache(maxsize=64)(load_grid)
 
 
 def prepare(
@@ -218,7 +195,7 @@ def prepare(
     ----------
     scenarios : sequence of Scenario
     grids : mapping of str to Grid
-        By `Scenario.map_file` or by `Grid.digest`.
+        By `Grid.digest`.
     folder : Path
     seeds : sequence of int
         Each scenario is run once a seed.
@@ -241,108 +218,61 @@ def prepare(
     Raises
     ------
     RunnerError
-        If the folder is read-only, in use or holds another plan, a map is missing, or two runs
-        would have one identifier.
+        If the folder holds another plan, a map is missing, or two runs would have one identifier.
     """
-    folder, config = Path(folder), config or SimConfig()
+    folder, config, sources = Path(folder), config or SimConfig(), sources or {}
     if not scenarios or not seeds:
         raise RunnerError(f"{len(scenarios)} scenarios and {len(seeds)} seeds, expected some")
     runs: dict[str, tuple[str, int]] = {}
-    files: dict[str, list[str]] = {}
-    needed: dict[str, Grid] = {}
+    files: dict[str, dict[str, None]] = {}
     for one in scenarios:
-        grid = grids.get(one.map_digest or "") or grids.get(one.map_file)
-        if grid is None:
+        if one.map_digest is None or one.map_digest not in grids:
             raise RunnerError(f"{one.name}: no grid for its map {one.map_file!r}")
-        if one.map_digest != grid.digest:
-            raise RunnerError(f"{one.name}: its map is {one.map_digest}, the grid {grid.digest}")
-        needed[grid.digest] = grid
-        if one.map_file not in files.setdefault(grid.digest, []):
-            files[grid.digest].append(one.map_file)
+        files.setdefault(one.map_digest, {})[one.map_file] = None
         for seed in seeds:
             name = run_id(one.name, seed)
             if name in runs:
                 raise RunnerError(f"two runs would be called {name!r}; names and seeds must differ")
             runs[name] = one.name, int(seed)
     name = campaign or folder.resolve().name
-    maps = {
-        digest: f"inputs/{digest[:16]}/{PurePosixPath(group[0]).name}"
-        for digest, group in files.items()
-    }
-    plan = {
-        "format": record.FORMAT,
-        "name": name,
-        "created_by": (about or {}).get("creators", [CREATOR]),
-        "runs": runs,
-        "scenarios": {one.name: _entry(one) for one in scenarios},
-        "maps": maps,
-        "config": asdict(config),
-        "config_digest": config.digest,
-        "repairs": [
-            asdict(repair) | {"scenarios": list(names)} for repair, names in (repairs or {}).items()
-        ],
-    }
-    text = _canonical(plan)
-    _writable(folder)
-    if (folder / PLAN).exists() and (folder / PLAN).read_text(encoding="utf-8") != text:
-        raise RunnerError(f"{folder / PLAN}: another plan is there already; choose another folder")
-    told = {
-        "title": f"Simulated navigation campaign {name}",
-        "description": "Runs of a simulated robot, with the provenance of every file.",
-        "license": LICENCE,
-        "language": "en",
-        "creators": [CREATOR],
-    } | dict(about or {})
-    with _alone(folder), Recorder(folder, campaign=name, about=told, resume=True) as recorder:
-        known = _made(folder)
-        agent = _agents(recorder, told)["lib.robot_provenance"]
-        if WORKFLOW not in known:
-            with recorder.activity("Acquisition", "the workflow's code", agent=agent) as step:
-                step.used(_source(recorder, Path(__file__), "lib/"), role="source")
-                shutil.copyfile(__file__, folder / WORKFLOW)
-                step.generated(folder / WORKFLOW, kind="Workflow", role="plan")
-        if PLAN not in known:
-            _make_plan(recorder, agent, text, sources or {}, len(scenarios))
-        for digest, grid in needed.items():
-            if maps[digest] not in known:
-                target = folder / maps[digest]
-                _copy_map(recorder, agent, target, grid, files[digest], sources or {})
-        if "repair" not in known:
-            for repair, names in (repairs or {}).items():
-                _repair(recorder, agent, repair, names)
-    return [*runs]
-
-
-def _made(folder: Path) -> set[str]:
-    """Return the paths that were generated already, by the logs, and whether repairs were noted."""
-    records = record.load(folder)
-    made = {records.entities[one.entity].path for one in records.generations}
-    return made | ({"repair"} if records.of_kind("Repair") else set())
-
-
-def _agents(recorder: Recorder, about: Mapping[str, Any]) -> dict[str, Handle]:
-    """Record everybody who takes part: the creators, the software, the simulated robot."""
-    creators = [
-        recorder.agent(one["name"], kind=one["kind"], iri=one["iri"])
-        for one in about.get("creators", [CREATOR])
-    ]
-    found = {
-        name: recorder.agent(
-            name,
-            version=version,
-            url=_PAGES.get(name, CREATOR["iri"]),
-            acts_for=creators[0] if creators else None,
-        )
-        for name, version in software().items()
-    }
-    # The robot is software that plays a robot; it acts for the simulator.
-    found["robot"] = recorder.agent(
-        "simulated robot",
-        version=software()["lib.robot_provenance"],
-        url=CREATOR["iri"],
-        acts_for=found["lib.robot_provenance"],
+    told = {"title": f"Simulated navigation campaign {name}"} | ABOUT | dict(about or {})
+    maps = {d: f"inputs/{d[:16]}/{PurePosixPath(next(iter(g))).name}" for d, g in files.items()}
+    text = _canonical(
+        {
+            "format": record.FORMAT,
+            "name": name,
+            "created_by": told["creators"],
+            "runs": runs,
+            "scenarios": {one.name: _entry(one) for one in scenarios},
+            "maps": maps,
+            "config": asdict(config),
+            "config_digest": config.digest,
+            "repairs": [asdict(one) | {"scenarios": [*n]} for one, n in (repairs or {}).items()],
+        }
     )
-    return found
+    if (folder / PLAN).exists():
+        if (folder / PLAN).read_text(encoding="utf-8") != text:
+            raise RunnerError(f"{folder / PLAN}: another plan is there; choose another folder")
+        return [*runs]
+    with Recorder(folder, campaign=name, about=told) as recorder:
+        agent = _agents(recorder, told["creators"])[OURS]
+        with recorder.activity("Acquisition", "the workflow's code", agent=agent) as step:
+            step.used(_source(recorder, Path(__file__), "lib/"), role="source")
+            shutil.copyfile(__file__, folder / WORKFLOW)
+            step.generated(folder / WORKFLOW, kind="Workflow", role="plan")
+        for digest, group in files.items():
+            _copy_map(recorder, agent, folder / maps[digest], grids[digest], [*group], sources)
+        # Last, so that a plan that is there is one whose maps are there.
+        with recorder.activity("ConfigGeneration", "the campaign's plan", agent=agent) as step:
+            origins = [
+                step.used(_source(recorder, file, name), role="source")
+                for name, file in sources.items()
+                if file.suffix in (".vast", ".osc")
+            ]
+            target = write_atomic(folder / PLAN, text)
+            step.generated(target, kind="CampaignMetadata", role="plan", derived_from=origins)
+            step.attribute(scenarios=len(scenarios))
+    return [*runs]
 
 
 _KINDS = {
@@ -354,7 +284,7 @@ _KINDS = {
 }
 
 
-def _source(recorder: Recorder, file: Path, registered: str) -> Handle:
+def _source(recorder: Recorder, file: Path, registered: str) -> Entity:
     """Record an original: inside the campaign by its path, else by its registered name."""
     kind = _KINDS.get(file.suffix, "File")
     if file.resolve().is_relative_to(recorder.root.resolve()):
@@ -363,21 +293,7 @@ def _source(recorder: Recorder, file: Path, registered: str) -> Handle:
     return recorder.file(file, kind=kind, source=source, name=rest or file.name)
 
 
-def _make_plan(
-    recorder: Recorder, agent: Handle, text: str, sources: Mapping[str, Path], scenarios: int
-) -> None:
-    target = recorder.folder / PLAN
-    with recorder.activity("ConfigGeneration", "the campaign's plan", agent=agent) as step:
-        origins = []
-        for name, file in sources.items():
-            if file.suffix in (".vast", ".osc"):
-                origins.append(step.used(_source(recorder, file, name), role="source"))
-        write_atomic(target, text)
-        step.generated(target, kind="CampaignMetadata", role="plan", derived_from=origins)
-        step.attribute(scenarios=scenarios)
-
-
-def _image(file: Path) -> Path:
+def image_of(file: Path) -> Path:
     """Return the image that a map's YAML file names."""
     named: str = yaml.safe_load(file.read_text(encoding="utf-8"))["image"]
     return file.parent / named
@@ -385,53 +301,31 @@ def _image(file: Path) -> Path:
 
 def _copy_map(
     recorder: Recorder,
-    agent: Handle,
+    agent: Agent,
     target: Path,
     grid: Grid,
     map_files: Sequence[str],
     sources: Mapping[str, Path],
 ) -> None:
     """Bring a map into the campaign: a copy of the original where there is one, else written."""
-    originals = [
-        (name, file)
-        for map_file in map_files
-        for name, file in sources.items()
-        if name == map_file or name.endswith("/" + map_file)
-    ]
+    tables, images = [], []
     with recorder.activity("MapLoading", f"map {target.stem}", agent=agent) as step:
-        tables, images = [], []
-        for name, file in originals:
-            image = _image(file)
-            tables.append(step.used(_source(recorder, file, name), role="source"))
-            beside = str(PurePosixPath(name).with_name(image.name))
-            images.append(step.used(_source(recorder, image, beside), role="source"))
-        if originals:
-            write_atomic(target, originals[0][1].read_bytes())
-            write_atomic(_image(target), _image(originals[0][1]).read_bytes())
-        else:
+        for name, file in sources.items():
+            if any(name == one or name.endswith("/" + one) for one in map_files):
+                image = image_of(file)
+                beside = str(PurePosixPath(name).with_name(image.name))
+                tables.append(step.used(_source(recorder, file, name), role="source"))
+                images.append(step.used(_source(recorder, image, beside), role="source"))
+                if len(tables) == 1:
+                    write_atomic(target, file.read_bytes())
+                    write_atomic(image_of(target), image.read_bytes())
+        if not tables:
             grid.write(target.parent, target.stem)
-        cells = step.generated(
-            _image(target),
-            kind="OccupancyGrid",
-            role="map",
-            derived_from=images,
-            attributes={"map_file": map_files[0], "grid": grid.digest},
-        )
+        told = {"map_file": map_files[0], "grid": grid.digest}
+        cells = {"kind": "OccupancyGrid", "derived_from": images, "attributes": told}
+        made = step.generated(image_of(target), role="map", **cells)  # type: ignore[arg-type]
+        step.quantity("resolution", grid.resolution, "m", of=made)
         step.generated(target, kind="MapMetadata", role="map", derived_from=tables)
-        step.quantity("resolution", grid.resolution, "m", of=cells)
-        step.quantity("width", grid.size_m[0], "m", of=cells)
-        step.quantity("height", grid.size_m[1], "m", of=cells)
-
-
-def _repair(recorder: Recorder, agent: Handle, repair: Repair, names: Sequence[str]) -> None:
-    label = f"{repair.from_path} means {repair.to_path}"
-    with recorder.activity("Repair", label, agent=agent) as step:
-        said, kind = {"map_file": repair.from_path}, "MapReference"
-        declared = recorder.value(said, kind=kind, label=f"said {repair.from_path}")
-        step.used(declared, role="source")
-        meant = step.made({"map_file": repair.to_path}, kind=kind, label=f"meant {repair.to_path}")
-        step.derived(meant, declared, reason=repair.reason)
-        step.attribute(kind=str(repair.kind), reason=repair.reason, scenarios=len(names))
 
 
 # --- one run -------------------------------------------------------------------------------------
@@ -441,28 +335,24 @@ def _write_scenario(place: Path, entry: Mapping[str, Any], seed: int) -> Path:
     return write_atomic(place / "scenario.json", _canonical({**entry, "seed": seed}))
 
 
-def _write_run(place: Path, plan: Mapping[str, Any], name: str, seed: int, grid: Grid) -> Run:
-    """Simulate a run of the plan, and write its bag, result and log."""
-    entry = plan["scenarios"][plan["runs"][name][0]]
+def _write_run(place: Path, plan: Mapping[str, Any], name: str, grid: Grid) -> Run:
+    """Simulate what a run's ``scenario.json`` says, and write its bag, result and log."""
+    entry = json.loads((place / "scenario.json").read_text(encoding="utf-8"))
+    seed = entry["seed"]
     run = navsim.simulate(grid, scenario_from(entry), seed, SimConfig(**plan["config"]))
-    bags.write(
-        run,
-        place / "bag",
-        run_iri=place_iri(plan["name"], f"runs/{name}"),
-        config_digest=plan["config_digest"],
-        max_range=plan["config"]["max_range"],
-    )
+    iri, config = place_iri(plan["name"], f"runs/{name}"), plan["config_digest"]
+    reach = plan["config"]["max_range"]
+    bags.write(run, place / "bag", run_iri=iri, config_digest=config, max_range=reach)
     result = {
         "run": name,
         "scenario": entry["name"],
         "scenario_digest": entry["digest"],
         "map_file": entry["map_file"],
         "seed": seed,
-        "config": plan["config_digest"],
+        "config": config,
         "outcome": run.outcome,
         "reason": run.reason,
         "metrics": dict(run.metrics),
-        "digest": navsim.digest(run),
     }
     write_atomic(place / "result.json", _canonical(result))
     events = [f"{t:9.3f} s  {kind}  {text}" for t, kind, text in run.events]
@@ -486,62 +376,32 @@ def redo(recipe: Recipe) -> dict[str, str]:
     -------
     dict of str to str
         Version of each piece of software that made them now.
-
-    Raises
-    ------
-    RunnerError
-        If the plan does not hold the run.
     """
     plan = json.loads(recipe.used["CampaignMetadata"].read_text(encoding="utf-8"))
-    if recipe.run not in plan["runs"]:
-        raise RunnerError(f"{recipe.run!r} is not in {recipe.used['CampaignMetadata']}")
-    seed = int(recipe.attributes["seed"])
-    _write_scenario(recipe.target, plan["scenarios"][plan["runs"][recipe.run][0]], seed)
-    grid = load_grid(recipe.used["MapMetadata"])
-    _write_run(recipe.target, plan, recipe.run, seed, grid)
+    told = json.loads(recipe.used["ConcreteScenario"].read_text(encoding="utf-8"))
+    _write_scenario(recipe.target, told, int(recipe.attributes["seed"]))
+    _write_run(recipe.target, plan, recipe.run, load_grid(recipe.used["MapMetadata"]))
     _write_trace(recipe.target)
-    return software() | {"simulated robot": software()["lib.robot_provenance"]}
+    return software() | {"simulated robot": software()[OURS]}
 
 
-def execute(job: Job) -> dict[str, Any]:
+def execute(job: Job) -> str:
     """Do one run of a prepared campaign; its folder appears when all is done.
-
-    Parameters
-    ----------
-    job : Job
-
-    Returns
-    -------
-    dict
-        ``run``, ``wall_s``, ``recording_s`` (of which recording), and ``error``, empty unless the
-        simulator itself failed; then what there is lies in ``failed/``, with its log.
 
     Raises
     ------
     RunnerError
-        If the run is not in the plan or is there already.
+        If the run is there already.
     """
     folder = Path(job.folder)
-    plan = load_plan(folder)
-    if job.run not in plan["runs"]:
-        raise RunnerError(f"{job.run!r} is not in {folder / PLAN}")
-    target = folder / "runs" / job.run
+    plan, target = load_plan(folder), folder / "runs" / job.run
     if target.exists():
         raise RunnerError(f"{target}: the run is there already; a run is done once")
     part = target.with_name(f".{job.run}.{uuid.uuid4().hex}")
-    began, error = time.perf_counter(), ""
-    recorder = Recorder(part, campaign=plan["name"], root=folder, run=job.run)
-    try:
-        with recorder:
-            _run(recorder, plan, job.part_of)
-    except Exception as raised:
-        error = f"{type(raised).__name__}: {raised}"
-        attempt = len(list((folder / "failed").glob(f"{job.run}~*"))) + 1
-        target = folder / "failed" / f"{job.run}~{attempt}"
-        target.parent.mkdir(exist_ok=True)
+    with Recorder(part, campaign=plan["name"], root=folder, run=job.run) as recorder:
+        _run(recorder, plan, job.part_of)
     part.rename(target)
-    wall = time.perf_counter() - began
-    return {"run": job.run, "wall_s": wall, "recording_s": recorder.seconds, "error": error}
+    return job.run
 
 
 def _run(recorder: Recorder, plan: dict[str, Any], part_of: str) -> None:
@@ -549,121 +409,92 @@ def _run(recorder: Recorder, plan: dict[str, Any], part_of: str) -> None:
     own, folder = recorder.folder, recorder.root
     name, seed = plan["runs"][recorder.run]
     entry = plan["scenarios"][name]
-    agents = _agents(recorder, {"creators": plan["created_by"]})
-    library = agents["lib.robot_provenance"]
+    agents = _agents(recorder, plan["created_by"])
     planned = recorder.file(folder / PLAN, kind="CampaignMetadata")
-    chosen = _configure(recorder, library, planned, plan, entry, seed)
-    map_yaml = folder / plan["maps"][entry["map"]]
-    grid = _grid(map_yaml, entry["map"])
+    chosen = _configure(recorder, agents[OURS], planned, plan, entry, seed)
+    file = folder / plan["maps"][entry["map"]]
+    grid, both = _grid(file), [agents[OURS], agents["robot"]]
     with recorder.activity(
-        "TestExecution",
-        f"{name}, seed {seed}",
-        plan=chosen,
-        agent=[library, agents["robot"]],
-        attributes={"seed": seed, "config": plan["config_digest"]},
+        "TestExecution", f"{name}, seed {seed}", plan=chosen, agent=both
     ) as step:
+        step.attribute(seed=seed, config=plan["config_digest"])
         step.used(chosen, role="scenario")
-        step.used(_image(map_yaml), kind="OccupancyGrid", role="map")
-        step.used(map_yaml, kind="MapMetadata", role="map")
+        step.used(image_of(file), kind="OccupancyGrid", role="map")
+        step.used(file, kind="MapMetadata", role="map")
         step.used(planned, role="config")
         if part_of:
             step.informed_by(part_of)
-        run = _write_run(own, plan, recorder.run, seed, grid)
+        run = _write_run(own, plan, recorder.run, grid)
         told: dict[str, Any] = {"outcome": run.outcome, "success": run.outcome == "success"}
-        bag = step.generated(own / "bag", kind="RosBag", role="bag", derived_from=[chosen])
-        result = step.generated(
-            own / "result.json",
-            kind="TestResult",
-            role="result",
-            derived_from=[chosen],
-            attributes=told,
-        )
-        step.generated(own / "log.txt", kind="LogFile", role="log")
         step.attribute(**told)
+        bag = step.generated(own / "bag", kind="RosBag", role="bag", derived_from=[chosen])
+        rest: dict[str, Any] = {"role": "result", "derived_from": [chosen], "attributes": told}
+        result = step.generated(own / "result.json", kind="TestResult", **rest)
+        step.generated(own / "log.txt", kind="LogFile", role="log")
         for metric, value in run.metrics.items():
             if value is not None and metric in UNITS:
                 step.quantity(metric.rsplit("_", 1)[0], value, UNITS[metric], of=result)
-    both = [library, agents["rosbags"]]
+    both = [agents[OURS], agents["rosbags"]]
     with recorder.activity("Postprocessing", f"trace of {recorder.run}", agent=both) as step:
         step.used(bag, role="bag")
-        trace = _write_trace(own)
-        step.generated(trace, kind="Traces", role="trace", derived_from=[bag])
+        step.generated(_write_trace(own), kind="Traces", role="trace", derived_from=[bag])
+
+
+def variations(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what each variation has set of a scenario's content, by its type."""
+    noise = {key: content[key] for key in ("noise_std", "drop_rate") if content[key] != 0.0}
+    found = {
+        "PathVariation": {"start": content["start"], "goals": content["goals"]},
+        "ObstacleVariation": {"boxes": content["boxes"]} if content["boxes"] else {},
+        "ParameterVariation": noise,
+    }
+    return {kind: values for kind, values in found.items() if values}
 
 
 def _configure(
     recorder: Recorder,
-    agent: Handle,
-    planned: Handle,
+    agent: Agent,
+    planned: Entity,
     plan: Mapping[str, Any],
     entry: Mapping[str, Any],
     seed: int,
-) -> Handle:
+) -> Entity:
     """Record each variation as an activity of its own, then the parameters they make together."""
-    content = entry["content"]
-    parts: list[Handle] = []
-    for kind, values in (
-        ("PathVariation", {"start": content["start"], "goals": content["goals"]}),
-        ("ObstacleVariation", {"boxes": content["boxes"]} if content["boxes"] else {}),
-        (
-            "ParameterVariation",
-            {key: content[key] for key in ("noise_std", "drop_rate") if content[key] != 0.0},
-        ),
-    ):
-        if values:
-            with recorder.activity(kind, f"{kind} of {entry['name']}", agent=agent) as step:
-                step.used(planned, role="plan")
-                parts.append(
-                    step.made(values, kind="VariationConfig", label=kind, role="variation")
-                )
-    label = f"parameters of {entry['name']}"
-    with recorder.activity("ConfigGeneration", label, agent=agent) as step:
+    parts: list[Entity] = []
+    name, content = entry["name"], entry["content"]
+    for kind, values in variations(content).items():
+        with recorder.activity(kind, f"{kind} of {name}", agent=agent) as step:
+            step.used(planned, role="plan")
+            made = step.made(values, kind="VariationConfig", label=kind, role="variation")
+            parts.append(made)
+    with recorder.activity("ConfigGeneration", f"parameters of {name}", agent=agent) as step:
         step.used(planned, role="plan")
         for part in parts:
             step.used(part, role="variation")
-        chosen = step.generated(
-            _write_scenario(recorder.folder, entry, seed),
-            kind="ConcreteScenario",
-            role="scenario",
-            derived_from=[planned, *parts],
-            attributes={
-                "scenario": entry["name"],
-                "scenario_digest": entry["digest"],
-                "map_file": entry["map_file"],
-                "boxes": len(content["boxes"]),
-                "goals": len(content["goals"]),
-            },
-        )
-        _declared(recorder, step, plan, entry, chosen)
-        x, y, yaw = content["start"]
-        for name, value, unit in (
-            ("start_x", x, "m"),
-            ("start_y", y, "m"),
-            ("start_yaw", yaw, "rad"),
-            ("noise_std", content["noise_std"], "m"),
+        file = _write_scenario(recorder.folder, entry, seed)
+        told = {"scenario": name, "scenario_digest": entry["digest"], "map_file": entry["map_file"]}
+        rest: dict[str, Any] = {"derived_from": [planned, *parts], "attributes": told}
+        chosen = step.generated(file, kind="ConcreteScenario", role="scenario", **rest)
+        # Where a repair changed it: what was declared, and why it was changed.
+        for repair in plan["repairs"]:
+            if name in repair["scenarios"]:
+                said = {"map_file": repair["from_path"], "digest": entry["derived_from"]}
+                label = f"{name} as declared"
+                declared = recorder.value(
+                    said | {"name": name}, kind="ConcreteScenario", label=label
+                )
+                step.used(declared, role="source")
+                step.derived(chosen, declared, reason=repair["reason"])
+        for word, value, unit in zip(
+            ("start_x", "start_y", "start_yaw", "noise_std"),
+            (*content["start"], content["noise_std"]),
+            ("m", "m", "rad", "m"),
+            strict=True,
         ):
+            # What is no number is told as a text, and is no quantity.
             if not isinstance(value, str):
-                step.quantity(name, value, unit, of=chosen)
+                step.quantity(word, value, unit, of=chosen)
     return chosen
-
-
-def _declared(
-    recorder: Recorder,
-    step: Running,
-    plan: Mapping[str, Any],
-    entry: Mapping[str, Any],
-    chosen: Handle,
-) -> None:
-    """Where a repair changed a scenario: say what was declared, and why it was changed."""
-    for repair in plan["repairs"]:
-        if entry["name"] in repair["scenarios"]:
-            said = {"map_file": repair["from_path"], "digest": entry["derived_from"]}
-            declared = recorder.value(
-                said | {"name": entry["name"]},
-                kind="ConcreteScenario",
-                label=f"{entry['name']} as declared",
-            )
-            step.used(declared, role="source")
-            step.derived(chosen, declared, reason=repair["reason"])
 
 
 # --- all runs ------------------------------------------------------------------------------------
@@ -680,22 +511,18 @@ def tabulate(folder: Path) -> pd.DataFrame:
         If a run of the plan is missing.
     """
     folder = Path(folder)
-    plan = load_plan(folder)
-    files = {run: folder / "runs" / run / "result.json" for run in plan["runs"]}
-    missing = [run for run, file in files.items() if not file.is_file()]
+    plan, rows, results = load_plan(folder), [], []
+    missing = [one for one in plan["runs"] if not (folder / "runs" / one).is_dir()]
     if missing:
         raise RunnerError(f"{len(missing)} runs are missing, the first is {missing[0]!r}")
     target = folder / TABLE
-    if target.is_file() and TABLE in _made(folder):
+    if target.is_file():
         return pd.read_csv(target)
-    rows = []
-    with _resumed(folder, plan) as (recorder, agents):
-        library = agents["lib.robot_provenance"]
-        with recorder.activity(
-            "PostprocessingMetadata", "table of all runs", agent=library
-        ) as step:
-            results = []
-            for file in files.values():
+    with Recorder(folder, campaign=plan["name"]) as recorder:
+        agent = _agents(recorder, plan["created_by"])[OURS]
+        with recorder.activity("PostprocessingMetadata", "table of all runs", agent=agent) as step:
+            for run in plan["runs"]:
+                file = folder / "runs" / run / "result.json"
                 results.append(step.used(file, kind="TestResult", role="result"))
                 result = json.loads(file.read_text(encoding="utf-8"))
                 rows.append({k: v for k, v in result.items() if k != "metrics"} | result["metrics"])
@@ -705,13 +532,6 @@ def tabulate(folder: Path) -> pd.DataFrame:
     return table
 
 
-@contextmanager
-def _resumed(folder: Path, plan: Mapping[str, Any]) -> Iterator[tuple[Recorder, dict[str, Handle]]]:
-    """Continue a campaign's log; its agents come with it."""
-    with Recorder(folder, campaign=plan["name"], resume=True) as recorder:
-        yield recorder, _agents(recorder, {"creators": plan["created_by"]})
-
-
 GRAPHS: dict[str, export.Notation] = {
     "provenance.nt": "nt",
     "provenance.jsonld": "json-ld",
@@ -719,32 +539,22 @@ GRAPHS: dict[str, export.Notation] = {
 }
 
 
-def publish(folder: Path) -> dict[str, Path]:
+def publish(folder: Path) -> None:
     """Write the campaign's graph in three notations and its crate, and record that too.
 
     A graph cannot hold the digest of its own file: what is recorded here is in the log, and in the
     graphs that are written the next time.
-
-    Returns
-    -------
-    dict of str to Path
-        By file name: ``provenance.nt``, ``.jsonld``, ``.provn`` and ``ro-crate-metadata.json``.
     """
     folder = Path(folder)
-    records = record.load(folder)
-    written: dict[str, Path] = {}
-    with _resumed(folder, load_plan(folder)) as (recorder, agents):
-        library = agents["lib.robot_provenance"]
-        with recorder.activity("PostprocessingGraph", "graphs and crate", agent=library) as step:
-            if (folder / TABLE).is_file():
-                step.used(folder / TABLE, kind="Metrics", role="metrics")
+    records, plan = record.load(folder), load_plan(folder)
+    with Recorder(folder, campaign=plan["name"]) as recorder:
+        agent = _agents(recorder, plan["created_by"])[OURS]
+        with recorder.activity("PostprocessingGraph", "graphs and crate", agent=agent) as step:
+            step.used(folder / TABLE, kind="Metrics", role="metrics")
             for name, notation in GRAPHS.items():
-                written[name] = write_atomic(folder / name, export.serialize(records, notation))
-            written[crate.DESCRIPTOR] = crate.write(folder, records)
-            for name, file in written.items():
-                kind = "CampaignGraph" if name in GRAPHS else "File"
-                step.generated(file, kind=kind, role="graph")
-    return written
+                file = write_atomic(folder / name, export.serialize(records, notation))
+                step.generated(file, kind="CampaignGraph", role="graph")
+            step.generated(crate.write(folder, records), role="graph")
 
 
 def run_campaign(
@@ -769,57 +579,31 @@ def run_campaign(
     Returns
     -------
     DataFrame
-        One row a run: ``run``, ``scenario``, ``seed``, ``outcome``, the metrics, ``digest``, and
-        ``wall_s`` and ``recording_s``, which are NaN for runs that were there before.
+        One row a run: ``run``, ``scenario``, ``seed``, ``outcome`` and the metrics.
 
     Raises
     ------
     RunnerError
-        As `prepare`; or when a run failed, after all others were done. Call again to try it again.
+        As `prepare`.
     """
     folder, jobs = Path(folder), check.integer("jobs", jobs, at_least=1)
     names = prepare(scenarios, grids, folder, **told)
-    with _alone(folder):
-        # What a killed process left behind; complete runs have no dot.
-        for rubbish in (folder / "runs").glob(".*"):
-            shutil.rmtree(rubbish)
-        todo = [Job(folder, name) for name in names if not (folder / "runs" / name).is_dir()]
-        done = _execute_all(folder, todo, jobs) if todo else []
-        failed = [one for one in done if one["error"]]
-        if failed:
-            raise RunnerError(
-                f"{len(failed)} of {len(done)} runs failed, the first is {failed[0]['run']!r}: "
-                f"{failed[0]['error']}"
-            )
-        table = tabulate(folder)
-    times = pd.DataFrame(done, columns=["run", "wall_s", "recording_s"])
-    return table.merge(times, on="run", how="left")
-
-
-def _execute_all(folder: Path, todo: Sequence[Job], jobs: int) -> list[dict[str, Any]]:
-    with _resumed(folder, load_plan(folder)) as (recorder, agents):
-        workflow = recorder.file(folder / WORKFLOW, kind="Workflow")
-        with recorder.activity(
-            "CampaignExecution",
-            f"{len(todo)} runs",
-            plan=workflow,
-            agent=[agents[name] for name in software()],
-            attributes={"runs": len(todo)},
-        ) as step:
-            step.used(folder / PLAN, kind="CampaignMetadata", role="plan")
-            step.used(workflow, role="plan")
-            work = [replace(job, part_of=step.iri) for job in todo]
-            done = sweeps.run(execute, work, name="robot_provenance", n_jobs=jobs, cache=False)
-            step.attribute(failed=sum(bool(one["error"]) for one in done))
-    return list(done)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder for one process; the system lets go of it when the process dies."""
-    with (folder / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunnerError(f"{folder}: another process is running this campaign") from None
-        yield
+    # What a killed process left behind; complete runs have no dot.
+    for rubbish in (folder / "runs").glob(".*"):
+        shutil.rmtree(rubbish)
+    todo = [name for name in names if not (folder / "runs" / name).is_dir()]
+    plan = load_plan(folder)
+    if todo:
+        with Recorder(folder, campaign=plan["name"]) as recorder:
+            agents = _agents(recorder, plan["created_by"])
+            workflow = recorder.file(folder / WORKFLOW, kind="Workflow")
+            both = [agents[name] for name in software()]
+            with recorder.activity(
+                "CampaignExecution", f"{len(todo)} runs", plan=workflow, agent=both
+            ) as step:
+                step.attribute(runs=len(todo))
+                step.used(folder / PLAN, kind="CampaignMetadata", role="plan")
+                step.used(workflow, role="plan")
+                work = [Job(folder, name, step.iri) for name in todo]
+                sweeps.run(execute, work, name="robot_provenance", n_jobs=jobs, cache=False)
+    return tabulate(folder)
