@@ -112,5 +112,5 @@ def largest_gap(
     """
     peer = IrsimLidar(grid, n_beams, max_range)
     theirs = np.array([peer.scan(pose)[:-1] for pose in poses])
-    ours = lidar.cast(grid, poses, n_beams - 1, max_range)
+    ours = np.array([lidar.cast(grid, tuple(p), n_beams - 1, max_range) for p in poses.tolist()])
     return float(np.abs(theirs - ours).max())

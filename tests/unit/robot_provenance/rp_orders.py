@@ -106,12 +106,13 @@ def compare(n_documents: int, seed: int) -> pd.DataFrame:
     while len(rows) < n_documents:
         document = random_document(rng)
         events = Events(read(document, None))
-        edges = (events.source, events.target)
+        edges = [one.source for one in events.edges], [one.target for one in events.edges]
+        strict = [one.strict for one in events.edges]
         try:
-            search = has_order(len(events), *edges, events.strict)
+            search = has_order(len(events), *edges, strict)
         except ValueError:
             continue
-        weak = has_order(len(events), *edges, [False] * len(events.strict))
+        weak = has_order(len(events), *edges, [False] * len(strict))
         engine = all(one.code != "42" for one in check(document).violations)
         rows.append((engine, search, weak))
     return pd.DataFrame(rows, columns=["engine", "search", "weak"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,13 +55,39 @@ def test_what_is_written_is_read(run: navsim.Run, bag: Path) -> None:
     assert found.counts == {"/pose": len(run.t), "/cmd_vel": len(run.t), "/scan": len(run.scan_t)}
 
 
-def test_an_independent_reader_agrees(bag: Path) -> None:
-    ours, theirs = bags.read(bag), bags.read_independent(bag)
-    assert bags.compare(ours, theirs) == []
-    scans = theirs.scans.copy()
-    scans[0, 0] += 1
-    assert bags.compare(ours, replace(theirs, scans=scans)) == ["scans"]
-    assert bags.compare(ours, replace(theirs, custom={})) == ["custom"]
+def differing(one: bags.Bag, other: bags.Bag) -> list[str]:
+    a, b = vars(one), vars(other)
+    arrays = ("t", "pose", "command", "scan_t", "scans")
+    found = [name for name in arrays if not np.array_equal(a[name], b[name])]
+    return found + [name for name in ("custom", "counts") if a[name] != b[name]]
+
+
+def test_another_reader_sees_the_same(bag: Path) -> None:
+    """``mcap`` with ``mcap-ros2-support`` shares no code with the writer, nor with our reader."""
+    from mcap.reader import make_reader
+    from mcap_ros2.decoder import DecoderFactory
+
+    ours = bags.read(bag)
+    told: dict[str, list[Any]] = {topic: [] for topic in bags.TOPICS}
+    with (bag / "bag.mcap").open("rb") as stream:
+        reader = make_reader(stream, decoder_factories=[DecoderFactory()])
+        for _, channel, _, message in reader.iter_decoded_messages():
+            told[channel.topic].append(message)
+    assert {topic: len(rows) for topic, rows in told.items()} == ours.counts
+    poses = [(m.pose.position.x, m.pose.position.y) for m in told["/pose"]]
+    assert np.array_equal(ours.pose[:, :2], poses)
+    asked = [(m.twist.linear.x, m.twist.angular.z) for m in told["/cmd_vel"]]
+    assert np.array_equal(ours.command, asked)
+    assert np.array_equal(ours.scans, np.array([m.ranges for m in told["/scan"]], np.float32))
+    stamps = [m.header.stamp.sec + m.header.stamp.nanosec / 1e9 for m in told["/pose"]]
+    assert np.allclose(ours.t, stamps, atol=1e-9)
+
+
+def test_stamps_are_finer_than_a_millisecond(run: navsim.Run, tmp_path: Path) -> None:
+    fine = replace(run, t=run.t + 0.000123, scan_t=run.scan_t + 0.000456)
+    found = bags.read(write(fine, tmp_path / "bag"))
+    assert np.array_equal(found.t, np.round(fine.t, 6))
+    assert np.array_equal(found.scan_t, np.round(fine.scan_t, 6))
 
 
 def test_a_run_in_which_nothing_happened(run: navsim.Run, tmp_path: Path) -> None:
@@ -74,7 +101,6 @@ def test_a_run_in_which_nothing_happened(run: navsim.Run, tmp_path: Path) -> Non
     )
     write(empty, tmp_path / "bag")
     found = bags.read(tmp_path / "bag")
-    assert bags.compare(found, bags.read_independent(tmp_path / "bag")) == []
     assert found.t.shape == (0,)
     assert found.pose.shape == (0, 3)
     assert bags.trace(found, tmp_path / "t.csv").read_text().count("\n") == 1
@@ -93,9 +119,9 @@ def test_trace_has_units_in_its_names(run: navsim.Run, bag: Path, tmp_path: Path
     [
         ({"t": np.array([0.0, -1.0])}, "goes backwards"),
         ({"t": np.array([0.0, np.nan])}, "not finite"),
-        ({"pose": np.zeros((3, 3))}, r"pose has shape \(3, 3\)"),
-        ({"command": np.full((1, 2), np.nan)}, "command has shape"),
-        ({"scan_t": np.zeros(0)}, "0 scan times"),
+        ({"pose": np.zeros((3, 3))}, r"array of shape \(3, 3\)"),
+        ({"command": np.full((1, 2), np.nan)}, r"array of shape \(1, 2\)"),
+        ({"scan_t": np.zeros(0)}, "0 times and an array"),
     ],
 )
 def test_bad_runs_leave_nothing(
@@ -111,9 +137,8 @@ def test_a_bag_is_not_overwritten(run: navsim.Run, bag: Path) -> None:
         write(run, bag)
 
 
-@pytest.mark.parametrize("read", [bags.read, bags.read_independent])
-def test_damaged_bags(run: navsim.Run, tmp_path: Path, read: object) -> None:
-    assert callable(read)
+def test_damaged_bags(run: navsim.Run, tmp_path: Path) -> None:
+    read = bags.read
     folder = write(run, tmp_path / "bag")
     content = (folder / "bag.mcap").read_bytes()
     (folder / "bag.mcap").write_bytes(content[: len(content) // 2])
@@ -160,7 +185,7 @@ def test_a_bag_as_ros2_writes_it(run: navsim.Run, tmp_path: Path) -> None:
         assert found.counts["/pose"] == len(run.t)
         assert np.array_equal(found.scans, run.scans)
         assert np.array_equal(found.command, run.command)
-    assert bags.compare(bags.read_independent(tmp_path / "rosbag2_MCAP"), found) == []
+    assert differing(bags.read(tmp_path / "rosbag2_MCAP"), found) == []
     (tmp_path / "rosbag2_MCAP" / "rosbag2_MCAP.mcap").unlink()
     with pytest.raises(
         BagError, match=r"rosbag2_MCAP\.mcap: missing, though metadata.yaml names it"
@@ -176,6 +201,5 @@ def test_a_topic_of_ours_with_another_message_is_refused(tmp_path: Path) -> None
     with Writer(tmp_path / "b", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         pose = writer.add_connection("/pose", text, typestore=types)
         writer.write(pose, 1, types.serialize_cdr(types.types[text]("here"), text))
-    for read in (bags.read, bags.read_independent):
-        with pytest.raises(BagError, match="/pose carries std_msgs/msg/String, expected geometry"):
-            read(tmp_path / "b")
+    with pytest.raises(BagError, match="/pose carries std_msgs/msg/String, expected geometry"):
+        bags.read(tmp_path / "b")

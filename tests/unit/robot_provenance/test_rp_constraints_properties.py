@@ -126,8 +126,8 @@ def test_adding_statements_never_makes_an_invalid_document_valid(rows, more):
 @given(wild, wild)
 def test_adding_statements_never_removes_the_last_clock_finding(rows, more):
     before, after = check(build(rows)), check(build(rows + more))
-    if not before.consistent:
-        assert not after.consistent
+    if before.counts():
+        assert after.counts()
 
 
 @quick
@@ -137,7 +137,7 @@ def test_renaming_identifiers_keeps_the_verdict(rows, shuffled):
     new = {old: f"n-{name}" for old, name in zip(plain, shuffled, strict=True)}
     renamed = [(k, tuple(new.get(a, a) for a in args), new.get(i)) for k, args, i in rows]
     assert check(build(rows)).valid == check(build(renamed)).valid
-    assert check(build(rows)).consistent == check(build(renamed)).consistent
+    assert bool(check(build(rows)).counts()) == bool(check(build(renamed)).counts())
 
 
 @quick
@@ -169,14 +169,14 @@ def test_repeating_a_document_changes_no_verdict(rows):
 @given(untimed)
 def test_five_constraints_decide_the_order(rows):
     events = Events(read(build(rows)))
-    keep = [e for e, k in enumerate(events.number) if k in {34, 42, 43, 45, 48}]
+    keep = [one for one in events.edges if one.number in {34, 42, 43, 45, 48}]
     cyclic = False
     if keep:
         n = len(events)
-        u, v = (np.array(side)[keep] for side in (events.source, events.target))
+        u, v = (np.array([one[i] for one in keep]) for i in (0, 1))
         matrix = coo_matrix((np.ones(len(keep)), (u, v)), shape=(n, n))
         _, label = connected_components(matrix.tocsr(), connection="strong")
-        cyclic = bool((np.array(events.strict)[keep] & (label[u] == label[v])).any())
+        cyclic = bool((np.array([one.strict for one in keep]) & (label[u] == label[v])).any())
     assert cyclic == ("42" in {v.code for v in check(build(rows)).violations})
 
 

@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
-from lib.robot_provenance.campaign import Box, Pose, Scenario
-from lib.robot_provenance.study.labels import associate, cluster_of, compare, rules, shuffle
+from lib.robot_provenance.study.labels import (
+    Association,
+    associate,
+    cluster_of,
+    compare,
+    label,
+    shuffle,
+)
 
 
 def made(effect: float, seed: int):
@@ -23,10 +29,10 @@ def made(effect: float, seed: int):
 
 def test_a_planted_effect_is_found_and_none_is_not():
     found = associate(*made(0.3, 1), seed=0)
-    assert found.interval[0] > 0
-    assert found.within_interval[0] > 0
+    assert found.intervals[0][0] > 0
+    assert found.intervals[1][0] > 0
     none = associate(*made(0.0, 2), seed=0)
-    assert none.interval[0] < 0 < none.interval[1]
+    assert none.intervals[0][0] < 0 < none.intervals[0][1]
 
 
 def test_a_stratum_that_explains_everything_leaves_nothing_within():
@@ -36,7 +42,7 @@ def test_a_stratum_that_explains_everything_leaves_nothing_within():
     strata = ["easy"] * 20 + ["hard"] * 20 + ["third"] * 40
     clusters = [f"{s}{x}{i % 5}" for i, (s, x) in enumerate(zip(strata, labels, strict=True))]
     found = associate(labels, success, strata, clusters, seed=0)
-    assert found.interval[0] > 0
+    assert found.intervals[0][0] > 0
     assert abs(found.within) < 0.3
 
 
@@ -66,38 +72,37 @@ def test_odds_by_hand():
     assert found.log_odds == pytest.approx(np.log(5))
     # Mantel-Haenszel: (2*1/4 + 0.5) over (0*1/4 + 0.5).
     assert found.within == pytest.approx(np.log(2))
-    assert found.n_clusters == 4
+    assert found.draws.shape == (51, 2)
 
 
 def test_a_comparison_has_the_sign_of_the_better_guess():
     labels, success, strata, clusters = made(0.3, 1)
     coin = list(np.random.default_rng(5).random(len(labels)) < 0.5)
-    better, (low, high) = compare(labels, success, coin, strata, clusters, seed=0)
+    one, other = (associate(labels, x, strata, clusters, seed=0) for x in (success, coin))
+    better, (low, high) = compare(one, other)
+    assert better == one.within - other.within
     assert 0 < low < better < high
-    worse, (low2, high2) = compare(labels, coin, success, strata, clusters, seed=0)
+    worse, (low2, high2) = compare(other, one)
     assert (worse, low2, high2) == pytest.approx((-better, -high, -low))
-    assert compare(labels, coin, coin, strata, clusters, seed=0) == (0, (0, 0))
+    assert compare(other, other) == (0, (0, 0))
 
 
-def test_rules_need_no_robot():
-    def one(goals, boxes=0):
-        poses = tuple(Pose(*goal) for goal in goals)
-        return Scenario("a", "m.yaml", Pose(0, 0), poses, (Box(1, 1),) * boxes)
+def test_intervals_are_the_middle_95_percent_widened_to_the_estimate():
+    draws = np.stack([np.arange(1001.0), np.arange(1001.0)[::-1]], axis=1)
+    draws[0] = 500.0, 990.0
+    one = Association(np.ones((2, 2), int), draws)
+    assert np.allclose(one.intervals[0], np.percentile(np.arange(1, 1001), [2.5, 97.5]))
+    low, high = one.intervals[1]
+    assert (low, high) == (np.percentile(np.arange(1000), 2.5), 990.0)
+    assert (one.log_odds, one.within) == (500.0, 990.0)
 
-    found = rules([one([(3, 4)], 2), one([(3, 0), (3, 1)]), one([(0, 9)], 1)])
-    assert [found.pop(name) for name in ("long way", "many boxes", "many goals")] == [
-        [False, False, True],
-        [True, False, False],
-        [False, True, False],
-    ]
-    assert found == {
-        "short way": [True, True, False],
-        "few boxes": [False, True, True],
-        "few goals": [True, False, True],
-    }
+
+def test_group_letters():
+    names = ["office-4s2-12", "door-1f1-3", "example-30-door", "a-1s2", "a-1x1-1"]
+    assert [label(one) for one in names] == ["s", "f", None, None, None]
 
 
 def test_shuffled_labels_lie_around_zero():
     dealt = shuffle(*made(0.3, 1), seed=3, n_shuffles=199)
-    assert dealt.interval[0] < 0 < dealt.interval[1]
+    assert dealt.intervals[0][0] < 0 < dealt.intervals[0][1]
     assert abs(dealt.within) < 0.4

@@ -7,16 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prov.model import ProvGeneration, ProvUsage
+from rp_orders import MAX_ASSIGNMENTS, compare, has_order, random_document
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from lib.robot_provenance.constraints import check
-from lib.robot_provenance.study.orders import (
-    MAX_ASSIGNMENTS,
-    compare,
-    has_order,
-    random_document,
-)
 
 
 @pytest.mark.parametrize(

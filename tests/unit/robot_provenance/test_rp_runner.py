@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -102,7 +101,7 @@ def test_nothing_is_done_twice(done: Path) -> None:
     log = (done / "records.jsonl").read_text().count('"CampaignExecution"')
     grids, scenarios = chosen(*NAMES)
     table = runner.run_campaign(scenarios, grids, done, seeds=[0, 1], campaign="demo")
-    assert table["wall_s"].isna().all()
+    assert len(table) == 6
     assert {one: digest_file(one) for one in done.rglob("*.mcap")} == before
     assert (done / "records.jsonl").read_text().count('"CampaignExecution"') == log
     with pytest.raises(RunnerError, match="is there already"):
@@ -135,43 +134,6 @@ def test_missing_map(tmp_path: Path) -> None:
     _, scenarios = chosen("middle-one-room")
     with pytest.raises(RunnerError, match=r"no grid for its map 'maps/middle.yaml'"):
         runner.run_campaign(scenarios, {}, tmp_path / "new")
-
-
-def test_read_only_output_is_refused_before_anything(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    grids, scenarios = chosen("middle-one-room")
-    # A file system that is read-only even for root, and a folder whose permissions say so.
-    with pytest.raises(RunnerError, match="nothing was done"):
-        runner.run_campaign(scenarios, grids, Path("/proc/campaign"))
-    folder = tmp_path / "camp"
-    folder.mkdir()
-    real = os.access
-    monkeypatch.setattr(os, "access", lambda p, m: Path(p) != folder and real(p, m))
-    with pytest.raises(RunnerError, match="read-only"):
-        runner.run_campaign(scenarios, grids, folder)
-    assert list(folder.iterdir()) == []
-
-
-def test_crash_in_mid_run_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    grids, scenarios = chosen("middle-one-room")
-    runner.prepare(scenarios, grids, tmp_path, campaign="demo")
-
-    def broken(*_: object) -> None:
-        raise OverflowError("the wheels came off")
-
-    monkeypatch.setattr(runner.navsim, "simulate", broken)
-    told = runner.execute(Job(tmp_path, "middle-one-room-s0"))
-    assert told["error"] == "OverflowError: the wheels came off"
-    assert not (tmp_path / "runs" / "middle-one-room-s0").exists()
-    (failed,) = [one for one in record.load(tmp_path).activities.values() if one.status == "failed"]
-    assert (failed.kind, failed.error) == ("TestExecution", told["error"])
-    monkeypatch.undo()
-    assert runner.execute(Job(tmp_path, "middle-one-room-s0"))["error"] == ""
-    assert [one.status for one in record.load(tmp_path).of_kind("TestExecution")] == [
-        "completed",
-        "failed",
-    ]
 
 
 KILLED = """
@@ -210,9 +172,29 @@ def test_resume_after_kill(tmp_path: Path) -> None:
     assert sorted(after) == sorted(runner.run_id(one.name, 0) for one in keep)
     assert {name: after[name] for name in before} == before
     assert len(table) == len(keep)
-    assert sum(table["wall_s"].isna()) == len(before)
     runs = [one.run for one in record.load(folder).of_kind("TestExecution")]
     assert sorted(runs) == sorted(after)
+
+
+def test_a_crash_in_mid_run_is_raised_and_can_be_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grids, scenarios = chosen("middle-one-room")
+    runner.prepare(scenarios, grids, tmp_path, campaign="demo")
+
+    def broken(*_: object) -> None:
+        raise OverflowError("the wheels came off")
+
+    monkeypatch.setattr(runner.navsim, "simulate", broken)
+    with pytest.raises(OverflowError):
+        runner.execute(Job(tmp_path, "middle-one-room-s0"))
+    (half,) = (tmp_path / "runs").iterdir()
+    assert half.name.startswith(".middle-one-room-s0.")
+    assert '"status":"failed","error":"OverflowError' in (half / "records.jsonl").read_text()
+    monkeypatch.undo()
+    runner.run_campaign(scenarios, grids, tmp_path, campaign="demo", jobs=1)
+    assert [one.name for one in (tmp_path / "runs").iterdir()] == ["middle-one-room-s0"]
+    assert [one.status for one in record.load(tmp_path).of_kind("TestExecution")] == ["completed"]
 
 
 def test_repair_is_a_recorded_derivation(tmp_path: Path) -> None:
@@ -226,8 +208,7 @@ def test_repair_is_a_recorded_derivation(tmp_path: Path) -> None:
     reasons = [one for one in records.derivations if one.reason]
     assert {one.reason for one in reasons} == {"differs by case alone"}
     sources = {records.entities[one.source].label for one in reasons}
-    assert sources == {"said maps/Closed.yaml", "closed-one-room as declared"}
-    assert len(records.of_kind("Repair")) == 1
+    assert sources == {"closed-one-room as declared"}
 
 
 def test_rubbish_of_a_killed_process_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,22 +227,12 @@ def test_rubbish_of_a_killed_process_goes(tmp_path: Path, monkeypatch: pytest.Mo
     # A result that was kept from elsewhere would leave no files here.
     assert (asked["cache"], asked["n_jobs"]) == (False, 1)
     assert table["outcome"].tolist() == ["invalid"]
-    assert {"path_length_m", "duration_s", "replans", "seed", "digest"} <= set(table.columns)
-
-
-def test_one_process_at_a_time(tmp_path: Path) -> None:
-    grids, scenarios = chosen("faulty-no-goals")
-    runner.prepare(scenarios, grids, tmp_path)
-    with (tmp_path / ".lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        with pytest.raises(RunnerError, match="another process"):
-            runner.run_campaign(scenarios, grids, tmp_path)
-    assert len(runner.run_campaign(scenarios, grids, tmp_path, jobs=1)) == 1
+    assert {"path_length_m", "duration_s", "replans", "seed"} <= set(table.columns)
 
 
 def test_graphs_and_crate_are_written_and_recorded(done: Path) -> None:
-    written = runner.publish(done)
-    assert set(written) == {*runner.GRAPHS, "ro-crate-metadata.json"}
+    runner.publish(done)
+    assert all((done / name).is_file() for name in (*runner.GRAPHS, "ro-crate-metadata.json"))
     before = export.to_rdf(record.load(done))
     records = record.load(done)
     assert len(records.of_kind("CampaignGraph")) == 3
@@ -269,11 +240,11 @@ def test_graphs_and_crate_are_written_and_recorded(done: Path) -> None:
     found = rdflib.Graph().parse(done / "provenance.jsonld", format="json-ld")
     # What was written is a part of what is known now, which includes the writing.
     assert len(found) < len(before)
-    assert constraints.check(export.to_prov(records)).consistent
+    assert not constraints.check(export.to_prov(records)).counts()
 
 
 def test_unknown_runs_and_missing_plans(done: Path) -> None:
-    with pytest.raises(RunnerError, match="'nobody-s9' is not in"):
+    with pytest.raises(KeyError, match="nobody-s9"):
         runner.execute(Job(done, "nobody-s9"))
     with pytest.raises(RunnerError, match=r"campaign\.json: missing"):
         runner.load_plan(done / "runs")

@@ -1,4 +1,4 @@
-"""Five ways of telling one campaign, and what each of them can answer."""
+"""Four ways of telling one campaign, and what each of them can answer."""
 
 from __future__ import annotations
 
@@ -75,7 +75,6 @@ def test_only_records_made_on_the_way_answer_all(
         "tables only",
         "scan afterwards",
         "integrated, by campaign",
-        "integrated, by run",
         "integrated, by file",
     ]
     table = ways.questions_table(tellings, happened)
@@ -143,19 +142,19 @@ def test_one_activity_for_all_runs_confuses_their_files(recorded: Records, n: in
     some = ways.only(recorded, recorded.runs()[:n])
     assert some.runs() == recorded.runs()[:n]
     fine = bag_to_trace(some)
-    coarse = bag_to_trace(ways.coarsen(some, "campaign"))
+    coarse = bag_to_trace(ways.coarsen(some))
     assert len(fine) == n
     assert len(coarse) == n * n
     assert fine <= coarse
     assert all(audit.run_of(a) == audit.run_of(b) for a, b in fine)
 
 
-@pytest.mark.parametrize(("level", "share"), [("campaign", 1 / 3), ("file", 1.0)])
-def test_precision_is_one_in_n(recorded: Records, level: str, share: float) -> None:
+@pytest.mark.parametrize(("coarse", "share"), [(True, 1 / 3), (False, 1.0)])
+def test_precision_is_one_in_n(recorded: Records, coarse: bool, share: float) -> None:
     some = ways.only(recorded, recorded.runs()[:3])
     told = {
         (made, source)
-        for made, source in ways.by_activity(ways.coarsen(some, level, derivations=False))  # type: ignore[arg-type]
+        for made, source in ways.by_activity(ways.coarsen(some) if coarse else some)
         if made.endswith("trace.csv") and source.endswith("/bag")
     }
     right = [one for one in told if audit.run_of(one[0]) == audit.run_of(one[1])]
@@ -178,25 +177,19 @@ def test_only_some_runs(recorded: Records) -> None:
 
 
 def test_what_coarse_activities_say(recorded: Records) -> None:
-    by_run = ways.coarsen(recorded, "run")
-    (one,) = (a for a in by_run.activities.values() if a.run == recorded.runs()[0])
-    mine = [a for a in recorded.activities.values() if a.run == one.run]
-    assert (one.kind, one.label) == ("TestExecution", f"run {one.run}")
-    assert one.start == min(a.start for a in mine if a.start)
-    assert one.end == max(a.end for a in mine if a.end)
-    assert one.attributes["seed"] == 3
-    # What is made and used inside is no input of the run.
-    used = {u.entity for u in by_run.usages if u.activity == one.id}
-    made = {g.entity for g in by_run.generations if g.activity == one.id}
-    assert used
-    assert not used & made
-    by_kind = ways.coarsen(recorded, "campaign")
+    by_kind = ways.coarsen(recorded)
     kinds = [a.kind for a in by_kind.activities.values()]
     assert sorted(kinds) == sorted({a.kind for a in recorded.activities.values()})
     assert by_kind.runs() == []
     assert all(c.informed != c.informant for c in by_kind.communications)
-    assert ways.coarsen(recorded, "file") == recorded
-    assert ways.coarsen(recorded, "campaign", derivations=False).derivations == ()
+    # What is made and used inside is no input.
+    told = {(u.activity, u.entity) for u in by_kind.usages}
+    assert not told & {(g.activity, g.entity) for g in by_kind.generations}
+    (one,) = by_kind.of_kind("TestExecution")
+    parts = recorded.of_kind("TestExecution")
+    assert (one.label, one.attributes) == ("TestExecution, all", {})
+    assert one.start == min(a.start for a in parts)
+    assert one.end == max(a.end for a in parts)
     assert len(by_kind.derivations) == len(set(by_kind.derivations)) > 0
 
 
@@ -205,31 +198,21 @@ def test_a_merged_activity_fails_with_one_of_its_parts(recorded: Records) -> Non
     for status, end in (("failed", True), ("interrupted", False)):
         one = replace(recorded.activities[name], status=status, error="no power")
         some = replace(recorded, activities=recorded.activities | {name: one})
-        merged = ways.coarsen(some, "campaign").of_kind("TestExecution")[0]
+        merged = ways.coarsen(some).of_kind("TestExecution")[0]
         assert merged.status == status
         assert (merged.end is not None) == end
         assert merged.error == "no power"
 
 
-def test_histories_leave_the_same_files_and_other_records(tmp_path: Path) -> None:
-    told = ways.histories(tmp_path)
-    assert list(told.index) == ["which input", "which writer", "failed attempts", "which person"]
-    assert told["same files"].all()
-    assert told["records"].all()
-    assert not told["scan"].any()
-
-
-def test_pairs_are_among_known_files_only(recorded: Records, happened: Truth) -> None:
+def test_derivations_and_activities_tell_pairs(recorded: Records, happened: Truth) -> None:
     right = oracle.lineage(happened)
-    known = {path for pair in right for path in pair}
-    assert ways.pairs(recorded, known) == right
-    assert ways.pairs(recorded, set()) == set()
     bag, trace = "runs/wide-hall-s3/bag", "runs/wide-hall-s3/trace.csv"
-    assert ways.pairs(recorded, {bag, trace}) == {(trace, bag)}
+    assert (trace, bag) in right
     assert (trace, bag) in ways.by_activity(replace(recorded, derivations=()))
     assert ways.by_activity(replace(recorded, usages=())) == set()
     # A derivation alone tells it too.
-    assert (trace, bag) in ways.pairs(replace(recorded, usages=()), {bag, trace})
+    assert (trace, bag) in ways.derived(replace(recorded, usages=()))
+    assert ways.derived(replace(recorded, derivations=())) == set()
 
 
 @pytest.mark.parametrize(
@@ -243,8 +226,3 @@ def test_a_file_that_is_gone(
     (folder / remove).unlink()
     with pytest.raises(FileNotFoundError, match=remove):
         tell(folder, "demo")
-
-
-def test_granularity_must_be_known(recorded: Records) -> None:
-    with pytest.raises(ValueError, match="granularity is 'folder'"):
-        ways.coarsen(recorded, "folder")  # type: ignore[arg-type]
