@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rp_grids import by_digest
 
 from lib.robot_provenance import record
 from lib.robot_provenance.campaign import Pose, Scenario
@@ -68,6 +69,6 @@ def pair(near: tuple[dict[str, Grid], Scenario], tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("pair") / "campaign"
     grids, scenario = near
     runner.run_campaign(
-        [scenario], grids, folder, seeds=[0, 1], jobs=1, campaign="demo", about=ABOUT
+        [scenario], by_digest(grids), folder, seeds=[0, 1], jobs=1, campaign="demo", about=ABOUT
     )
     return folder

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from rp_grids import by_digest
 
 from lib.robot_provenance import audit, crate, record
 from lib.robot_provenance.audit import Finding, ReplayError, replay
@@ -382,7 +383,9 @@ def test_any_seed_comes_out_again(
     near: tuple[dict[str, Grid], Scenario], tmp_path: Path, seed: int
 ) -> None:
     grids, scenario = near
-    runner.run_campaign([scenario], grids, tmp_path, seeds=[seed], jobs=1, campaign="demo")
+    runner.run_campaign(
+        [scenario], by_digest(grids), tmp_path, seeds=[seed], jobs=1, campaign="demo"
+    )
     assert replay(tmp_path, f"near-s{seed}", runner.redo).identical
 
 
@@ -521,7 +524,7 @@ def test_a_run_reads_what_its_record_names(
 
     monkeypatch.setattr(runner.navsim, "simulate", watched)
     runner._grid.cache_clear()
-    runner.run_campaign([scenario], grids, tmp_path, seeds=[0], jobs=1, campaign="demo")
+    runner.run_campaign([scenario], by_digest(grids), tmp_path, seeds=[0], jobs=1, campaign="demo")
     told = record.load(tmp_path)
     (one,) = told.of_kind("TestExecution")
     used = {Path(told.entities[u.entity].path).name for u in told.usages if u.activity == one.id}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rp_grids import by_digest
 
 from lib.robot_provenance import crate, record
 from lib.robot_provenance.crate import CrateError
@@ -20,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("crate")
     grids, scenarios = floorplans.default_campaign()
     keep = [one for one in scenarios if one.name in ("closed-one-room", "faulty-no-goals")]
-    runner.run_campaign(keep, grids, place, seeds=[0, 1], jobs=1, campaign="demo")
+    runner.run_campaign(keep, by_digest(grids), place, seeds=[0, 1], jobs=1, campaign="demo")
     return place
 
 
@@ -55,7 +56,7 @@ def test_actions_have_the_times_and_the_workflow_is_the_followed_plan(records: R
     ]
     assert found["#python"]["name"] == "Python"
     for one in records.activities.values():
-        node = found["#" + one.id.removeprefix(f"{records.base}.prov/")]
+        node = found["#" + one.id.removeprefix(records.base).replace(".prov/", "")]
         assert one.start is not None
         assert one.end is not None
         assert node["startTime"] == one.start.isoformat(timespec="milliseconds")
@@ -65,25 +66,50 @@ def test_actions_have_the_times_and_the_workflow_is_the_followed_plan(records: R
         assert node["name"] == one.label
     (main,) = records.of_kind("CampaignExecution")
     runs = records.of_kind("TestExecution")
-    action = found["#" + main.id.removeprefix(f"{records.base}.prov/")]
+    action = found["#" + main.id.removeprefix(records.base).replace(".prov/", "")]
     results = {one["@id"] for one in action["result"]}
     assert {f"runs/{one.run}/result.json" for one in runs} <= results  # type: ignore[union-attr]
 
 
-def test_languages_by_suffix_and_by_word(records: Records) -> None:
+@pytest.mark.parametrize(("told", "name"), [({}, "Python"), ({"language": "Julia"}, "Julia")])
+def test_the_language_is_what_its_record_says(
+    records: Records, told: dict[str, str], name: str
+) -> None:
     (workflow,) = records.of_kind("Workflow")
     assert isinstance(workflow, record.Entity)
-    for path, attributes, name, url in (
-        ("a.jl", {}, "Julia", "https://julialang.org/"),
-        ("a.sh", {}, "Bash", "https://www.gnu.org/software/bash/"),
-        ("a.xyz", {}, "xyz", None),
-        ("a.py", {"language": "Julia"}, "Julia", "https://julialang.org/"),
-        ("a", {"language": "Structured Text"}, "Structured Text", None),
-    ):
-        one = replace(workflow, path=path, attributes=attributes)
-        found = nodes(crate.build(replace(records, entities=records.entities | {one.id: one})))
-        (language,) = [n for n in found.values() if n["@type"] == "ComputerLanguage"]
-        assert (language["name"], language.get("url")) == (name, url)
+    changed = records.entities | {workflow.id: replace(workflow, attributes=told)}
+    found = nodes(crate.build(replace(records, entities=changed)))
+    (language,) = [n for n in found.values() if n["@type"] == "ComputerLanguage"]
+    assert language["name"] == name
+
+
+def test_each_execution_organises_its_own_steps(records: Records) -> None:
+    """A campaign that was done in two goes has two executions."""
+    (main,) = records.of_kind("CampaignExecution")
+    assert isinstance(main, record.Activity)
+    second = replace(main, id=main.id + "-2", label="the rest")
+    mine = [one for one in records.communications if one.informant == main.id]
+    moved = replace(mine[0], informant=second.id)
+    both = replace(
+        records,
+        activities=records.activities | {second.id: second},
+        communications=tuple(moved if c == mine[0] else c for c in records.communications),
+        associations=(
+            *records.associations,
+            *(
+                replace(a, activity=second.id)
+                for a in records.associations
+                if a.activity == main.id
+            ),
+        ),
+    )
+    found = nodes(crate.build(both))
+    organised = {n["result"]["@id"]: n for n in found.values() if n["@type"] == "OrganizeAction"}
+    assert len(organised) == 2
+    rest = organised["#" + second.id.removeprefix(records.base).replace(".prov/", "")]
+    assert rest["object"] == {
+        "@id": "#control-" + moved.informed.removeprefix(records.base).replace(".prov/", "")
+    }
 
 
 def test_nothing_comes_from_elsewhere(folder: Path, records: Records, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_the_doors_inside_do_too(door: Callable[..., Any]) -> None:
         (lambda: audit.replay(folder(), "a", runner.redo), "no records.jsonl in it"),
         (lambda: audit.replay(folder(), "a", runner.redo, records()), "a: 0 executions"),
         (lambda: bags.read(folder()), r"metadata\.yaml: missing"),
-            (lambda: constraints.check("document"), "expected a prov document or bundle, got str"),
+        (lambda: constraints.check("document"), "expected a prov document or bundle, got str"),
         (lambda: crate.build(records()), "no activity of kind CampaignExecution"),
         (lambda: crate.write(folder()), "no records.jsonl in it"),
         (lambda: validation.validate_crate(folder()), "no ro-crate-metadata.json in it"),

@@ -17,6 +17,7 @@ from prov.model import (
     ProvUsage,
 )
 from rdflib.compare import isomorphic
+from rp_grids import by_digest
 
 from lib.robot_provenance import export, record
 from lib.robot_provenance.record import Records
@@ -30,7 +31,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> Records:
     folder = tmp_path_factory.mktemp("export")
     grids, scenarios = floorplans.default_campaign()
     keep = [one for one in scenarios if one.name in ("closed-one-room", "faulty-no-goals")]
-    runner.run_campaign(keep, grids, folder, seeds=[0, 1], jobs=1, campaign="demo")
+    runner.run_campaign(keep, by_digest(grids), folder, seeds=[0, 1], jobs=1, campaign="demo")
     return record.load(folder)
 
 
@@ -190,3 +191,18 @@ def test_any_text_and_number_survives(
         assert isomorphic(rdflib.Graph().parse(data=text, format=notation), graph)
     (found,) = graph.objects(None, rdflib.URIRef(export.attribute_iri("number")))
     assert float(str(found)) == number
+
+
+def test_distributions_are_the_files_at_the_top_that_are_no_folders(
+    records: Records, graph: rdflib.Graph
+) -> None:
+    top = {one.id for one in records.entities.values() if one.path and "/" not in one.path}
+    found = {str(one) for one in graph.objects(None, rdflib.DCAT.distribution)}
+    assert found == top
+    assert {records.entities[one].path for one in found} == {
+        *("workflow.py", "campaign.json", "metrics.csv")
+    }
+    (bag, *_) = records.of_kind("RosBag")
+    folder = replace(bag, path="bag")  # type: ignore[type-var]
+    moved = export.to_rdf(replace(records, entities={bag.id: folder}, generations=(), usages=()))
+    assert not list(moved.objects(None, rdflib.DCAT.distribution))

@@ -49,8 +49,8 @@ def test_a_stratum_that_explains_everything_leaves_nothing_within():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda a: ([], [], [], []), "lengths"),
-        (lambda a: (a[0][:-1], *a[1:]), "lengths"),
+        (lambda a: ([], [], [], []), "labels"),
+        (lambda a: (a[0][:-1], *a[1:]), "length"),
         (lambda a: (["s"] * len(a[0]), *a[1:]), "both"),
         (lambda a: (["x", *a[0][1:]], *a[1:]), "'x'"),
         (lambda a: (*a[:2], [str(i % 2) for i in range(len(a[0]))], a[3]), "two strata"),

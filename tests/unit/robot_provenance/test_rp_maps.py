@@ -9,6 +9,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from lib.robot_provenance.maps import (
     FREE,
@@ -153,12 +154,16 @@ def test_a_bad_map_file_is_refused_by_value(tmp_path, change, says):
         (b"P6\n1 1\n255\n123", "mode 'RGB', expected 8 bits of grey"),
         (b"P5\n3 2\n65535\n" + GREY * 2, "mode 'I"),
         (b"P5\n0 2\n255\n", "no image, or a damaged one|shape"),
-        (b"P5\n999999999 999999999\n255\n", "no image, or a damaged one|pixels"),
     ],
 )
 def test_a_damaged_image_is_refused(tmp_path, image, says):
     with pytest.raises(MapError, match=says):
         load_grid(write(tmp_path, image))
+
+
+def test_an_absurd_size_is_refused_before_it_is_allocated(tmp_path):
+    with pytest.raises(Image.DecompressionBombError, match="pixels"):
+        load_grid(write(tmp_path, b"P5\n999999999 999999999\n255\n"))
 
 
 def test_missing_and_miscased_map_files(tmp_path):

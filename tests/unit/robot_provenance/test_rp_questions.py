@@ -12,6 +12,7 @@ import pytest
 import rdflib
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from rp_grids import by_digest
 
 from lib.robot_provenance import audit, export, record
 from lib.robot_provenance.campaign import Scenario
@@ -186,7 +187,9 @@ def test_random_campaigns(
     grids, scenarios = build(near, names, [kind for _, kind in chosen], noise)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "with space ü"
-        runner.run_campaign(scenarios, grids, folder, seeds=seeds, jobs=1, campaign="demo")
+        runner.run_campaign(
+            scenarios, by_digest(grids), folder, seeds=seeds, jobs=1, campaign="demo"
+        )
         if publish:
             runner.publish(folder)
         records = record.load(folder)
@@ -211,7 +214,7 @@ def test_a_map_of_another_name_is_the_same_content(
         folder = Path(place) / "campaign"
         runner.run_campaign(
             [replace(scenario, map_file=moved)],
-            {moved: grid},
+            {grid.digest: grid},
             folder,
             seeds=[0, 1],
             jobs=1,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import rdflib
+from rp_grids import by_digest
 
 from lib.core.paths import ROOT
 from lib.robot_provenance import (
@@ -39,7 +40,7 @@ def chosen(*names: str) -> tuple[dict[str, Grid], list[Scenario]]:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("camp")
     grids, scenarios = chosen(*NAMES)
-    runner.run_campaign(scenarios, grids, folder, seeds=[0, 1], jobs=2, campaign="demo")
+    runner.run_campaign(scenarios, by_digest(grids), folder, seeds=[0, 1], jobs=2, campaign="demo")
     return folder
 
 
@@ -100,7 +101,7 @@ def test_nothing_is_done_twice(done: Path) -> None:
     before = {one: digest_file(one) for one in done.rglob("*.mcap")}
     log = (done / "records.jsonl").read_text().count('"CampaignExecution"')
     grids, scenarios = chosen(*NAMES)
-    table = runner.run_campaign(scenarios, grids, done, seeds=[0, 1], campaign="demo")
+    table = runner.run_campaign(scenarios, by_digest(grids), done, seeds=[0, 1], campaign="demo")
     assert len(table) == 6
     assert {one: digest_file(one) for one in done.rglob("*.mcap")} == before
     assert (done / "records.jsonl").read_text().count('"CampaignExecution"') == log
@@ -111,14 +112,14 @@ def test_nothing_is_done_twice(done: Path) -> None:
 def test_another_plan_is_refused(done: Path) -> None:
     grids, scenarios = chosen(*NAMES)
     with pytest.raises(RunnerError, match="another plan"):
-        runner.run_campaign(scenarios, grids, done, seeds=[0], campaign="demo")
+        runner.run_campaign(scenarios, by_digest(grids), done, seeds=[0], campaign="demo")
 
 
 def test_two_names_that_become_one_are_refused(tmp_path: Path) -> None:
     grids, (scenario,) = chosen("middle-one-room")
     twice = [scenario, scenario]
     with pytest.raises(RunnerError, match="two runs would be called 'middle-one-room-s0'"):
-        runner.run_campaign(twice, grids, tmp_path / "new")
+        runner.run_campaign(twice, by_digest(grids), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -126,7 +127,7 @@ def test_two_names_that_become_one_are_refused(tmp_path: Path) -> None:
 def test_seeds_that_are_none(tmp_path: Path, seeds: list[int]) -> None:
     grids, scenarios = chosen("middle-one-room")
     with pytest.raises((RunnerError, ValueError), match="expected"):
-        runner.run_campaign(scenarios, grids, tmp_path / "new", seeds=seeds)
+        runner.run_campaign(scenarios, by_digest(grids), tmp_path / "new", seeds=seeds)
     assert not (tmp_path / "new").exists()
 
 
@@ -143,6 +144,7 @@ from lib.robot_provenance.study import runner
 from lib.robot_provenance.study import floorplans
 grids, scenarios = floorplans.default_campaign()
 keep = [one for one in scenarios if one.name.startswith("middle")]
+grids = {one.digest: one for one in grids.values()}
 runner.run_campaign(keep, grids, Path(sys.argv[1]), seeds=[0], jobs=2, campaign="demo")
 """
 
@@ -167,7 +169,7 @@ def test_resume_after_kill(tmp_path: Path) -> None:
     assert len(before) < len(keep)
     interrupted = record.load(folder)
     assert "interrupted" in {one.status for one in interrupted.of_kind("CampaignExecution")}
-    table = runner.run_campaign(keep, grids, folder, seeds=[0], jobs=2, campaign="demo")
+    table = runner.run_campaign(keep, by_digest(grids), folder, seeds=[0], jobs=2, campaign="demo")
     after = {one.name: digest_file(one / "records.jsonl") for one in (folder / "runs").iterdir()}
     assert sorted(after) == sorted(runner.run_id(one.name, 0) for one in keep)
     assert {name: after[name] for name in before} == before
@@ -180,7 +182,7 @@ def test_a_crash_in_mid_run_is_raised_and_can_be_done_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grids, scenarios = chosen("middle-one-room")
-    runner.prepare(scenarios, grids, tmp_path, campaign="demo")
+    runner.prepare(scenarios, by_digest(grids), tmp_path, campaign="demo")
 
     def broken(*_: object) -> None:
         raise OverflowError("the wheels came off")
@@ -192,7 +194,7 @@ def test_a_crash_in_mid_run_is_raised_and_can_be_done_again(
     assert half.name.startswith(".middle-one-room-s0.")
     assert '"status":"failed","error":"OverflowError' in (half / "records.jsonl").read_text()
     monkeypatch.undo()
-    runner.run_campaign(scenarios, grids, tmp_path, campaign="demo", jobs=1)
+    runner.run_campaign(scenarios, by_digest(grids), tmp_path, campaign="demo", jobs=1)
     assert [one.name for one in (tmp_path / "runs").iterdir()] == ["middle-one-room-s0"]
     assert [one.status for one in record.load(tmp_path).of_kind("TestExecution")] == ["completed"]
 
@@ -202,7 +204,12 @@ def test_repair_is_a_recorded_derivation(tmp_path: Path) -> None:
     changed = replace(scenario, derived_from="ab" * 32)
     repair = Repair("maps/Closed.yaml", scenario.map_file, "differs by case alone", "case")
     runner.run_campaign(
-        [changed], grids, tmp_path, campaign="demo", repairs={repair: (scenario.name,)}, jobs=1
+        [changed],
+        by_digest(grids),
+        tmp_path,
+        campaign="demo",
+        repairs={repair: (scenario.name,)},
+        jobs=1,
     )
     records = record.load(tmp_path)
     reasons = [one for one in records.derivations if one.reason]
@@ -213,7 +220,7 @@ def test_repair_is_a_recorded_derivation(tmp_path: Path) -> None:
 
 def test_rubbish_of_a_killed_process_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     grids, scenarios = chosen("faulty-no-goals")
-    runner.prepare(scenarios, grids, tmp_path)
+    runner.prepare(scenarios, by_digest(grids), tmp_path)
     rubbish = tmp_path / "runs" / ".faulty-no-goals-s0.0123"
     rubbish.mkdir(parents=True)
     (rubbish / "half.json").write_text("{")
@@ -222,7 +229,7 @@ def test_rubbish_of_a_killed_process_goes(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(
         runner.sweeps, "run", lambda *a, **more: asked.update(more) or real(*a, **more)
     )
-    table = runner.run_campaign(scenarios, grids, tmp_path, jobs=1)
+    table = runner.run_campaign(scenarios, by_digest(grids), tmp_path, jobs=1)
     assert [one.name for one in (tmp_path / "runs").iterdir()] == ["faulty-no-goals-s0"]
     # A result that was kept from elsewhere would leave no files here.
     assert (asked["cache"], asked["n_jobs"]) == (False, 1)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import rdflib
 from rdflib import PROV, RDF, XSD
+from rp_grids import by_digest
 
 from lib.robot_provenance import (
     crate,
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("valid")
     grids, scenarios = floorplans.default_campaign()
     keep = [one for one in scenarios if one.name in ("closed-one-room", "middle-one-room")]
-    runner.run_campaign(keep, grids, place, jobs=1, campaign="demo")
+    runner.run_campaign(keep, by_digest(grids), place, jobs=1, campaign="demo")
     crate.write(place)
     return place
 
