@@ -218,7 +218,7 @@ def _pixels(content: bytes, name: str) -> Floats:
             return np.asarray(image, float) / 255
     except MapError:
         raise
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise MapError(f"{name}: no image, or a damaged one: {error}") from error
 
 

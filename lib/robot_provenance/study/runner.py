@@ -376,9 +376,17 @@ def redo(recipe: Recipe) -> dict[str, str]:
     -------
     dict of str to str
         Version of each piece of software that made them now.
+
+    Raises
+    ------
+    RunnerError
+        If the recorded scenario is not the plan's.
     """
     plan = json.loads(recipe.used["CampaignMetadata"].read_text(encoding="utf-8"))
     told = json.loads(recipe.used["ConcreteScenario"].read_text(encoding="utf-8"))
+    planned = plan["scenarios"][plan["runs"][recipe.run][0]]
+    if {**told, "seed": None} != {**planned, "seed": None}:
+        raise RunnerError(f"{recipe.run}: its scenario is not that of the plan")
     _write_scenario(recipe.target, told, int(recipe.attributes["seed"]))
     _write_run(recipe.target, plan, recipe.run, load_grid(recipe.used["MapMetadata"]))
     _write_trace(recipe.target)

@@ -414,9 +414,7 @@ def test_a_false_outcome_is_seen(pair: Path, records: Records) -> None:
     assert ("verdict", RUN) in {(one.code, one.run) for one in found}
 
 
-@pytest.mark.parametrize(
-    "name", ["result.json", "log.txt", "trace.csv", "scenario.json", "bag/bag.mcap"]
-)
+@pytest.mark.parametrize("name", ["result.json", "log.txt", "trace.csv", "bag/bag.mcap"])
 def test_a_forgery_of_any_file_is_seen(
     pair: Path, records: Records, tmp_path: Path, name: str
 ) -> None:
@@ -498,12 +496,25 @@ def test_what_is_not_recorded_cannot_be_replayed(pair: Path, records: Records) -
         replay(pair, RUN, runner.redo, replace(records, usages=()))
 
 
+def test_a_scenario_that_is_not_the_plans_is_refused(
+    pair: Path, records: Records, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(pair, folder)
+    edit(folder / OWN / "scenario.json", name="another")
+    with pytest.raises(ReplayError, match="its scenario is not that of the plan"):
+        replay(folder, RUN, runner.redo, records)
+
+
 def test_an_altered_scenario_is_refused(pair: Path, records: Records, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(pair, folder)
     file = folder / OWN / "scenario.json"
     content = json.loads(file.read_text(encoding="utf-8"))["content"]
     edit(file, content=content | {"noise_std": 0.5})
+    plan = json.loads((folder / "campaign.json").read_text(encoding="utf-8"))
+    plan["scenarios"]["near"]["content"]["noise_std"] = 0.5
+    edit(folder / "campaign.json", scenarios=plan["scenarios"])
     with pytest.raises(ReplayError, match="its content has digest"):
         replay(folder, RUN, runner.redo, records)
 

@@ -148,7 +148,7 @@ def test_an_execution_without_end_is_not_called_complete(records: Records) -> No
     [
         ({"about": {}}, "nothing is recorded about: title, description, license"),
         ({"activities": {}}, "no activity of kind CampaignExecution"),
-        ({"associations": ()}, "followed no plan"),
+        ({"associations": ()}, "no software took part"),
     ],
 )
 def test_nothing_is_made_up(records: Records, change: dict[str, Any], message: str) -> None:
@@ -176,3 +176,9 @@ def test_size_grows_with_the_runs(records: Records) -> None:
         associations=tuple(one for one in records.associations if one.activity not in gone),
     )
     assert count(records) - count(less) == 2 * len(gone)
+
+
+def test_an_execution_without_a_plan_makes_no_crate(records: Records) -> None:
+    plain = tuple(replace(one, plan="") for one in records.associations)
+    with pytest.raises(CrateError, match="followed no plan"):
+        crate.build(replace(records, associations=plain))
