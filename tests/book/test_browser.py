@@ -75,9 +75,7 @@ WEIGHT = 2000
 HEAVY: dict[str, int] = {
     "book/ledger": 2500,  # every row of the book, and again for programs
     "notebooks/ch01_autobidding/03_equilibria": 2800,
-    "notebooks/ch02_semantic_ids/02_anatomy": 2800,
     "notebooks/ch05_collapse_warning/04_audit": 2800,
-    "notebooks/ch07_robot_provenance/02_recording": 2800,
     "notebooks/ch10_compute_governance/01_planner": 2150,
     "notebooks/ch10_compute_governance/03_countermeasures": 2800,
 }
