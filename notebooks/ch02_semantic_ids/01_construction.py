@@ -335,4 +335,6 @@ assert all(
     for n in range(5)
 )
 print(rows.size, "rows read by the new item; gone, the trie is what it was")
-pd.DataFrame(rows, index=[f"order {n}" for n in range(1, 5)]).add_prefix("head ")
+pd.DataFrame(rows, index=[f"order {n}" for n in range(1, 5)]).add_prefix(
+    "head "
+)

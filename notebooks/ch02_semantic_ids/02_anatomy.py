@@ -220,7 +220,9 @@ ledger.report(
 # %%
 listed = {
     name: NGramCounts(
-        sets[name].codes, sets[name].n_codes, weights=np.ones(sets[name].n_items)
+        sets[name].codes,
+        sets[name].n_codes,
+        weights=np.ones(sets[name].n_items),
     ).hits(sets[name].codes[sets[name].split().test.targets])[:, 2:]
     for name in COUNTED
 }

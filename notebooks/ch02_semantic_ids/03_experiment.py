@@ -37,10 +37,10 @@ from lib.semantic_ids.study import figures as draw
 from lib.semantic_ids.study.experiment import (
     BUDGETS,
     report,
-    run_variations,
     run_everything,
     run_main,
     run_untrained,
+    run_variations,
     table,
 )
 

@@ -228,8 +228,8 @@ def main(target: str) -> int:
     for issue in report.issues:
         print(f"{issue.check}: {issue.message} {issue.subject}", file=sys.stderr)
     print(
-        f"{target}: {Path(target).stat().st_size} bytes, {report.n_passed} of {report.n_checks} "
-        f"required checks passed, {len(report.skipped)} skipped"
+        f"{target}: {Path(target).stat().st_size} bytes, {report.n_checks} required "
+        f"checks, {len(report.issues)} issues, {len(report.skipped)} skipped"
     )
     return 0 if report.passed else 1
 

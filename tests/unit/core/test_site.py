@@ -144,24 +144,55 @@ def test_hooks_of_the_pages() -> None:
     # After the theme has made its buttons, and after all pages are written.
     assert {
         ("html-page-context", "add_py_download"),
-        ("html-page-context", "drop_scripts"),
+        ("html-page-context", "drop_files"),
+        ("html-page-context", "name_parts"),
         ("build-finished", "_replace"),
     } <= late
 
 
 @pytest.mark.parametrize("formulas", [True, False])
-def test_scripts_that_a_page_does_not_need_are_dropped(formulas: bool) -> None:
+@pytest.mark.parametrize("tabs", [True, False])
+def test_what_a_page_does_not_need_is_not_fetched(formulas: bool, tabs: bool) -> None:
     math = SimpleNamespace(data={"has_equations": {"p": formulas}})
     app = SimpleNamespace(env=SimpleNamespace(get_domain={"math": math}.__getitem__))
 
-    def script(body: str | None) -> Any:
-        return SimpleNamespace(attributes={"body": body})
+    class File(str):
+        """A file, or a script that stands in the page."""
+
+        attributes: dict[str, str | None]
+
+    def script(body: str | None) -> File:
+        found = File("None")
+        found.attributes = {"body": body}
+        return found
 
     mathjax = ["_static/vendor/mathjax/tex.js", script("window.MathJax = {}")]
     kept = ["_static/essay.js", script(None), script("let x")]
-    context = {"script_files": ["_static/sphinx-thebe.js", script("const THEBE_JS_URL"), *kept]}
-    context["script_files"] += mathjax
-    site.drop_scripts(app, "p", "t", context, None)  # type: ignore[arg-type]
-    assert context["script_files"] == [*kept, *(mathjax if formulas else [])]
-    site.drop_scripts(app, "q", "t", context, None)  # type: ignore[arg-type]
-    assert context["script_files"] == kept
+    client = ["_static/sphinx-thebe.js", script("const THEBE_JS_URL")]
+    context = {
+        "body": '<div class="sd-tab-set">' if tabs else None,
+        "script_files": [*client, *kept, "_static/design-tabs.js", *mathjax],
+        "css_files": ["_static/sphinx-thebe.css", "_static/book.css", "sphinx-design.min.css"],
+    }
+    site.drop_files(app, "p", "t", context, None)  # type: ignore[arg-type]
+    design = ["_static/design-tabs.js"] if tabs else []
+    assert context["script_files"] == [*kept, *design, *(mathjax if formulas else [])]
+    assert context["css_files"] == [
+        "_static/book.css",
+        *(["sphinx-design.min.css"] if tabs else []),
+    ]
+
+
+def test_names_and_roles_for_those_who_do_not_see_the_page() -> None:
+    body = '<i aria-label="Toggle hidden content"></i><p role="doc-biblioentry">'
+    context: dict[str, Any] = {
+        "body": body,
+        "generate_toctree_html": lambda *given, **options: f"<summary>{given}{options}",
+    }
+    site.name_parts(None, "p", "t", context, None)  # type: ignore[arg-type]
+    assert context["body"] == '<i></i><p role="listitem">'
+    made = context["generate_toctree_html"]("sidebar", depth=2)
+    assert made == "<summary aria-label=\"Pages of this chapter\">('sidebar',){'depth': 2}"
+    empty: dict[str, Any] = {"body": None}
+    site.name_parts(None, "p", "t", empty, None)  # type: ignore[arg-type]
+    assert empty == {"body": None}

