@@ -125,6 +125,8 @@ def cheapest_under(
     """
     if isinstance(rules, Regime) or not rules or not all(isinstance(r, Regime) for r in rules):
         raise ValueError(f"rules is {rules!r:.80}, expected a list of at least one Regime")
+    if not nodes:
+        raise ValueError("nodes is empty, expected at least one Node")
     pool = tuple({node: None for rule in rules for node in rule.choices(nodes, every=every)})
     if not pool:
         return [None] * len(rules)
