@@ -153,8 +153,12 @@ def test_rules_that_nothing_can_live_with():
     assert found[0].labels() == ["13x H100 FP8, flat"]
     assert found[1] is None
     assert cheapest_under([Regime()], 1e29, [H100]) == [None]
-    with pytest.raises(ValueError, match="rules is empty"):
-        cheapest_under([], 1e24, [H100])
+    assert cheapest_under([Regime(0.01)], 1e24, [H100]) == [None]
+    for bad in ([], Regime(), [16.0]):
+        with pytest.raises(ValueError, match="expected a list of at least one Regime"):
+            cheapest_under(bad, 1e24, [H100])
+    with pytest.raises(ValueError, match="nodes is empty"):
+        cheapest_under([Regime()], 1e24, [])
 
 
 def test_the_frontier_by_its_rows():
