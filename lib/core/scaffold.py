@@ -57,14 +57,14 @@ All rows are {{ref}}`on a page of their own <ch{number:02d}-rows>`.
 
 _ROWS = """\
 (ch{number:02d}-rows)=
-# Every claim and its verdict
+# Every claim and its verdict: {title}
 
 ```{{verdicts}} {slug}
 ```
 """
 
 _THEORY = """\
-# Theory
+# Theory: {title}
 
 *To be written: definitions, propositions and proofs, each checked by code where it can be.*
 
@@ -73,6 +73,12 @@ _THEORY = """\
 
 *To be written.*
 :::
+"""
+
+_OWN = """\
+# Use it on your own data: {title}
+
+*To be written: from a file of the reader's own to an answer, in examples that the tests run.*
 """
 
 _CLAIMS = """\
@@ -133,7 +139,7 @@ _STUDY = '''"""What only the notebooks need: arrangements, the paper's tables, p
 
 _NOTEBOOK = """\
 # %% [markdown]
-# # First notebook
+# # First notebook: {title}
 #
 # *To be written: what this notebook shows.*
 
@@ -162,6 +168,7 @@ _FILES = {
     "book/{slug}/index.md": _INDEX,
     "book/{slug}/theory.md": _THEORY,
     "book/{slug}/claims.md": _ROWS,
+    "book/{slug}/own_data.md": _OWN,
     "book/{slug}/claims.yml": _CLAIMS,
     "book/{slug}/findings.yml": _FINDINGS,
     "book/{slug}/references.bib": _REFERENCES,
@@ -177,6 +184,7 @@ _TOC = """\
         sections:
           - file: book/{slug}/theory
           - file: notebooks/{slug}/01_first
+          - file: book/{slug}/own_data
           - file: book/{slug}/claims
 """
 

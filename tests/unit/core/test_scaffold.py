@@ -60,6 +60,7 @@ def test_the_skeleton(copy_of_tree: Path) -> None:
         f"book/{SLUG}/claims.yml",
         f"book/{SLUG}/findings.yml",
         f"book/{SLUG}/index.md",
+        f"book/{SLUG}/own_data.md",
         f"book/{SLUG}/references.bib",
         f"book/{SLUG}/theory.md",
         "lib/second_dream/__init__.py",
@@ -72,12 +73,16 @@ def test_the_skeleton(copy_of_tree: Path) -> None:
     assert "year = {2026}," in after[f"book/{SLUG}/references.bib"].decode()
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"_toc.yml", "_config.yml"}
-    names = ("book/{}/index", "book/{}/theory", "notebooks/{}/01_first", "book/{}/claims")
-    pages = [name.format(SLUG) for name in names]
+    pages = [f"book/{SLUG}/{name}" for name in ("index", "theory", "own_data", "claims")]
+    pages.insert(2, f"notebooks/{SLUG}/01_first")
     listed = files_of_toc(copy_of_tree)
     assert [page for page in listed if "ch92" in page] == pages
     config = yaml.safe_load((copy_of_tree / "_config.yml").read_text())
     assert f"book/{SLUG}/references.bib" in config["bibtex_bibfiles"]
+    # No two pages of the book have one title.
+    for page in pages[1:]:
+        (text,) = (after[name].decode() for name in (f"{page}.md", f"{page}.py") if name in after)
+        assert "# A dream" in text or ": A dream\n" in text, page
     assert load_chapter(SLUG, root=copy_of_tree).paper.arxiv == ARGUMENTS[2]
     (one,) = discover("92", root=copy_of_tree)
     assert pairing_problems(one) == []
