@@ -232,8 +232,8 @@ ledger.report(
 
 # %% [markdown]
 # That is a large panel, and the right two detectors looking the right way. With as few units as the
-# markets have, and nine detectors looking both ways, the same rise is found less often, and the less the
-# shorter the series. A rise twice as high is the control.
+# markets have, and nine detectors looking both ways, the same rise is found less often, though more often
+# than we guessed. A rise twice as high is the control.
 
 
 # %%
