@@ -21,7 +21,7 @@ from lib.core.paths import ROOT
 BOOK = ROOT / "book"
 AUCTIONS, WARNINGS = BOOK / "ch01_autobidding", BOOK / "ch05_collapse_warning"
 
-WITHOUT_SOLUTIONS = {"ch02_semantic_ids", "ch07_robot_provenance", "ch10_compute_governance"}
+WITHOUT_SOLUTIONS = {"ch02_semantic_ids", "ch10_compute_governance"}
 """Chapters some of whose exercises may still lack a solution: to become fewer."""
 
 

@@ -242,7 +242,7 @@ def test_numbers_beside_titles_are_the_chapters_own(pages: Pages, html: Path) ->
         assert BeautifulSoup(titles[doc], "html.parser").text.startswith(f"{one}. "), doc
 
 
-LIKE_TITLED = {"ch02_semantic_ids", "ch07_robot_provenance", "ch10_compute_governance"}
+LIKE_TITLED = {"ch02_semantic_ids", "ch10_compute_governance"}
 """Chapters whose pages may still be called as those of another chapter: to become fewer."""
 
 
