@@ -67,6 +67,9 @@ def both(ask):
 # baseline. It is the very arm of the comparisons below, after 6 epochs; items are found by beam search
 # with the trie of the catalogue. **The test users were looked at before**: settings come from
 # validation users, but the width of this search was first 20 and is 50 now, as in an earlier version.
+# The flat arm finds a tenth to a fifth less than the range declared: its one layer of width 48 is what
+# two seeds at two budgets leave time for, and everything below is said of so small a model. With two
+# layers of width 96, the backbone before, it had stood at the edge of the range.
 
 # %% tags=["trained-shares"]
 KS = (5, 10, 20)
@@ -104,11 +107,11 @@ pd.concat(
 figures.show(
     draw.accuracy_figure(accuracies),
     alt="Accuracy of seven predictors at four levels with intervals, after 0.6 and after 6 epochs. "
-    "Early, PrefixMem is far above flat at levels 3 and 4 and the count table above both; later the "
-    "three are close together.",
+    "Early, PrefixMem is far above flat at levels 3 and 4 and the count table above both; later "
+    "flat is behind at level 4 alone.",
     caption="Beauty, RQ-KMeans, last items of 3,000 users; 95 % over users and two seeds. At 0.6 epoch "
     "PrefixMem lifts the deep levels far above flat tokens, and the trie lifts flat tokens further; at 6 "
-    "epochs flat is some points behind, and PrefixMem, the trie and the counts are close together.",
+    "epochs flat is still behind, and PrefixMem, the trie and the counts are close together.",
 )
 
 # %% tags=["trained-shares"]
@@ -216,17 +219,18 @@ report(
 # If the memory only stores the code tree, it adds nothing once the counts are given. The ratio is
 # the log-likelihood that PrefixMem adds to flat at levels 3 and 4 with counts in both, over what it
 # adds without; its numerator stands beside it in nats, for a ratio says little where both parts are
-# small. *Rigid* leaves the model's share in the mix at 1. That choice decides the answer: after 6
+# small: after 0.6 epoch both models get a share near 0, the mix is the table, and only the numerator
+# is told. *Rigid* leaves the model's share in the mix at 1. That choice decides the answer: after 6
 # epochs the flat model is too sure of itself, a rigid mix cannot tame it, and PrefixMem then seems to
-# know half as much again as counting does. Let the mix choose the share, and next to nothing of that
-# is left. The control knows the answer: it is the most that the ratio can be, and after 0.6 epoch,
-# where flat knows next to nothing of the tree, that is little.
+# know much that counting does not. Let the mix choose the share, and little of that is left. The last
+# row asks the same with the trie in the place of counts, which tames nobody either. The control knows
+# the answer: it is the most that the ratio can be.
 
 # %%
 MIXES = ("mixed_nll", "rigid_nll")
 asked = [(study, mix) for mix in MIXES for study in studies.values()]
-residuals = [study.residual(DEEP, name=mix) for study, mix in asked]
-most = [study.oracle(DEEP, mix) for study, mix in asked]
+residuals = [study.residual(DEEP, name=mix) for study, mix in asked[1:]]
+most = [study.oracle(DEEP, mix) for study, mix in asked[1:]]
 
 
 def nats(study, arm, mix):
@@ -280,9 +284,9 @@ figures.show(
     ),
     alt="Recall by length of the list for flat, PrefixMem, both with counts and the count table, "
     "after 0.6 and after 6 epochs.",
-    caption="500 users, two seeds, beam search with the trie. Early, the encoder and counts added in the "
-    "beam lift flat tokens alike; after 6 epochs no arm can be told from another. The table alone, one "
-    "list for all, is last.",
+    caption="500 users, two seeds, beam search with the trie. Early, the encoder lifts flat tokens and "
+    "counts added in the beam make up part of it; after 6 epochs counts no longer help, and PrefixMem is "
+    "a little ahead. The table alone, one list for all, is last.",
 )
 
 # %%

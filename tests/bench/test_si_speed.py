@@ -13,11 +13,14 @@ from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import load, sample
 from lib.semantic_ids.evaluation import hits, teacher_forced
 from lib.semantic_ids.prefixmem import PrefixMem, PrefixMemConfig
-from lib.semantic_ids.study.arms import SHAPE, recipe
+from lib.semantic_ids.study.arms import recipe
 from lib.semantic_ids.training import endless, next_code_loss, optimisers, train, windows
-from lib.semantic_ids.transformer import GenerativeTransformer
+from lib.semantic_ids.transformer import GenerativeTransformer, TransformerConfig
 
 pytestmark = pytest.mark.bench
+SHAPE = TransformerConfig(max_items=21)
+"""Two layers of width 96: the chapter's own backbone is too small to carry a memory cheaply."""
+
 ENCODERS = {
     "flat": lambda: None,
     "PrefixMem": lambda: PrefixMem(PrefixMemConfig(d_model=SHAPE.d_model)),
