@@ -59,6 +59,7 @@ print(
 table["outcome"].value_counts().to_frame()
 
 # %% [markdown]
+# (ch07-lineage)=
 # ## One run, all the way up
 #
 # The lineage of one run is a chain of steps and files. Click on a node: what lights up is all that it
