@@ -526,9 +526,9 @@ def redo(recipe: audit.Recipe) -> dict[str, str]:
 
 
 def _replays(sample: Sample) -> list[str]:
-    """Replay the two runs that faults are about."""
+    """Replay those of the two runs that the records still know: nobody asks for another by name."""
     found = []
-    for run in (sample.victim, sample.other):
+    for run in (one for one in (sample.victim, sample.other) if one in sample.records.runs()):
         try:
             again = audit.replay(sample.folder, run, redo, sample.records)
         except (ValueError, KeyError, OSError) as error:
