@@ -22,7 +22,7 @@ from lib.robot_provenance import crate
 from lib.robot_provenance.validation import CONTEXT_FILES, context
 from lib.robot_provenance.vocabulary import PREFIXES
 
-INDICATORS: dict[str, dict[str, str]] = yaml.safe_load(
+INDICATORS: dict[str, dict[str, Any]] = yaml.safe_load(
     Path(__file__).with_suffix(".yml").read_text(encoding="utf-8")
 )
 HERE = "arcp://name,folder/"
@@ -95,7 +95,9 @@ def assess(offered: rdflib.Graph) -> pd.DataFrame:
     for name, one in INDICATORS.items():
         verdict = "not decidable"
         if "ask" in one:
-            met = offered.query(f"{_HEAD} ASK {{ {one['ask']} }}").askAnswer
+            # One pattern of unrelated parts would be tried in all combinations of their solutions.
+            asked = [one["ask"]] if isinstance(one["ask"], str) else one["ask"]
+            met = all(offered.query(f"{_HEAD} ASK {{ {part} }}").askAnswer for part in asked)
             verdict = "met" if met else "not met"
         rows[name] = {"indicator": one["text"], "verdict": verdict}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("id")

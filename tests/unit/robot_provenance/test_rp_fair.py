@@ -117,7 +117,7 @@ def test_ten_shared_properties_are_asked_for(n: int, verdict: str) -> None:
     # rdf:type is the tenth.
     graph.add((one, rdflib.RDF.type, rdflib.PROV.Entity))
     for i in range(n):
-        graph.add((one, rdflib.DCTERMS[f"word{i}"], rdflib.Literal(i)))
+        graph.add((one, rdflib.URIRef(f"{rdflib.DCTERMS}word{i}"), rdflib.Literal(i)))
         graph.add((one, RP[f"own{i}"], rdflib.Literal(i)))
     assert verdicts(graph)["RDA-I2-01M"] == verdict
 
