@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.semantic_ids import anatomy
-from lib.semantic_ids.study import checks, films
+from lib.semantic_ids.study import checks
 from lib.semantic_ids.study.interactive import node_table, tree_explorer
 
 
@@ -62,15 +62,6 @@ def test_hits_and_misses_have_intervals_too() -> None:
     assert checks.user_interval(hits)[1] == (0.0, 0.0)
 
 
-def test_jaccard_gap() -> None:
-    sets = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], bool)
-    gap, (low, high) = films.jaccard_gap(np.array([0, 0, 1, 1]), sets)
-    assert gap == pytest.approx(1 - 1 / 3)
-    assert low <= gap <= high
-    with pytest.raises(ValueError, match="sets hold an empty one"):
-        films.jaccard_gap(np.array([0]), np.zeros((1, 2), bool))
-
-
 def test_node_table_counts_what_passes_through() -> None:
     targets = np.array([[0, 1, 0], [0, 1, 1], [0, 2, 0], [3, 1, 1]])
     hits = {"a": np.array([[1, 1, 0], [1, 1, 1], [1, 0, 1], [0, 0, 0]], bool)}
@@ -94,11 +85,13 @@ def test_intervals_of_two_users_and_of_default_seeds() -> None:
     values = np.arange(9.0)
     kinds = [checks.user_interval(values, **options) for options in ({}, {"seed": 0}, {"seed": 1})]
     assert kinds[0] == kinds[1]
-    groups, sets = np.arange(40) % 10, np.random.default_rng(0).random((40, 5)) < 0.5
-    sets[:, 0] = True
-    gaps = [
-        films.jaccard_gap(groups, sets, **options) for options in ({}, {"seed": 0}, {"seed": 1})
-    ]
-    assert gaps[0] == gaps[1]
-    assert gaps[0][0] == gaps[2][0]
-    assert gaps[0][1] != gaps[2][1]
+    assert kinds[0] != kinds[2]
+
+
+def test_codes_dealt_out_anew_keep_each_levels_codes() -> None:
+    codes = np.random.default_rng(0).integers(9, size=(40, 3))
+    one, same, other = (checks.dealt(codes, seed) for seed in (0, 0, 1))
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert np.array_equal(np.sort(one, axis=0), np.sort(codes, axis=0))
+    assert not np.array_equal(one, codes)

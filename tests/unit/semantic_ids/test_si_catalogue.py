@@ -36,17 +36,12 @@ def test_other_arguments() -> None:
         check_codes([[0, 0]], 4, n_levels=3)
 
 
-def test_shared_ids_are_kept_refused_or_numbered() -> None:
+def test_shared_ids_are_kept_or_refused() -> None:
     keep = SidCatalog(TABLE, 4)
     assert keep.items([0, 1, 2]).tolist() == [0, 1]
     assert keep.shared() == 1
     with pytest.raises(ValueError, match=r"1 items share an ID, first \(0, 1, 2\) of item 0"):
         SidCatalog(TABLE, 4, collisions="refuse")
-    numbered = SidCatalog(TABLE, 4, collisions="number")
-    assert numbered.codes[:, 3].tolist() == [0, 1, 0, 0]
-    assert numbered.shared() == 0
-    with pytest.raises(ValueError, match="5 items share one ID"):
-        SidCatalog(np.zeros((5, 2), int), 4, collisions="number")
 
 
 @settings(max_examples=60)
@@ -178,10 +173,13 @@ def test_insert_and_delete_change_the_trie_and_nothing_else() -> None:
 
 
 def test_a_deleted_number_is_not_given_again() -> None:
-    catalog = SidCatalog(TABLE, 4, collisions="number")
-    catalog.delete([1])
-    new = catalog.insert([[0, 1, 2]])
-    assert catalog.sid(int(new[0])) == (0, 1, 2, 2)
+    catalog = SidCatalog(TABLE, 4)
+    catalog.delete([3])
+    new = catalog.insert([[0, 1, 2], [3, 3, 3]])
+    assert new.tolist() == [4, 5]
+    assert catalog.alive.tolist() == [0, 1, 2, 4, 5]
+    assert catalog.items([0, 1, 2]).tolist() == [0, 1, 4]
+    assert catalog.sid(5) == (3, 3, 3)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ MODULES = {
     ".catalogue": {
         "prefix_ranks": lambda: {"codes": CODES},
         "check_codes": lambda: dict(_codes),
+        "check_sequences": lambda: {"name": "sequences", "sequences": SEQUENCES},
     },
     ".counts": {"item_counts": lambda: {"sequences": SEQUENCES, "n_items": 4}},
     ".hashing": {
@@ -75,6 +76,7 @@ MODULES = {
         "top": lambda: _logs | {"k": 2},
         "fit_mixture": lambda: {"model": LOGS, "counts": LOGS, "targets": CODES},
         "count_log_probs": lambda: {"counts": COUNTS, "targets": CODES},
+        "with_trie": lambda: _logs | {"catalog": CATALOG},
         "popularity_tertiles": lambda: {"targets": CODES, "train": CODES, "length": 1},
         "recall": lambda: {"result": BEAM, "targets": CODES[:1], "ks": [1, 2]},
         "item_recall": lambda: {
@@ -145,6 +147,8 @@ RIGHT = {
     ("semantic_ids.datasets.SidData", "sequences", "empty"): lambda found: found.n_items == 4,
     ("semantic_ids.training.TrainConfig", "clip", "infinite"): lambda found: found.steps == 300,
     ("semantic_ids.counts.item_counts", "sequences", "empty"): lambda found: not found.any(),
+    ("semantic_ids.catalogue.check_sequences", "sequences", "empty"): lambda found: found == (),
+    ("semantic_ids.catalogue.check_sequences", "name", "empty"): lambda found: len(found) == 2,
 }
 """Nothing counted is 0 of each, no list length asks for nothing, a catalogue may have no sequences,
 and gradients no limit."""
