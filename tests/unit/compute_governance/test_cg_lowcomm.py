@@ -480,4 +480,4 @@ def test_torchrun_runs_the_same_train():
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert "15360 tokens, 5120 bytes sent by a worker, 2 workers" in done.stdout
+    assert "15360 tokens, 5160 bytes sent by a worker, 2 workers" in done.stdout
