@@ -63,6 +63,7 @@ SCREENS = 12
 
 LONG: dict[str, float] = {
     "notebooks/ch01_autobidding/04_real_data": 14.5,
+    "notebooks/ch02_semantic_ids/03_experiment": 12.5,
     "notebooks/ch05_collapse_warning/02_markets": 13.5,
     "notebooks/ch05_collapse_warning/04_audit": 15,
     "notebooks/ch10_compute_governance/01_planner": 20,
@@ -74,6 +75,7 @@ WEIGHT = 2000
 
 HEAVY: dict[str, int] = {
     "book/ledger": 2500,  # every row of the book, and again for programs
+    "book/reference/compute_governance": 2300,
     "notebooks/ch01_autobidding/03_equilibria": 2900,
     "notebooks/ch01_autobidding/04_real_data": 2150,
     "notebooks/ch02_semantic_ids/03_experiment": 2100,
