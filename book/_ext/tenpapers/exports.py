@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,34 @@ from tenpapers.nodes import LEDGER, all_rows
 
 __all__ = ["claim_reviews", "setup", "to_csv"]
 
-COLUMNS = (
-    "id",
-    "chapter",
-    "by",
-    "source",
-    "statement",
-    "kind",
-    "basis",
-    "claimed",
-    "unit",
-    "measured",
-    "control",
-    "verdict",
-    "notebook",
-)
+
+def _measured(row: Row) -> str:
+    found = row.measurement
+    return format_measured(found.value, found.interval, row.claim.labels) if found else ""
+
+
+def _control(row: Row) -> str:
+    found = row.measurement
+    if found is None or found.control is None:
+        return ""
+    return format_measured(found.control, found.control_interval)
+
+
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "id": lambda row: row.claim.id,
+    "chapter": lambda row: row.chapter,
+    "by": lambda row: row.claim.by,
+    "source": lambda row: row.claim.source,
+    "statement": lambda row: row.claim.statement,
+    "kind": lambda row: row.claim.kind,
+    "basis": lambda row: row.claim.basis,
+    "claimed": lambda row: "" if row.claim.value is None else format_value(row.claim.value),
+    "unit": lambda row: row.claim.unit,
+    "measured": _measured,
+    "control": _control,
+    "verdict": lambda row: row.label,
+    "notebook": lambda row: row.notebook,
+}
 
 
 def to_csv(rows: list[Row]) -> str:
@@ -41,26 +55,7 @@ def to_csv(rows: list[Row]) -> str:
     target = io.StringIO()
     table = csv.writer(target, lineterminator="\n")
     table.writerow(COLUMNS)
-    for row in rows:
-        claim, found = row.claim, row.measurement
-        control = found and found.control is not None
-        table.writerow(
-            [
-                claim.id,
-                row.chapter,
-                claim.by,
-                claim.source,
-                claim.statement,
-                claim.kind,
-                claim.basis,
-                "" if claim.value is None else format_value(claim.value),
-                claim.unit,
-                format_measured(found.value, found.interval, claim.labels) if found else "",
-                format_measured(found.control, found.control_interval) if found and control else "",
-                row.label,
-                row.notebook,
-            ]
-        )
+    table.writerows([of(row) for of in COLUMNS.values()] for row in rows)
     return target.getvalue()
 
 

@@ -21,9 +21,8 @@ _THEME = Path(pydata_sphinx_theme.__file__).parent / "theme" / "pydata_sphinx_th
 _COLLECTION = _THEME / "static" / "scripts" / "fontawesome.js"
 _USED = re.compile(r'<(?:i|span) class="[^"]*\bfa-[^"]*"')
 _NAME = re.compile(r"\bfa-([a-z0-9-]+)")
-_RULE = re.compile(
-    r"(?:\.fa-[a-z0-9-]+:{1,2}before,?)+\{[^}]*\}"
-)  # a letter of a font that is not used
+# A letter of a font that is not used.
+_RULE = re.compile(r"(?:\.fa-[a-z0-9-]+:{1,2}before,?)+\{[^}]*\}")
 
 # Free icons of Font Awesome: CC BY 4.0; the theme's own copy says so beside this file.
 RUNTIME = """\

@@ -15,6 +15,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.index_entries import split_index_msg
 
 from lib.core.ledger import load_contents
 from lib.core.paths import ROOT
@@ -145,6 +146,22 @@ def number_chapters(app: Sphinx, env: Any) -> None:
                 title["secnumber"] = renumbered(document, tuple(title["secnumber"]))
 
 
+def keep_subjects(app: Sphinx, env: Any) -> None:
+    """Give search the subjects of pages that this build does not write.
+
+    Sphinx keeps titles and words of an earlier build, and forgets these. Of pages that it writes it
+    takes them anew.
+    """
+    env._search_index_index_entries = {
+        document: [
+            (word, target or "", main)
+            for kind, value, target, main, _ in entries
+            for word in split_index_msg(kind, value)
+        ]
+        for document, entries in env.get_domain("index").entries.items()
+    }
+
+
 def describe(
     app: Sphinx, pagename: str, template: str, context: dict[str, Any], tree: nodes.document | None
 ) -> None:
@@ -217,6 +234,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the hooks; Sphinx calls this."""
     app.add_directive("colab-cells", ColabCells)
     app.connect("env-check-consistency", number_chapters)
+    app.connect("env-updated", keep_subjects)
     app.connect("html-page-context", add_vega)
     app.connect("html-page-context", describe)
     # After the theme has made its buttons (501) and the assets of the page are known.

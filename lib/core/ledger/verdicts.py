@@ -81,8 +81,8 @@ def verdict(claim: Claim, measurement: Measurement | None) -> str | None:
     ------
     LedgerError
         If the claim is out of reach and was reported all the same, if the value is not of the kind
-        or length that the claim asks for, or if the
-        rules for a report are not kept: an interval, and a control that fails, where asked for.
+        or length that the claim asks for, or if the rules for a report are not kept: an interval,
+        and a control that fails, where asked for.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from docutils import nodes
 from docutils.utils import new_document
-from smallbook import write
+from smallbook import build, write
 
 from tenpapers import essays, icons, site
 
@@ -136,6 +137,7 @@ def test_hooks_of_the_pages() -> None:
     late = {(event, name) for event, name, priority in app.hooks if priority > 501}
     assert {
         ("env-check-consistency", "number_chapters"),
+        ("env-updated", "keep_subjects"),
         ("html-page-context", "add_vega"),
         ("html-page-context", "describe"),
         ("build-finished", "copy_scripts"),
@@ -196,3 +198,35 @@ def test_names_and_roles_for_those_who_do_not_see_the_page() -> None:
     empty: dict[str, Any] = {"body": None}
     site.name_parts(None, "p", "t", empty, None)  # type: ignore[arg-type]
     assert empty == {"body": None}
+
+
+def subjects(root: Path) -> dict[str, list[tuple[str, bool]]]:
+    """Return, for each subject of the search, the pages on it, and whether they are about it."""
+    text = (root / "_build/html/searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(text[text.index("(") + 1 : text.rindex(")")])
+    return {
+        word: [(index["docnames"][number], main) for number, _, main in places]
+        for word, places in index["indexentries"].items()
+    }
+
+
+def test_search_knows_the_subjects_of_pages_that_a_build_leaves_alone(tmp_path: Path) -> None:
+    extensions = "extensions = ['myst_nb', 'tenpapers.site']\nhtml_theme = 'basic'\n"
+    write(tmp_path, "conf.py", extensions + "exclude_patterns = ['_build']\n")
+    write(tmp_path, "index.md", "# Book\n\n```{toctree}\none\ntwo\n```\n")
+    entry = "```{index} ! fish, pair: bird; nest\n```\n\nOn fish.\n"
+    write(tmp_path, "one.md", f"# One\n\n{entry}")
+    write(tmp_path, "two.md", "# Two\n\n```{index} ! frog\n```\n\nOn frogs.\n")
+    build(tmp_path)
+    first = subjects(tmp_path)
+    assert first["fish"] == [("one", True)]
+    assert first["frog"] == [("two", True)]
+    write(tmp_path, "two.md", "# Two\n\n```{index} ! toad\n```\n\nOn toads, at last.\n")
+    assert build(tmp_path) == ["two"]
+    second = subjects(tmp_path)
+    del first["frog"]
+    assert second == first | {"toad": [("two", True)]}
+    (tmp_path / "one.md").unlink()
+    write(tmp_path, "index.md", "# Book\n\n```{toctree}\ntwo\n```\n")
+    build(tmp_path)
+    assert subjects(tmp_path) == {"toad": [("two", True)]}
