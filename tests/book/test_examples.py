@@ -17,11 +17,16 @@ from built import documents
 from lib.autobidding import Bidder, Market, outcome
 from lib.collapse_warning import Panel, evaluate, evaluate_all, label_leak, textbook
 from lib.core.paths import ROOT
+from lib.semantic_ids import NGramCounts, PrefixHash, SidCatalog, load
+from lib.semantic_ids.anatomy import count_accuracy
+from lib.semantic_ids.hashing import confused, excess, expected_excess, prefix_rows
+from lib.semantic_ids.study.checks import zero_confused
+from lib.semantic_ids.study.films import movielens
 
 BOOK = ROOT / "book"
 AUCTIONS, WARNINGS = BOOK / "ch01_autobidding", BOOK / "ch05_collapse_warning"
 
-WITHOUT_SOLUTIONS = {"ch02_semantic_ids", "ch10_compute_governance"}
+WITHOUT_SOLUTIONS = {"ch10_compute_governance"}
 """Chapters some of whose exercises may still lack a solution: to become fewer."""
 
 
@@ -124,6 +129,56 @@ def test_ch01_5_the_shading_density() -> None:
 def test_ch01_6_a_smaller_loss() -> None:
     losses = [rho * (1 - rho) for rho in (Fraction(k, 1000) for k in range(800, 1001))]
     assert max(losses) == losses[0] == Fraction(16, 100)
+
+
+# ── Chapter 2 ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_ch02_1_half_a_log() -> None:
+    data = load("beauty_rqkmeans")
+    split = data.split()
+    targets = data.codes[split.test.targets]
+    half = [one[: len(one) // 2] for one in split.train]
+    whole, less = (
+        NGramCounts.fit(data.codes, data.n_codes, log).hits(targets) for log in (split.train, half)
+    )
+    lost = whole * 1.0 - less
+    assert lost.mean(axis=0).round(3).tolist() == [0, 0.012, 0.042, 0.065]
+    kept = SidCatalog(data.codes[np.unique(np.concatenate(half))], data.n_codes)
+    gone = [kept.nodes(targets[:, :length]) < 0 for length in (1, 2, 3)]
+    assert [round(100 * one.mean(), 1) for one in gone] == [0, 2.2, 5.6]
+    assert whole[gone[2], 3].mean() == pytest.approx(0.9, abs=0.02)
+    assert (lost[:, 3] * gone[2]).mean() == pytest.approx(0.050, abs=5e-4)
+
+
+def test_ch02_2_three_sizes_of_a_table() -> None:
+    catalog = load("games").catalog()
+    prefixes = catalog.level(3).prefixes
+    assert len(prefixes) == 15_692
+    for size, alike, merged in ((1000, 1, 0), (1009, 1 / 8, 0), (1024, 1, 4)):
+        hashed = PrefixHash(4, 4, 4, size, scheme="printed")
+        rows = prefix_rows(hashed, prefixes)
+        parity = rows % 2
+        assert (parity == parity[:, :1]).all(axis=1).mean() == pytest.approx(alike, abs=0.01)
+        assert confused(rows) == merged
+        assert all(len(np.unique(head)) == size for head in rows.T)
+        assert excess(rows) == pytest.approx(expected_excess(len(rows), size), abs=0.002)
+        shared = PrefixHash(4, 4, 4, size, scheme="printed", kind="full")
+        assert zero_confused(shared, prefixes) == 1
+
+
+def test_ch02_4_two_levels_instead_of_three() -> None:
+    found = {
+        (levels, seed): movielens(levels, codes, seed=seed)
+        for levels, codes in ((3, 32), (2, 181))
+        for seed in (0, 1)
+    }
+    last = {key: round(count_accuracy(one).mean(axis=0)[-1], 2) for key, one in found.items()}
+    assert last == {(3, 0): 0.47, (3, 1): 0.51, (2, 0): 0.44, (2, 1): 0.81}
+    most = np.bincount(found[2, 1].codes[:, 1]).max() / found[2, 1].n_items
+    assert most == pytest.approx(0.8, abs=0.02)
+    ids = {key: one.n_items - one.catalog().shared() for key, one in found.items()}
+    assert (found[2, 1].n_items, ids[2, 1], ids[3, 1]) == (1303, 404, 1022)
 
 
 # ── Chapter 5 ────────────────────────────────────────────────────────────────────────────────
