@@ -20,7 +20,7 @@ from typing import Final
 
 import pandas as pd
 import yaml
-from prov.model import ProvDocument, ProvException
+from prov.model import ProvDocument
 
 from lib.robot_provenance.constraints import Report, check
 
@@ -96,17 +96,18 @@ def load() -> list[Case]:
     return cases
 
 
-def _unified_rejects(document: ProvDocument) -> bool:
+def unified(document: ProvDocument) -> list[str]:
+    """Return why ``prov``'s own ``unified()`` refuses a document; nothing if it does not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             document.unified()
-        except ProvException:
-            return True
-    return False
+        except Exception as error:
+            return [f"{type(error).__name__}: {error}"]
+    return []
 
 
-def verdicts(cases: list[Case] | None = None) -> pd.DataFrame:
+def verdicts() -> pd.DataFrame:
     """Judge every case by this engine and by ``prov``'s own ``unified()``.
 
     Returns
@@ -116,15 +117,15 @@ def verdicts(cases: list[Case] | None = None) -> pd.DataFrame:
         engine_rejects, unified_rejects, codes (what the engine found).
     """
     rows = {}
-    for case in load() if cases is None else cases:
+    for case in load():
         report: Report = check(case.document)
         rows[case.name] = {
-            **{
-                name: getattr(case, name)
-                for name in ("source", "labelled_valid", "valid", "adapted")
-            },
+            "source": case.source,
+            "labelled_valid": case.labelled_valid,
+            "valid": case.valid,
+            "adapted": case.adapted,
             "engine_rejects": not report.valid,
-            "unified_rejects": _unified_rejects(case.document),
+            "unified_rejects": bool(unified(case.document)),
             "codes": [v.code for v in report.violations],
         }
     return pd.DataFrame.from_dict(rows, orient="index")

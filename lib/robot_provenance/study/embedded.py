@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,7 +22,6 @@ from lib.robot_provenance import campaign
 from lib.robot_provenance.campaign import Resolution
 from lib.robot_provenance.record import Agent, Recorder
 from lib.robot_provenance.study import floorplans, runner
-from lib.robot_provenance.study.navsim import SimConfig
 
 NAME = "embedded"
 """Name of the campaign, part of every identifier."""
@@ -113,14 +113,7 @@ def _floor_plan(
     return file
 
 
-def run(
-    folder: Path,
-    *,
-    names: Sequence[str] | None = None,
-    seeds: Sequence[int] = (0,),
-    config: SimConfig | None = None,
-    jobs: int = 2,
-) -> pd.DataFrame:
+def run(folder: Path, *, names: Sequence[str] | None = None, **told: Any) -> pd.DataFrame:
     """Draft and run the embedded campaign.
 
     Parameters
@@ -129,8 +122,8 @@ def run(
         Empty or not there yet.
     names : sequence of str, optional
         Only these scenarios.
-    seeds, config, jobs
-        As for `runner.run_campaign`.
+    **told
+        ``seeds`` and ``jobs`` of `runner.run_campaign`.
 
     Returns
     -------
@@ -147,21 +140,16 @@ def run(
         check.known("name", name, [one.name for one in resolution.scenarios])
     chosen = [one for one in resolution.scenarios if names is None or one.name in names]
     inputs, kept = Path(folder) / "inputs", {one.name for one in chosen}
-    repairs = {
-        one: [name for name in changed if name in kept]
-        for one, changed in resolution.repairs.items()
-    }
+    repairs = {one: kept.intersection(changed) for one, changed in resolution.repairs.items()}
     sources = {f"maps/{name}.yaml": inputs / name / f"{name}.yaml" for name in floorplans.MODELS}
     sources |= {file: inputs / file for file in ("navigate.osc", "campaign.vast")}
     return runner.run_campaign(
         chosen,
         resolution.grids,
         Path(folder),
-        seeds=seeds,
-        config=config,
-        jobs=jobs,
         campaign=NAME,
         about=ABOUT,
         sources=sources,
-        repairs={one: changed for one, changed in repairs.items() if changed},
+        repairs={one: sorted(changed) for one, changed in repairs.items() if changed},
+        **told,
     )

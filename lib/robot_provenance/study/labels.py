@@ -177,10 +177,6 @@ def compare(one: Association, other: Association) -> tuple[float, tuple[float, f
     return float(ahead[0]), _ends(ahead)
 
 
-BATCH = 20
-"""Scenarios of one map that a process drives in one go, for what is planned on a map is kept."""
-
-
 def _drive(task: tuple[Grid, tuple[Scenario, ...], int, SimConfig]) -> list[bool]:
     grid, scenarios, seed, config = task
     return [simulate(grid, one, seed, config).outcome == "success" for one in scenarios]
@@ -203,12 +199,12 @@ def successes(
     seeds : sequence of int
     config : SimConfig
     """
-    tasks = []
-    for digest in sorted({one.map_digest or "" for one in scenarios}):
-        mine = [one for one in scenarios if one.map_digest == digest]
-        for start in range(0, len(mine), BATCH):
-            part = tuple(mine[start : start + BATCH])
-            tasks += [(grids[digest], part, seed, config) for seed in seeds]
+    # A process drives all of a map in one go, for what is planned on a map is kept.
+    tasks = [
+        (grid, tuple(one for one in scenarios if one.map_digest == digest), seed, config)
+        for digest, grid in grids.items()
+        for seed in seeds
+    ]
     told = sweeps.run(_drive, tasks, name="labels", n_jobs=2, cache=False)
     return {
         (one.name, seed): good

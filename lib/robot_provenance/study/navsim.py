@@ -18,9 +18,7 @@ processor.
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -33,14 +31,13 @@ from scipy import ndimage
 from scipy.sparse import csgraph
 
 from lib.core import check
-from lib.robot_provenance.campaign import Scenario, faults
+from lib.robot_provenance.campaign import Scenario, digest, faults
 from lib.robot_provenance.maps import FREE, Grid
 from lib.robot_provenance.study import lidar
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 Outcome = Literal["success", "collision", "stuck", "timeout", "no_plan", "invalid"]
-OUTCOMES: tuple[Outcome, ...] = ("success", "collision", "stuck", "timeout", "no_plan", "invalid")
 
 STATE_DECIMALS = 9
 BOUNDS: dict[str, Any] = {"margin": {"at_least": 0}, "slip_std": {"at_least": 0, "at_most": 0.2}}
@@ -133,8 +130,7 @@ class SimConfig:
     @property
     def digest(self) -> str:
         """Sha256 of the canonical JSON of all fields."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest(asdict(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +150,7 @@ class Run:
     scan_t : ndarray, shape (n_scans,)
         s.
     outcome : str
-        One of `OUTCOMES`.
+        One of `Outcome`.
     reason : str
         In words.
     metrics : mapping of str to float or None
@@ -272,10 +268,8 @@ class Planner:
         return path[::-1]
 
 
-@functools.lru_cache(maxsize=32)
-def planner(grid: Grid, radius: float, comfort: float) -> Planner:
-    """Return the planner of a grid, kept from an earlier call if there was one; see `Planner`."""
-    return Planner(grid, radius, comfort)
+planner = functools.lru_cache(maxsize=32)(Planner)
+"""The planner of a grid, kept from an earlier call if there was one."""
 
 
 # ---------------------------------------------------------------- what the robot has seen
@@ -319,10 +313,8 @@ class _Evidence:
 
     def _window(self, x: float, y: float, half: float) -> tuple[slice, slice]:
         """Return the rows and columns within `half` metres of a point, cut at the map's edge."""
-        res, (height, width) = self.grid.resolution, self.grid.shape
-        n = int(half / res) + 1
-        column = math.floor((x - self.grid.origin[0]) / res)
-        row = math.floor((y - self.grid.origin[1]) / res)
+        n, (height, width) = int(half / self.grid.resolution) + 1, self.grid.shape
+        row, column, _ = self.grid.index(x, y)
         return (
             slice(max(row - n, 0), min(row + n + 1, height)),
             slice(max(column - n, 0), min(column + n + 1, width)),
@@ -330,14 +322,11 @@ class _Evidence:
 
     def _count(self, x: Floats, y: Floats, window: tuple[slice, slice]) -> Ints:
         """Count points by the window's cells, flat."""
-        rows, columns = window
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        c = np.floor((x - self.grid.origin[0]) / self.grid.resolution).astype(np.intp)
-        r = np.floor((y - self.grid.origin[1]) / self.grid.resolution).astype(np.intp)
-        c -= columns.start
-        r -= rows.start
-        inside = (c >= 0) & (c < width) & (r >= 0) & (r < height)
-        counts: Ints = np.bincount((r * width + c)[inside], minlength=height * width)
+        (top, bottom), (left, right) = ((one.start, one.stop) for one in window)
+        width = right - left
+        row, column, inside = self.grid.index(x, y)
+        flat = ((row - top) * width + column - left)[inside]
+        counts: Ints = np.bincount(flat, minlength=(bottom - top) * width)
         return counts
 
     def seen(self) -> npt.NDArray[np.bool_]:
@@ -409,9 +398,7 @@ class _Controller:
         return float(self.v[best]), float(self.w[best])
 
 
-@functools.lru_cache(maxsize=8)
-def _controller(config: SimConfig) -> _Controller:
-    return _Controller(config)
+_controller = functools.lru_cache(maxsize=8)(_Controller)
 
 
 # ---------------------------------------------------------------- a run
@@ -507,12 +494,11 @@ class _Log:
             "replans": float(self.replans),
             "goals_reached": float(self.reached),
         }
-        scans = np.array(self.scans, np.float32).reshape(-1, self.config.n_beams)
         return Run(
             t=table[:, 0].copy(),
             pose=table[:, 1:4].copy(),
             command=table[:, 4:6].copy(),
-            scans=scans,
+            scans=np.array(self.scans, np.float32).reshape(-1, self.config.n_beams),
             scan_t=np.array(self.scan_t, float),
             outcome=outcome,
             reason=reason,

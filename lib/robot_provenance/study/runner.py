@@ -14,7 +14,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -61,15 +61,6 @@ _PAGES = {
 
 class RunnerError(RuntimeError):
     """A campaign that cannot be run."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run to do, and the IRI of the campaign's execution that it is part of."""
-
-    folder: Path
-    run: str
-    part_of: str = ""
 
 
 def run_id(scenario: str, seed: int) -> str:
@@ -276,17 +267,36 @@ def prepare(
 
 
 _KINDS = {
+    "campaign.json": "CampaignMetadata",
+    "metrics.csv": "Metrics",
+    "scenario.json": "ConcreteScenario",
+    "result.json": "TestResult",
+    "log.txt": "LogFile",
+    "trace.csv": "Traces",
+    "bag.mcap": "MCAPFile",
+    "metadata.yaml": "BagFileMetadata",
+    "workflow.py": "Workflow",
     ".py": "Software",
+    ".model.json": "FloorPlanModel",
+    ".graph.json": "FloorPlanGraph",
     ".vast": "VastConfiguration",
     ".osc": "AbstractScenario",
-    ".yaml": "MapMetadata",
     ".pgm": "OccupancyGrid",
+    ".yaml": "MapMetadata",
+    ".nt": "CampaignGraph",
+    ".jsonld": "CampaignGraph",
+    ".provn": "CampaignGraph",
 }
+
+
+def kind_of(file: Path) -> str:
+    """Return what a file is taken for by the end of its name."""
+    return next((kind for end, kind in _KINDS.items() if file.name.endswith(end)), "File")
 
 
 def _source(recorder: Recorder, file: Path, registered: str) -> Entity:
     """Record an original: inside the campaign by its path, else by its registered name."""
-    kind = _KINDS.get(file.suffix, "File")
+    kind = kind_of(file)
     if file.resolve().is_relative_to(recorder.root.resolve()):
         return recorder.file(file, kind=kind)
     source, _, rest = registered.partition("/")
@@ -393,23 +403,28 @@ def redo(recipe: Recipe) -> dict[str, str]:
     return software() | {"simulated robot": software()[OURS]}
 
 
-def execute(job: Job) -> str:
+def execute(job: tuple[Path, str, str]) -> None:
     """Do one run of a prepared campaign; its folder appears when all is done.
+
+    Parameters
+    ----------
+    job : (Path, str, str)
+        The campaign's folder, the run, and the IRI of the campaign's execution that it is part of,
+        which may be empty.
 
     Raises
     ------
     RunnerError
         If the run is there already.
     """
-    folder = Path(job.folder)
-    plan, target = load_plan(folder), folder / "runs" / job.run
+    folder, run, part_of = job
+    plan, target = load_plan(folder), folder / "runs" / run
     if target.exists():
         raise RunnerError(f"{target}: the run is there already; a run is done once")
-    part = target.with_name(f".{job.run}.{uuid.uuid4().hex}")
-    with Recorder(part, campaign=plan["name"], root=folder, run=job.run) as recorder:
-        _run(recorder, plan, job.part_of)
+    part = target.with_name(f".{run}.{uuid.uuid4().hex}")
+    with Recorder(part, campaign=plan["name"], root=folder, run=run) as recorder:
+        _run(recorder, plan, part_of)
     part.rename(target)
-    return job.run
 
 
 def _run(recorder: Recorder, plan: dict[str, Any], part_of: str) -> None:
@@ -612,6 +627,6 @@ def run_campaign(
                 step.attribute(runs=len(todo))
                 step.used(folder / PLAN, kind="CampaignMetadata", role="plan")
                 step.used(workflow, role="plan")
-                work = [Job(folder, name, step.iri) for name in todo]
+                work = [(folder, name, step.iri) for name in todo]
                 sweeps.run(execute, work, name="robot_provenance", n_jobs=jobs, cache=False)
     return tabulate(folder)
