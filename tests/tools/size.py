@@ -22,7 +22,7 @@ SHARED = ("stats", "recsys", "llm")
 
 CEILINGS = {
     "robot_provenance": 3000,
-    "robot_provenance/study": 2165,
+    "robot_provenance/study": 2000,
 }
 """Methods, and studies, that stand above their budget: to be lowered, never raised."""
 

@@ -40,10 +40,7 @@ PART = (
 )
 """Scenarios with everything that questions and faults are about, for where all would take long."""
 
-ABSTRACT = "scenario navigate:\n" + "".join(
-    f"    {name}\n"
-    for name in ("map_file: string", "start_pose: pose_3d", "goal_poses: list of pose_3d")
-)
+ABSTRACT = Path(__file__).with_name("navigate.osc")
 """The scenario before its parameters are set: drive from the start to each goal in turn."""
 ABOUT = {"title": "Simulated navigation on generated floor plans"} | runner.ABOUT
 _BY_US = {"attributed_to": runner.CREATOR["iri"]}
@@ -68,18 +65,14 @@ def draft(folder: Path) -> Resolution:
     """
     inputs, maps = Path(folder) / "inputs", {}
     with Recorder(folder, campaign=NAME, about=ABOUT) as recorder:
-        who = runner.CREATOR
-        us = recorder.agent(who["name"], kind="Organization", iri=who["iri"])
-        version = runner.software()[runner.OURS]
-        agent = recorder.agent(runner.OURS, version=version, acts_for=us)
+        agent = runner.everybody(recorder, [runner.CREATOR])[runner.OURS]
         for name, model in floorplans.MODELS.items():
             maps[f"maps/{name}.yaml"] = _floor_plan(recorder, agent, inputs / name, name, model)
-        told, texts = dict(_BY_US), {"navigate.osc": ABSTRACT}
-        texts["campaign.vast"] = floorplans.VAST.read_text(encoding="utf-8")
-        kinds = ("AbstractScenario", "VastConfiguration")
-        for kind, (name, text) in zip(kinds, texts.items(), strict=True):
+        told = dict(_BY_US)
+        for source, name in ((ABSTRACT, "navigate.osc"), (floorplans.VAST, "campaign.vast")):
             with recorder.activity("Acquisition", name, agent=agent) as step:
-                file = write_atomic(inputs / name, text)
+                file = write_atomic(inputs / name, source.read_bytes())
+                kind = runner.kind_of(file)
                 made = step.generated(file, kind=kind, role="source", attributes=told)
                 told = _BY_US | {"references": made.id}
     scenarios = campaign.load_vast(inputs / "campaign.vast")
@@ -92,17 +85,13 @@ def _floor_plan(
 ) -> Path:
     """Take a model in, make its graph, draw its map; each is a step of its own."""
     with recorder.activity("Acquisition", f"floor plan {name}", agent=agent) as step:
-        write_atomic(place / f"{name}.model.json", _json(model))
-        made = step.generated(
-            place / f"{name}.model.json", kind="FloorPlanModel", role="source", attributes=_BY_US
-        )
+        file = write_atomic(place / f"{name}.model.json", _json(model))
+        made = step.generated(file, kind="FloorPlanModel", role="source", attributes=_BY_US)
     with recorder.activity("FloorPlanTransformation", f"rooms of {name}", agent=agent) as step:
         step.used(made, role="source")
         graph = floorplans.layout(model)
-        write_atomic(place / f"{name}.graph.json", _json(graph))
-        laid = step.generated(
-            place / f"{name}.graph.json", kind="FloorPlanGraph", derived_from=[made]
-        )
+        file = write_atomic(place / f"{name}.graph.json", _json(graph))
+        laid = step.generated(file, kind="FloorPlanGraph", derived_from=[made])
     with recorder.activity("FloorPlanGeneration", f"map of {name}", agent=agent) as step:
         step.used(laid, role="source")
         file = floorplans.drawn(graph).write(place, name)

@@ -290,8 +290,6 @@ class _Evidence:
         self.body = lidar.body(config.n_beams)
         # Sample points of a beam: one for each cell along it, from half a cell on.
         self.steps = (np.arange(int(config.see_range / grid.resolution)) + 0.5) * grid.resolution
-        self.row0 = self.column0 = 0
-        self.field = np.zeros((1, 1))
 
     def add(self, x: float, y: float, cos: float, sin: float, ranges: Floats) -> None:
         """Enter a scan; lost beams (inf) say nothing."""
@@ -348,6 +346,12 @@ class _Evidence:
         """Return the clearance at points in the window, interpolated between cell centres."""
         return _bilinear(self.field, self.grid, x, y, self.row0, self.column0)
 
+    def blocks(self, path: list[tuple[float, float]], x: float, y: float) -> bool:
+        """Return whether a path, as far as the window goes, has been seen to be blocked."""
+        ahead = [point for point in path if _near(point, (x, y), self.REACH - 0.1)]
+        need = self.config.radius + self.config.margin / 2
+        return not ahead or bool((self.clearance(*np.array(ahead).T) < need).any())
+
 
 # ---------------------------------------------------------------- the controller
 
@@ -369,7 +373,6 @@ class _Controller:
         aside = np.where(self.w[:, None] == 0, 0, (1 - np.cos(turned)) / bend) * self.v[:, None]
         self.ahead, self.aside = np.round(ahead, 9), np.round(aside, 9)
         self.end_cos, self.end_sin = np.round([np.cos(turned[:, -1]), np.sin(turned[:, -1])], 9)
-        self.still = self.v == 0
 
     def choose(
         self,
@@ -386,7 +389,7 @@ class _Controller:
         clear = evidence.clearance(px, py).min(axis=1)
         need = self.config.radius + self.config.margin / 2
         # Where the robot already stands too near, it may move away but not nearer.
-        safe = self.still | (clear >= min(need, room))
+        safe = (self.v == 0) | (clear >= min(need, room))
         ex, ey = carrot[0] - px[:, -1], carrot[1] - py[:, -1]
         left = np.sqrt(ex * ex + ey * ey)
         facing = cos * self.end_cos - sin * self.end_sin, sin * self.end_cos + cos * self.end_sin
@@ -534,6 +537,15 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
         log.events.append((t, kind, f"goal {log.reached + 1}: {text}"))
         return found
 
+    def scan() -> npt.NDArray[np.float32]:
+        """Return a noisy scan; inf for beams that meet nothing or are lost."""
+        ranges = lidar.cast(grid, (x, y, yaw), config.n_beams, config.max_range, scenario.boxes)
+        noise = np.round(rng.standard_normal(config.n_beams), 9)
+        lost = rng.random(config.n_beams) < scenario.drop_rate
+        lost |= ranges >= np.float32(config.max_range)
+        noisy = np.clip(ranges + scenario.noise_std * noise, 0, config.max_range)
+        return np.where(lost, np.inf, noisy).astype(np.float32)
+
     def end(outcome: Outcome, reason: str) -> Run:
         """Finish where the robot stands."""
         log.rows.append((t, x, y, yaw, 0.0, 0.0))
@@ -551,7 +563,7 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
         if hull < config.radius:
             return end("collision", f"the hull overlaps at x={x:.2f}, y={y:.2f}")
         if step % config.scan_every == 0:
-            ranges = _scan(grid, scenario, (x, y, yaw), rng, config)
+            ranges = scan()
             evidence.add(x, y, *lidar.unit(yaw), ranges.astype(float))
             if step // config.scan_every % config.record_every == 0:
                 log.scans.append(ranges)
@@ -569,7 +581,7 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
         elif (
             step
             and step % replan_steps == 0
-            and (path is None or _blocked(path, at, (x, y), evidence, config))
+            and (path is None or evidence.blocks(path[at : at + 60], x, y))
         ):
             log.replans += 1
             at, path = 0, replanned("replan")
@@ -609,36 +621,3 @@ def _wrap(angle: float) -> float:
 
 def _near(a: tuple[float, float], b: tuple[float, float], reach: float) -> bool:
     return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 < reach * reach
-
-
-def _blocked(
-    path: list[tuple[float, float]],
-    at: int,
-    here: tuple[float, float],
-    evidence: _Evidence,
-    config: SimConfig,
-) -> bool:
-    """Return whether the path ahead, as far as the window goes, has been seen to be blocked."""
-    ahead = [p for p in path[at : at + 60] if _near(p, here, evidence.REACH - 0.1)]
-    if not ahead:
-        return True
-    points = np.array(ahead)
-    clear = evidence.clearance(points[:, 0], points[:, 1])
-    return bool((clear < config.radius + config.margin / 2).any())
-
-
-def _scan(
-    grid: Grid,
-    scenario: Scenario,
-    pose: tuple[float, float, float],
-    rng: np.random.Generator,
-    config: SimConfig,
-) -> npt.NDArray[np.float32]:
-    """Return a noisy scan; inf for beams that meet nothing or are lost."""
-    ranges = lidar.cast(grid, pose, config.n_beams, config.max_range, scenario.boxes)
-    noise = np.round(rng.standard_normal(config.n_beams), 9)
-    lost = rng.random(config.n_beams) < scenario.drop_rate
-    noisy = np.clip(ranges + scenario.noise_std * noise, 0, config.max_range)
-    return np.where(lost | (ranges >= np.float32(config.max_range)), np.inf, noisy).astype(
-        np.float32
-    )

@@ -95,7 +95,7 @@ def software() -> dict[str, str]:
     }
 
 
-def _agents(recorder: Recorder, creators: Sequence[Mapping[str, Any]]) -> dict[str, Agent]:
+def everybody(recorder: Recorder, creators: Sequence[Mapping[str, Any]]) -> dict[str, Agent]:
     """Record everybody who takes part: the creators, the software, the simulated robot."""
     people = [recorder.agent(one["name"], kind=one["kind"], iri=one["iri"]) for one in creators]
     whom, found = people[0] if people else None, {}
@@ -110,11 +110,12 @@ def _agents(recorder: Recorder, creators: Sequence[Mapping[str, Any]]) -> dict[s
 # --- the plan ------------------------------------------------------------------------------------
 
 
+_PLAIN = ("name", "map_file", "mesh_file", "mesh_digest", "derived_from")
+
+
 def _entry(scenario: Scenario) -> dict[str, Any]:
-    names = ("name", "map_file", "mesh_file", "mesh_digest", "derived_from")
-    told = {name: getattr(scenario, name) for name in names}
     return {
-        **{name: value for name, value in told.items() if value},
+        **{name: value for name in _PLAIN if (value := getattr(scenario, name))},
         "map": scenario.map_digest,
         "digest": scenario.digest,
         "content": scenario.content(),
@@ -129,18 +130,16 @@ def scenario_from(entry: Mapping[str, Any]) -> Scenario:
     RunnerError
         If its digest is not the entry's.
     """
-    told, optional = entry["content"], ("mesh_file", "mesh_digest", "derived_from")
+    told = entry["content"]
     start, *goals = (Pose(*map(float, one)) for one in (told["start"], *told["goals"]))
     found = Scenario(
-        entry["name"],
-        entry["map_file"],
-        start,
-        tuple(goals),
-        tuple(Box(*map(float, one)) for one in told["boxes"]),
-        float(told["noise_std"]),
-        float(told["drop_rate"]),
+        start=start,
+        goals=tuple(goals),
+        boxes=tuple(Box(*map(float, one)) for one in told["boxes"]),
+        noise_std=float(told["noise_std"]),
+        drop_rate=float(told["drop_rate"]),
         map_digest=entry["map"],
-        **{name: entry[name] for name in optional if name in entry},
+        **{name: entry[name] for name in _PLAIN if name in entry},
     )
     if found.digest != entry["digest"]:
         raise RunnerError(
@@ -246,7 +245,7 @@ def prepare(
             raise RunnerError(f"{folder / PLAN}: another plan is there; choose another folder")
         return [*runs]
     with Recorder(folder, campaign=name, about=told) as recorder:
-        agent = _agents(recorder, told["creators"])[OURS]
+        agent = everybody(recorder, told["creators"])[OURS]
         with recorder.activity("Acquisition", "the workflow's code", agent=agent) as step:
             step.used(_source(recorder, Path(__file__), "lib/"), role="source")
             shutil.copyfile(__file__, folder / WORKFLOW)
@@ -266,27 +265,10 @@ def prepare(
     return [*runs]
 
 
-_KINDS = {
-    "campaign.json": "CampaignMetadata",
-    "metrics.csv": "Metrics",
-    "scenario.json": "ConcreteScenario",
-    "result.json": "TestResult",
-    "log.txt": "LogFile",
-    "trace.csv": "Traces",
-    "bag.mcap": "MCAPFile",
-    "metadata.yaml": "BagFileMetadata",
-    "workflow.py": "Workflow",
-    ".py": "Software",
-    ".model.json": "FloorPlanModel",
-    ".graph.json": "FloorPlanGraph",
-    ".vast": "VastConfiguration",
-    ".osc": "AbstractScenario",
-    ".pgm": "OccupancyGrid",
-    ".yaml": "MapMetadata",
-    ".nt": "CampaignGraph",
-    ".jsonld": "CampaignGraph",
-    ".provn": "CampaignGraph",
-}
+_KINDS: dict[str, str] = yaml.safe_load(
+    Path(__file__).with_name("files.yml").read_text(encoding="utf-8")
+)
+"""Kinds of files by the end of their names; the first that fits."""
 
 
 def kind_of(file: Path) -> str:
@@ -370,10 +352,6 @@ def _write_run(place: Path, plan: Mapping[str, Any], name: str, grid: Grid) -> R
     return run
 
 
-def _write_trace(place: Path) -> Path:
-    return bags.trace(bags.read(place / "bag"), place / "trace.csv")
-
-
 def redo(recipe: Recipe) -> dict[str, str]:
     """Make all files of a run again, from what its record says was used.
 
@@ -399,7 +377,7 @@ def redo(recipe: Recipe) -> dict[str, str]:
         raise RunnerError(f"{recipe.run}: its scenario is not that of the plan")
     _write_scenario(recipe.target, told, int(recipe.attributes["seed"]))
     _write_run(recipe.target, plan, recipe.run, load_grid(recipe.used["MapMetadata"]))
-    _write_trace(recipe.target)
+    bags.trace(bags.read(recipe.target / "bag"), recipe.target / "trace.csv")
     return software() | {"simulated robot": software()[OURS]}
 
 
@@ -431,11 +409,10 @@ def _run(recorder: Recorder, plan: dict[str, Any], part_of: str) -> None:
     """Record and do: set the parameters, simulate, write the bag and the result, make the trace."""
     own, folder = recorder.folder, recorder.root
     name, seed = plan["runs"][recorder.run]
-    entry = plan["scenarios"][name]
-    agents = _agents(recorder, plan["created_by"])
+    agents = everybody(recorder, plan["created_by"])
     planned = recorder.file(folder / PLAN, kind="CampaignMetadata")
-    chosen = _configure(recorder, agents[OURS], planned, plan, entry, seed)
-    file = folder / plan["maps"][entry["map"]]
+    chosen = _configure(recorder, agents[OURS], planned, plan)
+    file = folder / plan["maps"][plan["scenarios"][name]["map"]]
     grid, both = _grid(file), [agents[OURS], agents["robot"]]
     with recorder.activity(
         "TestExecution", f"{name}, seed {seed}", plan=chosen, agent=both
@@ -460,7 +437,8 @@ def _run(recorder: Recorder, plan: dict[str, Any], part_of: str) -> None:
     both = [agents[OURS], agents["rosbags"]]
     with recorder.activity("Postprocessing", f"trace of {recorder.run}", agent=both) as step:
         step.used(bag, role="bag")
-        step.generated(_write_trace(own), kind="Traces", role="trace", derived_from=[bag])
+        file = bags.trace(bags.read(own / "bag"), own / "trace.csv")
+        step.generated(file, kind="Traces", role="trace", derived_from=[bag])
 
 
 def variations(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -475,16 +453,12 @@ def variations(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _configure(
-    recorder: Recorder,
-    agent: Agent,
-    planned: Entity,
-    plan: Mapping[str, Any],
-    entry: Mapping[str, Any],
-    seed: int,
+    recorder: Recorder, agent: Agent, planned: Entity, plan: Mapping[str, Any]
 ) -> Entity:
     """Record each variation as an activity of its own, then the parameters they make together."""
     parts: list[Entity] = []
-    name, content = entry["name"], entry["content"]
+    name, seed = plan["runs"][recorder.run]
+    entry, content = plan["scenarios"][name], plan["scenarios"][name]["content"]
     for kind, values in variations(content).items():
         with recorder.activity(kind, f"{kind} of {name}", agent=agent) as step:
             step.used(planned, role="plan")
@@ -542,7 +516,7 @@ def tabulate(folder: Path) -> pd.DataFrame:
     if target.is_file():
         return pd.read_csv(target)
     with Recorder(folder, campaign=plan["name"]) as recorder:
-        agent = _agents(recorder, plan["created_by"])[OURS]
+        agent = everybody(recorder, plan["created_by"])[OURS]
         with recorder.activity("PostprocessingMetadata", "table of all runs", agent=agent) as step:
             for run in plan["runs"]:
                 file = folder / "runs" / run / "result.json"
@@ -571,7 +545,7 @@ def publish(folder: Path) -> None:
     folder = Path(folder)
     records, plan = record.load(folder), load_plan(folder)
     with Recorder(folder, campaign=plan["name"]) as recorder:
-        agent = _agents(recorder, plan["created_by"])[OURS]
+        agent = everybody(recorder, plan["created_by"])[OURS]
         with recorder.activity("PostprocessingGraph", "graphs and crate", agent=agent) as step:
             step.used(folder / TABLE, kind="Metrics", role="metrics")
             for name, notation in GRAPHS.items():
@@ -618,7 +592,7 @@ def run_campaign(
     plan = load_plan(folder)
     if todo:
         with Recorder(folder, campaign=plan["name"]) as recorder:
-            agents = _agents(recorder, plan["created_by"])
+            agents = everybody(recorder, plan["created_by"])
             workflow = recorder.file(folder / WORKFLOW, kind="Workflow")
             both = [agents[name] for name in software()]
             with recorder.activity(
