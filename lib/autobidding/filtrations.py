@@ -128,18 +128,6 @@ class Filtration:
         """The market of each level, coarse to fine."""
         return tuple(self.base.coarsen(np.asarray(index)) for index in self.labels)
 
-    def map_between(self, coarse: int, fine: int) -> Labels:
-        """Return the cluster of level ``coarse`` that contains each cluster of level ``fine``.
-
-        Raises
-        ------
-        ValueError
-            Unless ``0 <= coarse <= fine < n_levels``.
-        """
-        check.integer("fine", fine, at_least=0, at_most=self.n_levels - 1)
-        check.integer("coarse", coarse, at_least=0, at_most=fine)
-        return level_map(np.asarray(self.labels[coarse]), np.asarray(self.labels[fine]))
-
 
 def level_map(coarse: Labels, fine: Labels) -> Labels:
     """Return the coarse cluster that contains each fine cluster.

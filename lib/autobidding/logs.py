@@ -113,7 +113,6 @@ class Trial:
         [[1, 0], [0, 1]]
         """
         check.columns("log", log, [*features, advertiser, converted])
-        check.unique("columns of log", [c for c in log if c in (*features, advertiser, converted)])
         if not check.unique("features", features):
             raise ValueError("features is empty, expected a column or more")
         if not len(log):

@@ -14,11 +14,11 @@ from lib.collapse_warning.contract import FPContract, OperatingPoint, Staircase,
 from lib.collapse_warning.detectors import AlwaysAlarm, Detector, Mirrored, Mode, NeverAlarm
 from lib.collapse_warning.panel import Floats, Panel, check_labels, check_scores
 from lib.core import check
+from lib.stats import binomial
 
 __all__ = [
     "Evaluation",
     "auc_interval",
-    "binomial_interval",
     "evaluate",
     "evaluate_all",
     "evaluate_scores",
@@ -32,31 +32,6 @@ ACCEPTED = "accepted"
 UNREACHABLE = "no count of controls lies in the band"
 JUMPED = "ties jump over the band"
 SILENT = "too few alarms to reach the band"
-
-
-def binomial_interval(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the exact (Clopper-Pearson) interval of a share.
-
-    Parameters
-    ----------
-    count, total : int
-        ``0 <= count <= total`` and ``total >= 1``.
-    confidence : float
-        Between 0 and 1.
-
-    Examples
-    --------
-    >>> tuple(round(x, 4) for x in binomial_interval(0, 10))
-    (0.0, 0.3085)
-    """
-    from scipy.stats import beta
-
-    check.integer("total", total, at_least=1)
-    check.integer("count", count, at_least=0, at_most=total)
-    tail = (1 - check.share("confidence", confidence, inside=True)) / 2
-    low = 0.0 if count == 0 else float(beta.ppf(tail, count, total - count + 1))
-    high = 1.0 if count == total else float(beta.ppf(1 - tail, count + 1, total - count))
-    return low, high
 
 
 def auc_interval(
@@ -177,12 +152,7 @@ class Evaluation:
     @property
     def tpr_interval(self) -> tuple[float, float]:
         """Exact interval of the share of events that alarm."""
-        return binomial_interval(self.hits, self.stairs.n_events, self.confidence)
-
-    @property
-    def fpr_interval(self) -> tuple[float, float]:
-        """Exact interval of the share of controls that alarm."""
-        return binomial_interval(self.false_alarms, self.stairs.n_controls, self.confidence)
+        return binomial(self.hits, self.stairs.n_events, level=self.confidence).ends
 
     @property
     def auc_interval(self) -> tuple[float, float]:

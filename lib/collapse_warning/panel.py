@@ -188,9 +188,6 @@ class Panel:
         """
         check.columns("frame", frame, (unit, time, value, is_event))
         check.known("gaps", gaps, ("refuse", "close"))
-        for name in (unit, time, value, is_event):
-            if (copies := list(frame.columns).count(name)) > 1:
-                raise ValueError(f"frame has {copies} columns {name!r}, expected one")
         if frame.empty:
             raise ValueError("frame is empty, expected one row a unit and time")
         for name in (unit, time, is_event):

@@ -253,7 +253,9 @@ def known(name: str, value: object, options: Iterable[T]) -> T:
 
 
 def columns(name: str, frame: Any, wanted: Iterable[str]) -> None:
-    """Refuse a table that lacks a column; the error names the closest of those it has.
+    """Refuse a table that lacks a column, or has it twice.
+
+    The error names the closest of those it has.
 
     Examples
     --------
@@ -267,6 +269,8 @@ def columns(name: str, frame: Any, wanted: Iterable[str]) -> None:
         if not hasattr(frame, "columns"):
             raise _wrong(name, (), frame, f"a table with a column {column!r}")
         known(f"{name}: column", column, frame.columns)
+        if (copies := list(frame.columns).count(column)) > 1:
+            raise ValueError(f"{name} has {copies} columns {column!r}, expected one")
 
 
 def same_length(**values: Sized) -> int:

@@ -1,8 +1,8 @@
-"""Intervals and tests that chapters share: for one mean, over clusters, and for equivalence.
+"""Intervals and tests that chapters share: for one mean, over clusters, shares and equivalence.
 
-Every function takes one value a cluster (a prompt, a person, a seed), or values with the cluster of
-each. What varies within a cluster is averaged away first: clusters of any size count the same, and
-the number that inference rests on is that of the clusters.
+Of means, every function takes one value a cluster (a prompt, a person, a seed), or values with the
+cluster of each. What varies within a cluster is averaged away first: clusters of any size count
+the same, and the number that inference rests on is that of the clusters.
 """
 
 from typing import TYPE_CHECKING
@@ -19,15 +19,18 @@ if TYPE_CHECKING:
         t_interval,
         wild_cluster,
     )
+    from lib.stats.shares import binomial, paired_shares
 else:
     __getattr__, __dir__ = exports(__name__, __file__)
 
 __all__ = [
     "Equivalence",
     "Interval",
+    "binomial",
     "bootstrap_t",
     "equivalent",
     "equivalent_groups",
+    "paired_shares",
     "percentile",
     "sign_flip",
     "t_interval",

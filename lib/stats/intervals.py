@@ -61,6 +61,11 @@ class Interval:
     null: float = 0.0
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """Both ends."""
+        return self.low, self.high
+
+    @property
     def excludes(self) -> bool:
         """Whether `null` lies outside."""
         return not self.low <= self.null <= self.high

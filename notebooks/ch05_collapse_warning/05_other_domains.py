@@ -38,7 +38,6 @@ from lib.collapse_warning.detectors import (
     MatrixProfile,
     Variance,
 )
-from lib.collapse_warning.evaluation import binomial_interval
 from lib.collapse_warning.study import domains, peers
 from lib.collapse_warning.study.arrangements import (
     LEAKS,
@@ -52,6 +51,7 @@ from lib.collapse_warning.study.markets import packets, units
 from lib.collapse_warning.study.markets import panel as market_panel
 from lib.core import figures, ledger
 from lib.core.profile import pick
+from lib.stats import binomial
 
 figures.use()
 SEED = 20260529
@@ -119,9 +119,8 @@ def warned(panel: Panel) -> bool:
 
 
 def share(found: list[bool]) -> tuple[float, tuple[float, float]]:
-    return float(np.mean(found)), binomial_interval(
-        int(np.sum(found)), len(found)
-    )
+    one = binomial(int(np.sum(found)), len(found))
+    return one.value, one.ends
 
 
 # %%
@@ -394,7 +393,7 @@ print(
 ledger.report(
     "ch05.ours.indices.transfer",
     kept / n_accepted,
-    interval=binomial_interval(kept, n_accepted),
+    interval=binomial(kept, n_accepted).ends,
     control=exchangeable,
 )
 

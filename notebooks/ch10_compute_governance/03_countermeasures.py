@@ -14,7 +14,6 @@
 # %%
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from lib.compute_governance.detection import (
     CHANNELS,
@@ -43,6 +42,7 @@ from lib.compute_governance.study.priors import (
 from lib.compute_governance.study.searches import cheapest
 from lib.compute_governance.study.tables import cost_curves, decades
 from lib.core import figures, ledger
+from lib.stats import binomial
 
 figures.use()
 nodes = catalogue()
@@ -137,8 +137,8 @@ figures.show(
 # %%
 def share_of(events):
     """Share of the draws, with its exact 95 % Monte Carlo interval."""
-    test = binomtest(int(np.sum(events)), len(events))
-    return float(np.mean(events)), tuple(test.proportion_ci())
+    one = binomial(int(np.sum(events)), len(events))
+    return one.value, one.ends
 
 
 def leads(hazard):

@@ -17,7 +17,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import stats
 
 from lib.autobidding.arithmetic import Floats, exceeds
 from lib.autobidding.bidders import Bidder
@@ -26,6 +25,7 @@ from lib.autobidding.estimation import truthful_revenue
 from lib.autobidding.market import Market
 from lib.autobidding.mechanism import Rule
 from lib.core import check, sweeps
+from lib.stats import binomial
 
 TARGETS = (0.5, 2.0)
 """Range of the targets, money per conversion."""
@@ -210,16 +210,13 @@ def proportion(count: int, markets: int, level: float = 0.95) -> dict[str, float
     >>> round(proportion(0, 100)["high"], 3)
     0.036
     """
-    check.integer("markets", markets, at_least=1)
-    check.integer("count", count, at_least=0, at_most=markets)
-    check.share("level", level, inside=True)
-    interval = stats.binomtest(count, markets).proportion_ci(level, method="exact")
+    found = binomial(count, markets, level=level)
     return {
         "count": count,
         "markets": markets,
-        "share": count / markets,
-        "low": float(interval.low),
-        "high": float(interval.high),
+        "share": found.value,
+        "low": found.low,
+        "high": found.high,
     }
 
 

@@ -26,9 +26,10 @@ import yaml
 
 from lib.collapse_warning.contract import FPContract
 from lib.collapse_warning.detectors import Detector
-from lib.collapse_warning.evaluation import binomial_interval, evaluate_scores, holm
+from lib.collapse_warning.evaluation import evaluate_scores, holm
 from lib.collapse_warning.panel import Bools, Floats, Panel
 from lib.core import data
+from lib.stats import binomial
 
 __all__ = [
     "DatedPanel",
@@ -189,7 +190,7 @@ def calibrate_and_judge(
         events = labels[after]
         false, hits = int((alarms & ~events).sum()), int((alarms & events).sum())
         n_controls, n_events = int((~events).sum()), int(events.sum())
-        low, high = binomial_interval(hits, n_events)
+        low, high = binomial(hits, n_events).ends
         rows[name] = {
             "calibrated": fitted.verdict,
             "controls": n_controls,

@@ -11,10 +11,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lib.collapse_warning.contract import FPContract
-from lib.collapse_warning.evaluation import Evaluation, binomial_interval
+from lib.collapse_warning.evaluation import Evaluation
 from lib.collapse_warning.panel import Bools
 from lib.collapse_warning.study.calibration import Explanation
 from lib.core.figures import MARKERS, colors
+from lib.stats import binomial
 
 __all__ = [
     "cost_figure",
@@ -333,7 +334,7 @@ def domain_figure(table: pd.DataFrame, band: tuple[float, float]) -> Figure:
     false_color, hit_color = colors(2)
     axes[0].axvspan(*band, color="0.85", zorder=0)
     for at, row in enumerate(rows.to_dict("records")):
-        low, high = binomial_interval(int(row["false_alarms"]), int(row["controls"]))
+        low, high = binomial(int(row["false_alarms"]), int(row["controls"])).ends
         fpr, tpr = float(row["fpr"]), float(row["tpr"])
         axes[0].errorbar(
             fpr, at, xerr=[[fpr - low], [high - fpr]], fmt=MARKERS[0], color=false_color, capsize=3

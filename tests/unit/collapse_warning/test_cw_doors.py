@@ -45,7 +45,6 @@ BY_NAME = {
         "ids": None,
     },
     "summary": lambda: {"evaluations": [evaluate_scores(SCORE, LABELS)]},
-    "binomial_interval": lambda: {"count": 1, "total": 3},
     "auc_interval": lambda: {"auc": 0.5, "n_events": 4, "n_controls": 5},
     "held_out": lambda: {"panel": PANEL, "n_resamples": 9},
     "holm": lambda: {"p_values": [0.1, 0.2]},

@@ -24,7 +24,6 @@ from lib.collapse_warning.evaluation import (
     SILENT,
     UNREACHABLE,
     auc_interval,
-    binomial_interval,
     held_out,
     holm,
 )
@@ -292,17 +291,6 @@ def test_holm():
     assert holm([0.6, 0.7]).tolist() == [1.0, 1.0]
     with pytest.raises(ValueError, match="from 0 to 1"):
         holm([2.0])
-
-
-def test_binomial_interval_is_exact():
-    assert binomial_interval(0, 10) == (0.0, pytest.approx(1 - 0.025 ** (1 / 10)))
-    assert binomial_interval(10, 10) == (pytest.approx(0.025 ** (1 / 10)), 1.0)
-    assert binomial_interval(4, 16) == pytest.approx((0.0727, 0.5238), abs=1e-4)
-    assert binomial_interval(4, 16, 0.9) == pytest.approx((0.0903, 0.4844), abs=1e-4)
-    with pytest.raises(ValueError, match="at most 2"):
-        binomial_interval(3, 2)
-    with pytest.raises(ValueError, match="confidence"):
-        binomial_interval(1, 2, 1.0)
 
 
 def test_auc_intervals_have_known_ends_and_cover():

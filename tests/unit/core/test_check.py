@@ -253,6 +253,10 @@ def test_columns():
     refuses(
         "log is [1], expected a table with a column 'item'", check.columns, "log", [1], ["item"]
     )
+    twice = pd.concat([frame, frame[["user"]]], axis=1)
+    check.columns("log", twice, ["item"])
+    with pytest.raises(ValueError, match="log has 2 columns 'user', expected one"):
+        check.columns("log", twice, ["user"])
 
 
 def test_same_length():

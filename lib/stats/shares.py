@@ -1,0 +1,137 @@
+"""Intervals for one share, exact or by score, and for the difference of two paired ones."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, stats
+
+from lib.core import check
+from lib.stats.intervals import Interval
+
+__all__ = ["binomial", "paired_shares"]
+
+Bools = npt.NDArray[np.bool_]
+
+
+def binomial(
+    count: int,
+    total: int,
+    *,
+    level: float = 0.95,
+    null: float = 0.5,
+    method: Literal["exact", "wilson"] = "exact",
+) -> Interval:
+    """Return a share with its interval.
+
+    Parameters
+    ----------
+    count, total : int
+        ``0 <= count <= total`` and ``total >= 1``.
+    level : float
+        Between 0 and 1.
+    null : float
+        Share that `p` is of, in ``[0, 1]``.
+    method : {"exact", "wilson"}
+        Clopper and Pearson's interval, which holds its level at every share and is rather too
+        wide; or Wilson's, of the score test, which holds it on average.
+
+    Returns
+    -------
+    Interval
+        Its `p` is twice the smaller tail, or that of the score test: it agrees with the interval.
+
+    Examples
+    --------
+    >>> found = binomial(0, 10)
+    >>> found.low, round(found.high, 4), round(found.p, 4)
+    (0.0, 0.3085, 0.002)
+    """
+    check.integer("total", total, at_least=1)
+    check.integer("count", count, at_least=0, at_most=total)
+    check.share("level", level, inside=True)
+    check.share("null", null)
+    check.known("method", method, ("exact", "wilson"))
+    test = stats.binomtest(count, total)
+    low, high = (float(end) for end in test.proportion_ci(level, method=method))
+    share = count / total
+    if method == "exact":
+        tails = stats.binom.cdf(count, total, null), stats.binom.sf(count - 1, total, null)
+        p = min(1.0, 2 * float(min(tails)))
+    else:
+        error = math.sqrt(null * (1 - null) / total)
+        p = 2 * float(stats.norm.sf(abs(share - null) / error)) if error else float(share == null)
+    return Interval(share, low, high, p, total, level, null)
+
+
+def paired_shares(first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = 0.95) -> Interval:
+    """Return the difference of two shares of the same units, first minus second.
+
+    The interval is made of Wilson's of the two and of their correlation, so it has a width where
+    all are alike (Newcombe 1998, Statistics in Medicine 17, 2635-2650: method 10, uncorrected).
+
+    Parameters
+    ----------
+    first, second : array_like of bool, shape (n,)
+        Whether each unit has the one and the other; 0 and 1 will do.
+    level : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    Interval
+        Its `p` is of no difference: one less the level at which the interval just reaches 0.
+
+    Raises
+    ------
+    ValueError
+        If lengths differ, are 0, or a value is neither 0 nor 1.
+
+    Examples
+    --------
+    >>> found = paired_shares([1, 1, 1, 0], [0, 1, 0, 0])
+    >>> found.value, round(found.low, 3), round(found.high, 3)
+    (0.5, -0.019, 0.736)
+    """
+    a, b = _truths("first", first), _truths("second", second)
+    check.same_length(first=a, second=b)
+    check.share("level", level, inside=True)
+    both, neither = int((a & b).sum()), int((~a & ~b).sum())
+    counts = int(a.sum()), int(b.sum())
+    n = len(a)
+    vary = math.prod((*counts, n - counts[0], n - counts[1]))
+    tied = (both * neither - (counts[0] - both) * (counts[1] - both)) / math.sqrt(vary or 1)
+
+    def ends(level: float) -> tuple[float, float]:
+        one, two = (binomial(c, n, level=level, method="wilson") for c in counts)
+
+        def reach(x: float, y: float) -> float:
+            return math.sqrt(max(x * x - 2 * tied * x * y + y * y, 0.0))
+
+        down = reach(one.value - one.low, two.high - two.value)
+        up = reach(one.high - one.value, two.value - two.low)
+        return one.value - two.value - down, one.value - two.value + up
+
+    value = (counts[0] - counts[1]) / n
+    low, high = ends(level)
+    p = 1.0
+    if value:
+        side = 0 if value > 0 else 1
+        least = 1e-12
+        if ends(1 - least)[side] * value > 0:
+            p = least
+        else:
+            p = 1 - float(optimize.brentq(lambda x: ends(x)[side], least, 1 - least))
+    return Interval(value, low, high, p, n, level)
+
+
+def _truths(name: str, value: npt.ArrayLike) -> Bools:
+    raw = np.asarray(value)
+    numbers = raw.astype(float) if raw.dtype == bool else raw
+    found = check.array(name, numbers, shape=("n",), at_least=0, at_most=1)
+    if odd := [one for one in found if one not in (0, 1)]:
+        raise ValueError(f"{name} holds {odd[0]}, expected 0 or 1")
+    return np.asarray(found, bool)
