@@ -65,7 +65,10 @@ def draft(folder: Path) -> Resolution:
     """
     inputs, maps = Path(folder) / "inputs", {}
     with Recorder(folder, campaign=NAME, about=ABOUT) as recorder:
-        agent = runner.everybody(recorder, [runner.CREATOR])[runner.OURS]
+        who = runner.CREATOR
+        us = recorder.agent(who["name"], kind="Organization", iri=who["iri"])
+        version = runner.software()[runner.OURS]
+        agent = recorder.agent(runner.OURS, version=version, acts_for=us)
         for name, model in floorplans.MODELS.items():
             maps[f"maps/{name}.yaml"] = _floor_plan(recorder, agent, inputs / name, name, model)
         told = dict(_BY_US)

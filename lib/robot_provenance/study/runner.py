@@ -95,7 +95,7 @@ def software() -> dict[str, str]:
     }
 
 
-def everybody(recorder: Recorder, creators: Sequence[Mapping[str, Any]]) -> dict[str, Agent]:
+def _agents(recorder: Recorder, creators: Sequence[Mapping[str, Any]]) -> dict[str, Agent]:
     """Record everybody who takes part: the creators, the software, the simulated robot."""
     people = [recorder.agent(one["name"], kind=one["kind"], iri=one["iri"]) for one in creators]
     whom, found = people[0] if people else None, {}
@@ -245,7 +245,7 @@ def prepare(
             raise RunnerError(f"{folder / PLAN}: another plan is there; choose another folder")
         return [*runs]
     with Recorder(folder, campaign=name, about=told) as recorder:
-        agent = everybody(recorder, told["creators"])[OURS]
+        agent = _agents(recorder, told["creators"])[OURS]
         with recorder.activity("Acquisition", "the workflow's code", agent=agent) as step:
             step.used(_source(recorder, Path(__file__), "lib/"), role="source")
             shutil.copyfile(__file__, folder / WORKFLOW)
@@ -409,7 +409,7 @@ def _run(recorder: Recorder, plan: dict[str, Any], part_of: str) -> None:
     """Record and do: set the parameters, simulate, write the bag and the result, make the trace."""
     own, folder = recorder.folder, recorder.root
     name, seed = plan["runs"][recorder.run]
-    agents = everybody(recorder, plan["created_by"])
+    agents = _agents(recorder, plan["created_by"])
     planned = recorder.file(folder / PLAN, kind="CampaignMetadata")
     chosen = _configure(recorder, agents[OURS], planned, plan)
     file = folder / plan["maps"][plan["scenarios"][name]["map"]]
@@ -516,7 +516,7 @@ def tabulate(folder: Path) -> pd.DataFrame:
     if target.is_file():
         return pd.read_csv(target)
     with Recorder(folder, campaign=plan["name"]) as recorder:
-        agent = everybody(recorder, plan["created_by"])[OURS]
+        agent = _agents(recorder, plan["created_by"])[OURS]
         with recorder.activity("PostprocessingMetadata", "table of all runs", agent=agent) as step:
             for run in plan["runs"]:
                 file = folder / "runs" / run / "result.json"
@@ -545,7 +545,7 @@ def publish(folder: Path) -> None:
     folder = Path(folder)
     records, plan = record.load(folder), load_plan(folder)
     with Recorder(folder, campaign=plan["name"]) as recorder:
-        agent = everybody(recorder, plan["created_by"])[OURS]
+        agent = _agents(recorder, plan["created_by"])[OURS]
         with recorder.activity("PostprocessingGraph", "graphs and crate", agent=agent) as step:
             step.used(folder / TABLE, kind="Metrics", role="metrics")
             for name, notation in GRAPHS.items():
@@ -592,7 +592,7 @@ def run_campaign(
     plan = load_plan(folder)
     if todo:
         with Recorder(folder, campaign=plan["name"]) as recorder:
-            agents = everybody(recorder, plan["created_by"])
+            agents = _agents(recorder, plan["created_by"])
             workflow = recorder.file(folder / WORKFLOW, kind="Workflow")
             both = [agents[name] for name in software()]
             with recorder.activity(
