@@ -206,6 +206,8 @@ def correlated_certificate(
 # ── Table 1 ───────────────────────────────────────────────────────────────────────────────────
 
 Certificate = EquilibriumCertificate | ProofCertificate | CorrelatedCertificate
+Judged = tuple[str, str, Certificate | None]
+"""Mark, evidence and certificate of a cell."""
 
 
 @dataclass(frozen=True)
@@ -279,9 +281,7 @@ def table1(n_points: int = CCE_POINTS, *, broken: bool = False) -> list[TableCel
     return cells
 
 
-def _certify(
-    key: str, metric: Metric, n_points: int, broken: bool
-) -> tuple[str, str, Certificate | None]:
+def _certify(key: str, metric: Metric, n_points: int, broken: bool) -> Judged:
     revenue = metric == "revenue"
     if key == "maxcpa_budget_lp" and revenue:
         if broken:
@@ -321,12 +321,9 @@ def _certify(
     return _judged(construction, name, selection, undominated)
 
 
-def _judged(
-    used: Construction, metric: Metric, selection: Selection, undominated: bool = True
-) -> tuple[str, str, Certificate]:
-    found = construction_verdict(used, metric, selection=selection, undominated=undominated)
-    mark = found.mark.replace("for_", "for_a_").replace("_", " ")
-    return mark, used.name, found.certificate
+def _judged(used: Construction, metric: Metric, chosen: Selection, best: bool = True) -> Judged:
+    found = construction_verdict(used, metric, selection=chosen, undominated=best)
+    return found.mark.replace("for_", "for_a_").replace("_", " "), used.name, found.certificate
 
 
 def construction_verdict(
