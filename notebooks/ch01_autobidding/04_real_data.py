@@ -370,6 +370,15 @@ ledger.report(
     tuple(bound - 1 for bound in excess_bands[1]),
     control=in_sample[1] - 1,
 )
+few = [
+    est.mean_with_interval(out.loc[out["clusters"] == k, "cpa"])
+    for k in clusters[1:4]
+]
+ledger.report(
+    "ch01.ours.overfit.kept",
+    *zip(*few, strict=True),
+    control=excess[1],
+)
 
 # %% [markdown]
 # (ch01-targets)=
