@@ -378,7 +378,7 @@ ledger.report(
 
 # %% [markdown]
 # **Several auctions, one multiplier, no bids above value.** The last search starts from four auctions that a
-# longer one found: 2,281 markets from 61 starts, on a grid of 21 even multipliers. Is what they keep less than
+# longer one found: 2,281 markets from 61 starts on a grid of 21 even multipliers, and two short climbs. Is what they keep less than
 # a single auction does, or is it the grid? The same two markets, without a search, on three grids:
 
 # %%

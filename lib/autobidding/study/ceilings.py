@@ -44,8 +44,8 @@ bidders bid above value?
   target; with bids below, which are dominated, there is no ceiling.
 - *first-price pacing*: no, a pacing multiplier is at most one.
 - *first price, MAX-CPA*, coarse correlated equilibria (CCE): ``e/(e-1)`` is proved with and without
-  bids above value, and approached with them. Without them no better one is proved, though a single
-  auction keeps 81 % (arXiv 1601.07702).
+  bids above value, and approached with them. Without them no better one is proved: a single auction
+  keeps 81 % (arXiv 1601.07702), but several under one multiplier can keep less (:data:`STARTS`).
 
 The last two are proved for all multipliers. For CCE on a grid of step ``h``, as in
 :func:`search`, only ``1/(1 - 1/e - h)`` is: there the search asks for more than is proved.
