@@ -327,7 +327,8 @@ UNITS: dict[str, str] = {
 class Plans:
     """Plans as arrays of one shape; `UNITS` says what each field is.
 
-    They remember their node types, their network and, where it was given, the interval `every`.
+    They remember their node types, their network, where it was given the interval `every`, and the
+    length of the run.
     `admissible` is whether a plan exists at all (the model fits, there are two groups) and its
     overtraining ratio is within the limits.
     """

@@ -335,7 +335,7 @@ def inspection_figure(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]
     curves : mapping of str to (inspected, probability)
     """
     fig: Figure
-    fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7, 2.9), layout="constrained")
     styles = ("-", "--", "-.", ":")
     for (name, (x, y)), shade, style in zip(
         curves.items(), colors(len(curves)), cycle(styles), strict=False
@@ -359,7 +359,7 @@ def ppv_figure(prevalence: Floats, curves: Mapping[str, Floats], marks: Sequence
         Prevalences to mark.
     """
     fig: Figure
-    fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7, 3.0), layout="constrained")
     styles = ("-", "--", "-.", ":")
     for (name, values), shade, style in zip(
         curves.items(), colors(len(curves)), cycle(styles), strict=False
@@ -384,7 +384,7 @@ def frontier_figure(tables: Mapping[str, pd.DataFrame], systems: int) -> Figure:
         How many systems the burden counts among.
     """
     fig: Figure
-    fig, axes = plt.subplots(1, len(tables), figsize=(7, 3.9), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, len(tables), figsize=(7, 3.5), sharey=True, layout="constrained")
     for ax, (name, table) in zip(np.atleast_1d(axes), tables.items(), strict=True):
         shown = table[np.isfinite(table["cost_usd"])]
         groups = shown.groupby("h100_eq", sort=False)
