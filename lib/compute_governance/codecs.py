@@ -149,7 +149,7 @@ class Fp16(Codec):
     """IEEE half precision: 2 bytes a number.
 
     The error is at most 2^-11 of the number, or 2^-25 where that is larger. What is beyond the
-    largest half (65,504) is cut to it.
+    largest half (65,504) is cut to it, and what is below 2^-25 is sent as zero: there is no scale.
     """
 
     def nbytes(self, shapes: Shapes) -> int:
@@ -251,7 +251,8 @@ class Int4(Codec):
 class TopK(Codec):
     """The k = ceil(fraction n) numbers of largest size, as halves with 32-bit places: 6k bytes.
 
-    The error has at most sqrt(1 - k / n) times the vector's norm, but for the rounding to halves.
+    The error has at most sqrt(1 - k / n) times the vector's norm, but for the rounding to halves:
+    numbers below 2^-25 are sent as zeros and those beyond 65,504 cut, so scale such a vector first.
 
     Parameters
     ----------
