@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from lib.core import check
 from lib.stats.intervals import Interval
@@ -108,7 +108,8 @@ def paired_shares(first: npt.ArrayLike, second: npt.ArrayLike, *, level: float =
     tied = (both * neither - (counts[0] - both) * (counts[1] - both)) / math.sqrt(vary or 1)
 
     def ends(level: float) -> tuple[float, float]:
-        return _apart(*(binomial(c, n, level=level, method="wilson") for c in counts), tied)
+        first, second = ((c / n, *_ends(c, n, level, "wilson")) for c in counts)
+        return _apart(first, second, tied)
 
     value = (counts[0] - counts[1]) / n
     low, high = ends(level)
@@ -157,8 +158,11 @@ def independent_shares(
         check.integer(f"{name}_count", count, at_least=0, at_most=total)
     check.share("level", level, inside=True)
 
+    check.known("method", method, ("wilson", "exact"))
+
     def ends(level: float) -> tuple[float, float]:
-        return _apart(*(binomial(*one, level=level, method=method) for one in counts))
+        one, two = ((c / n, *_ends(c, n, level, method)) for c, n in counts)
+        return _apart(one, two)
 
     value = first_count / first_total - second_count / second_total
     low, high = ends(level)
@@ -166,15 +170,29 @@ def independent_shares(
     return Interval(value, low, high, _reaching(value, ends), n, level)
 
 
-def _apart(one: Interval, two: Interval, tied: float = 0.0) -> tuple[float, float]:
-    """Return the ends for the difference of two shares with intervals and this correlation."""
+def _ends(count: int, total: int, level: float, method: Method) -> tuple[float, float]:
+    """Return what `binomial` does, without its price: p-values ask for the ends at many levels."""
+    tail, misses = (1 - level) / 2, total - count
+    if method == "exact":
+        low = float(special.betaincinv(count, misses + 1, tail)) if count else 0.0
+        high = float(special.betaincinv(count + 1, misses, 1 - tail)) if misses else 1.0
+        return low, high
+    z = float(special.ndtri(1 - tail))
+    middle, wide = (count + z * z / 2), z * math.sqrt(count * misses / total + z * z / 4)
+    return max(0.0, (middle - wide) / (total + z * z)), min(1.0, (middle + wide) / (total + z * z))
+
+
+def _apart(
+    one: tuple[float, float, float], two: tuple[float, float, float], tied: float = 0.0
+) -> tuple[float, float]:
+    """Return the ends for the difference of two shares with these ends and this correlation."""
 
     def reach(x: float, y: float) -> float:
         return math.sqrt(max(x * x - 2 * tied * x * y + y * y, 0.0))
 
-    value = one.value - two.value
-    down = reach(one.value - one.low, two.high - two.value)
-    return value - down, value + reach(one.high - one.value, two.value - two.low)
+    value = one[0] - two[0]
+    down = reach(one[0] - one[1], two[2] - two[0])
+    return value - down, value + reach(one[2] - one[0], two[0] - two[1])
 
 
 def _reaching(value: float, ends: Callable[[float], tuple[float, float]]) -> float:

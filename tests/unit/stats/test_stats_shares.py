@@ -119,6 +119,7 @@ def test_independent_is_made_of_two_intervals(method) -> None:
     two = binomial(25, 350, level=0.9, method=method)
     found = independent_shares(3, 7, 25, 350, level=0.9, method=method)
     down = np.hypot(one.value - one.low, two.high - two.value)
+    assert independent_shares(0, 9, 9, 9, method=method).low == -1
     up = np.hypot(one.high - one.value, two.value - two.low)
     assert found.ends == pytest.approx((found.value - down, found.value + up))
     assert found.level == 0.9
