@@ -369,8 +369,7 @@ def evaluate(
 
 def _check_detector(detector: object) -> None:
     if isinstance(detector, type):
-        words = f"detector is the class {detector.__name__}, expected an instance of it"
-        raise ValueError(f"{words}, such as {detector.__name__}()")
+        raise ValueError(f"detector is the class {detector.__name__}, expected an instance of it")
     if not isinstance(detector, Detector):
         raise ValueError(f"detector is {detector!r:.80}, expected a Detector with a name")
 

@@ -209,9 +209,8 @@ class Panel:
         for name in (unit, time, is_event):
             if (missing := frame[name].isna()).any():
                 at = int(np.flatnonzero(missing)[0])
-                raise ValueError(
-                    f"{name} is {frame[name].tolist()[at]!r} in row {at}, expected one"
-                )
+                shown = frame[name].tolist()[at]
+                raise ValueError(f"{name} is {shown!r} in row {at}, expected one")
         check.array(value, frame[value].to_numpy())
         times = frame[time].infer_objects()
         if all(isinstance(one, date) for one in times):
