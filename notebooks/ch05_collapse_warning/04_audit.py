@@ -741,9 +741,10 @@ for row, name in (
     )
 
 # %% [markdown]
-# That is one threshold, and few users lie above it. Over all thresholds, among like frontiers: of pairs of a later event and
-# another user of the same fifth of the frontier, the share in which the event has more misses so far. The
-# p-value deals labels out anew within the fifths and is adjusted for the three horizons.
+# That is one threshold, and few users lie above it. Over all thresholds, among like frontiers: of pairs of a
+# later event and another user of the same fifth of the frontier, the share in which the event has more
+# misses so far. The p-value is one-sided, deals labels out anew within the fifths and is adjusted for the
+# three horizons.
 
 
 # %%
