@@ -612,7 +612,7 @@ wanted = [
     "n_event_alarm_units",
 ]
 frozen = pd.concat([fast[wanted], slow[wanted]]).dropna()
-frozen.groupby("detector_family").size().to_frame("configurations")
+print("configurations:", frozen["detector_family"].value_counts().to_dict())
 
 
 # %%

@@ -704,22 +704,20 @@ pd.DataFrame(
 ).T
 
 # %% [markdown]
-# In brackets: events and controls, and 95 % intervals made of exact ones. Over all thresholds, and all users:
+# In brackets: events and controls, and 95 % intervals made of exact ones. Over all thresholds, misses and the
+# frontier rank users alike:
 
 
 # %%
-def area(score, labels):
-    return auc(score[labels], score[~labels])
+def areas_of(name):
+    return [
+        auc(scores[h][name][one.is_event], scores[h][name][~one.is_event])
+        for h, one in landmark.items()
+    ]
 
 
-for h, one in landmark.items():
-    misses, small = (
-        area(scores[h][name], one.is_event)
-        for name in ("misses", "small frontier")
-    )
-    print(
-        f"h = {h}: AUC of misses {misses:.3f}, of a small frontier {small:.3f}"
-    )
+for name in ("misses", "small frontier"):
+    print(f"area under the curve, {name}:", np.round(areas_of(name), 3))
 
 
 # %%
