@@ -35,7 +35,8 @@ class LeakTest:
     found : str
         What there is, in words.
     strong : bool
-        Whether it would settle the label for all units but the tolerated few.
+        Whether it would settle the label for all units but the tolerated few. Lengths need not:
+        a longer unit has more chances to alarm, so any difference beyond chance is a leak.
     p_value : float
         Probability of as much under exchangeable labels; 1 where it is not strong.
     """
@@ -181,7 +182,8 @@ def _value(data: Panel, ends: Floats, allowed: int) -> LeakTest:
     errors = _errors(values, data.is_event)
     at = int(np.argmin(errors[::-1]))
     fewest = int(errors[::-1][at])
-    where = f"{at} steps before the end" if at < reach else f"{2 * reach - at} steps from the start"
+    start = 2 * reach - 1 - at
+    where = f"{at} steps before the end" if at < reach else f"{start} steps after the start"
     words = f"one value, {where}, separates the classes but for {fewest} units"
     if fewest > allowed:
         return LeakTest("value", words, False, 1.0)

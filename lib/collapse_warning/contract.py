@@ -178,15 +178,13 @@ def staircase(score: npt.ArrayLike, is_event: npt.ArrayLike) -> Staircase:
     tied_controls = np.bincount(block, weights=~labels, minlength=len(levels)).astype(np.intp)
     # Minus infinity is no threshold: a unit without a score cannot be made to alarm.
     keep = np.isfinite(levels)
-    levels = levels[keep][::-1]
-    tied_events, tied_controls = tied_events[keep][::-1], tied_controls[keep][::-1]
-    zero = np.zeros(1, dtype=np.intp)
+    events, controls = (np.r_[0, one[keep][::-1]] for one in (tied_events, tied_controls))
     return Staircase(
-        np.r_[np.inf, levels],
-        np.r_[zero, np.cumsum(tied_controls)],
-        np.r_[zero, np.cumsum(tied_events)],
-        np.r_[zero, tied_controls],
-        np.r_[zero, tied_events],
+        np.r_[np.inf, levels[keep][::-1]],
+        np.cumsum(controls),
+        np.cumsum(events),
+        controls,
+        events,
         int((~labels).sum()),
         int(labels.sum()),
     )

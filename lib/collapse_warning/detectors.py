@@ -38,8 +38,8 @@ __all__ = [
     "textbook",
 ]
 
-Mode: TypeAlias = Literal["up", "down", "both"]
-"""Which changes alarm: rises, falls, or both."""
+Mode: TypeAlias = Literal["up", "down", "both", "low"]
+"""What alarms: rises, falls, both, or a low score."""
 
 _FLAT = 1e-12
 """A window whose spread is below this share of its largest value is constant up to rounding."""
@@ -658,37 +658,53 @@ class Mirrored:
     Parameters
     ----------
     detector : Detector
-    mode : {"up", "down", "both"}
+    mode : {"up", "down", "both", "low"}
         ``up`` is the detector itself; ``both`` takes the higher of its scores on the series and on
         its mirror image. A level needs something to rise or fall from: it is the median of the
-        units' first values, known from the first step on, and no other score notices it.
+        units' first values, known from the first step on, and no other score notices it. ``low``
+        turns the score and not the series.
 
     Notes
     -----
     Looking both ways doubles the ways in which a control can alarm: for one price it finds less
-    than the right one way.
+    than the right one way. Variance, AC1, permutation entropy, matrix profile and BOCPD are the
+    same of a series and of its mirror image, so there ``down`` and ``both`` change nothing, and
+    the name says so: a variance that falls is found by ``low``.
+
+    Examples
+    --------
+    >>> Mirrored(Variance(2), "low")([[0.0, 2.0, 2.0, 3.0]]).tolist()
+    [[-inf, -2.0, -0.0, -0.5]]
     """
 
     detector: Detector
     mode: Mode = "both"
 
     def __post_init__(self) -> None:
-        check.known("mode", self.mode, ("up", "down", "both"))
+        check.known("mode", self.mode, ("up", "down", "both", "low"))
 
     @property
     def name(self) -> str:
         """Short name."""
-        return self.detector.name + {"up": "", "down": ", falls", "both": ", either way"}[self.mode]
+        even = self.mode != "low" and isinstance(self.detector, _EVEN)
+        words = {"up": "", "down": ", falls", "both": ", either way", "low": ", low"}
+        return self.detector.name + ("" if even else words[self.mode])
 
     def __call__(self, values: npt.ArrayLike) -> Floats:
-        """Return the detector's score of the mirror image, or the higher of both."""
+        """Return the detector's score of the mirror image, the higher of both, or minus it."""
         x = _checked(values)
         if self.mode == "up":
             return self.detector(x)
         if self.mode == "down":
             return self.detector(-x)
-        moved = x - np.median(x[:, 0])
-        return np.asarray(np.maximum(self.detector(moved), self.detector(-moved)))
+        if self.mode == "low":
+            scores = np.asarray(self.detector(x), dtype=np.float64)
+            return np.where(np.isinf(scores), scores, -scores)
+        middle = np.median(x[:, 0])
+        return np.asarray(np.maximum(self.detector(x - middle), self.detector(middle - x)))
+
+
+_EVEN = (Variance, AC1, PermutationEntropy, MatrixProfile, Bocpd)
 
 
 def textbook(window: int = 30) -> tuple[Detector, ...]:

@@ -1,8 +1,7 @@
-"""Effect sizes of rows that come in clusters, with cluster bootstrap and exact permutation."""
+"""Effect sizes of rows that come in clusters, with a bootstrap of the clusters."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,9 +55,16 @@ def auc(event: npt.ArrayLike, control: npt.ArrayLike) -> float:
     0.875
     """
     a, b = _two(event, control)
-    ordered = np.sort(b)
-    wins = np.searchsorted(ordered, a, side="left") + np.searchsorted(ordered, a, side="right")
-    return float(wins.sum() / (2 * len(a) * len(b)))
+    return _wins(a, np.sort(b)) / (len(a) * len(b))
+
+
+def _wins(values: Floats, ordered: Floats) -> float:
+    """Return the pairs in which a value exceeds one of the others, which are in order."""
+    sides = (
+        np.searchsorted(ordered, values, side="left"),
+        np.searchsorted(ordered, values, "right"),
+    )
+    return float(sum(one.sum() for one in sides)) / 2
 
 
 def bca_interval(
@@ -166,24 +172,12 @@ class ClusteredEffect:
             raise ValueError("expected at least two clusters of events and two of controls")
         centred = x - x.mean()
         inside = [np.sort(x[code == c]) for c in np.flatnonzero(~group)]
-        wins = np.array(
-            [
-                [
-                    (
-                        np.searchsorted(control, x[code == e], side="left").sum()
-                        + np.searchsorted(control, x[code == e], side="right").sum()
-                    )
-                    / 2
-                    for control in inside
-                ]
-                for e in np.flatnonzero(group)
-            ]
-        )
+        wins = [[_wins(x[code == c], control) for control in inside] for c in np.flatnonzero(group)]
         return cls(
             sizes,
             np.bincount(code, weights=centred).astype(np.float64),
             np.bincount(code, weights=centred**2).astype(np.float64),
-            wins,
+            np.array(wins),
             group,
         )
 
@@ -261,25 +255,3 @@ class ClusteredEffect:
                 "degenerate": n_resamples - len(sound),
             }
         return pd.DataFrame(rows).T
-
-    def permutation(self) -> tuple[float, int]:
-        """Exact p-value of Cohen's d over all ways to call as many clusters events as there are.
-
-        Returns
-        -------
-        p_value : float
-            Share of arrangements at least as far from zero as the data, which count themselves.
-        n_arrangements : int
-        """
-        n, k = len(self.sizes), int(self.is_event.sum())
-        values = []
-        for chosen in itertools.combinations(range(n), k):
-            group = np.isin(np.arange(n), chosen)
-            turned = ClusteredEffect(
-                self.sizes, self.sums, self.squares, np.zeros((k, n - k)), group
-            )
-            values.append(float(turned.measures(np.ones(n))["cohen_d"][0]))
-        observed = float(self.measures(np.ones(n))["cohen_d"][0])
-        # The tolerance counts the data's own arrangement whatever the rounding.
-        extreme = np.abs(values) >= abs(observed) - 1e-12
-        return float(extreme.mean()), len(values)

@@ -14,7 +14,7 @@ from lib.collapse_warning.contract import FPContract, OperatingPoint, Staircase,
 from lib.collapse_warning.detectors import AlwaysAlarm, Detector, Mirrored, Mode, NeverAlarm
 from lib.collapse_warning.panel import Floats, Panel, check_labels, check_scores
 from lib.core import check
-from lib.stats import binomial
+from lib.stats import binomial, independent_shares
 
 __all__ = [
     "Evaluation",
@@ -24,6 +24,7 @@ __all__ = [
     "evaluate_scores",
     "held_out",
     "holm",
+    "ranks_within",
     "summary",
 ]
 
@@ -197,9 +198,7 @@ class Evaluation:
             return f"{point:.3f} [{ends[0]:.3f}, {ends[1]:.3f}]"
 
         rate = self.hits / self.stairs.n_events
-        lead: list[float] = []
-        if len(self.leads):
-            lead = np.quantile(self.leads, [0, 0.5, 1]).tolist()
+        lead = np.quantile(self.leads, [0, 0.5, 1]).tolist() if len(self.leads) else []
         return {
             "detector": self.detector,
             "verdict": self.verdict,
@@ -219,7 +218,7 @@ class Evaluation:
             evaluate_scores(one(labels[:, None])[:, 0], labels, self.contract, name=one.name)
             for one in _DUMMIES
         ]
-        return summary([self, *dummies])
+        return summary([self, *(replace(one, confidence=self.confidence) for one in dummies)])
 
     def __str__(self) -> str:
         share = f"{self.stairs.n_controls} controls, {self.stairs.n_events} events"
@@ -302,8 +301,10 @@ def evaluate(
         For example ``detectors.Variance(30)``. A unit's score is its highest running score.
     contract : FPContract, optional
         By default the band of arXiv 2606.00329, 0.03 to 0.07.
-    mode : {"up", "down", "both"}
-        Whether rises, falls or both alarm; see `detectors.Mirrored`.
+    mode : {"up", "down", "both", "low"}
+        Whether rises, falls or both alarm: that turns the series upside down, which a variance does
+        not notice. With ``"low"`` a low score alarms, such as a variance that falls. See
+        `detectors.Mirrored`.
     confidence : float
         Of all intervals; one less it is the level of the test.
 
@@ -347,7 +348,8 @@ def evaluate(
     _check_detector(detector)
     _check_lengths(data)
     chosen = detector if mode == "up" else Mirrored(detector, mode)
-    values = data.values  # noqa: PD011
+    # A copy, for a detector of the user's may work in place.
+    values = data.values.copy()  # noqa: PD011
     running: Any = np.asarray(chosen(values), dtype=np.float64)
     if running.shape != values.shape:
         raise ValueError(
@@ -367,8 +369,7 @@ def evaluate(
 
 def _check_detector(detector: object) -> None:
     if isinstance(detector, type):
-        words = f"detector is the class {detector.__name__}, expected an instance of it"
-        raise ValueError(f"{words}, such as {detector.__name__}()")
+        raise ValueError(f"detector is the class {detector.__name__}, expected an instance of it")
     if not isinstance(detector, Detector):
         raise ValueError(f"detector is {detector!r:.80}, expected a Detector with a name")
 
@@ -450,7 +451,7 @@ def summary(evaluations: Iterable[Evaluation]) -> pd.DataFrame:
 
 
 def held_out(
-    panel: Panel, seed: int, *, share: float = 0.07, n_resamples: int = 2000
+    panel: Panel, seed: int, *, share: float = 0.07, n_halves: int = 20
 ) -> dict[str, tuple[float, float, float]]:
     """Set the threshold on one half of the units and judge it on the other, both ways round.
 
@@ -462,47 +463,109 @@ def held_out(
     panel : Panel
         Its highest value is the score. At least two events and two controls, as many steps each.
     seed : int
-        Of the halves, and of the units drawn with replacement within half and class.
+        Of the halves.
     share : float
         Most controls that may alarm in the half where the threshold is set: it is the lowest such.
         Below 1.
-    n_resamples : int
+    n_halves : int
+        Ways to cut events and controls in two.
 
     Returns
     -------
     dict
         ``events``, ``controls`` and ``difference``: share that alarms in the half that did not set
-        the threshold, with its 95 % percentile interval.
+        the threshold, with a 95 % interval. Each number is the median over the halves.
+
+    Notes
+    -----
+    Intervals are exact for a share and made of exact ones for the difference. On noise with 7, 18
+    or 22 events against some 350 controls that of the difference lay above 0 in one to two of a
+    hundred panels and never below; a bootstrap of the units lay below 0 in two of five at 7 events,
+    for no hit among few has no spread.
     """
     check.integer("seed", seed, at_least=0)
     check.number("share", share, at_least=0, below=1)
-    check.integer("n_events", panel.n_events, at_least=2)
-    check.integer("n_controls", panel.n_controls, at_least=2)
+    n_events = check.integer("n_events", panel.n_events, at_least=2)
+    n_controls = check.integer("n_controls", panel.n_controls, at_least=2)
     _check_lengths(panel)
-    check.integer("n_resamples", n_resamples, at_least=1)
+    check.integer("n_halves", n_halves, at_least=1)
     rng = np.random.default_rng(seed)
     score, labels = panel.values.max(axis=1), panel.is_event  # noqa: PD011
-    cells = {}
-    for label in (True, False):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        cells[label, 0], cells[label, 1] = np.array_split(score[members], 2)
 
-    def judged(parts: dict[tuple[bool, int], Floats]) -> list[float]:
-        alarms = {True: 0, False: 0}
-        for half in (0, 1):
-            controls = np.sort(parts[False, half])[::-1]
-            # Alarms lie above the first control that may not alarm any more.
-            limit = controls[int(share * len(controls))]
-            for label in (True, False):
-                alarms[label] += int((parts[label, 1 - half] > limit).sum())
-        shares = [alarms[one] / (len(parts[one, 0]) + len(parts[one, 1])) for one in (True, False)]
-        return [*shares, shares[0] - shares[1]]
+    counts = []
+    for _ in range(n_halves):
+        halves = [np.array_split(rng.permutation(score[labels == one]), 2) for one in (1, 0)]
+        # Alarms lie above the first control that may not alarm any more.
+        first, second = (np.sort(one)[::-1][int(share * len(one))] for one in halves[1])
+        alarms = [int((a > second).sum() + (b > first).sum()) for a, b in halves]
+        counts.append((alarms[0], alarms[1]))
+    judged = {
+        (hits, false): (
+            binomial(hits, n_events),
+            binomial(false, n_controls),
+            independent_shares(hits, n_events, false, n_controls, method="exact"),
+        )
+        for hits, false in set(counts)
+    }
+    rows = np.median([[(x.value, *x.ends) for x in judged[one]] for one in counts], axis=0)
+    return dict(zip(("events", "controls", "difference"), map(tuple, rows.tolist()), strict=True))
 
-    draws = [
-        judged({key: rng.choice(part, size=len(part)) for key, part in cells.items()})
-        for _ in range(n_resamples)
-    ]
-    low, high = np.quantile(draws, [0.025, 0.975], axis=0)
-    names = ("events", "controls", "difference")
-    found = zip(judged(cells), low.tolist(), high.tolist(), strict=True)
-    return dict(zip(names, found, strict=True))
+
+def ranks_within(
+    score: npt.ArrayLike,
+    is_event: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    *,
+    n_permutations: int = 9999,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Say whether a score ranks events higher than others of their group, over all thresholds.
+
+    Parameters
+    ----------
+    score : array-like, shape (n_units,)
+        Higher means alarm; minus infinity means never.
+    is_event : array-like of bool, shape (n_units,)
+    groups : array-like, shape (n_units,)
+        Units that are alike in something known beforehand.
+    n_permutations, seed : int
+        Labels dealt out anew within the groups.
+
+    Returns
+    -------
+    auc : float
+        Probability that an event scores above a control of its own group, ties counted half: of
+        all such pairs of the panel. Units of other groups are never compared.
+    p_value : float
+        One-sided: share of dealings, the true one included, with an area as large.
+
+    Raises
+    ------
+    ValueError
+        As `evaluate_scores`; and if a unit has no group, or no group holds units of both classes.
+
+    Examples
+    --------
+    >>> ranks_within([1, 2, 8, 9], [0, 1, 0, 1], ["a", "a", "b", "b"], n_permutations=999)[0]
+    1.0
+    """
+    scores = check_scores(score)
+    labels = check_labels(is_event, len(scores))
+    check.same_length(score=scores, groups=np.asarray(groups))
+    codes, _ = pd.factorize(np.asarray(groups))
+    if (codes < 0).any():
+        raise ValueError(f"groups[{int(np.argmin(codes))}] is missing, expected a group")
+    check.integer("n_permutations", n_permutations, at_least=99)
+    rng = np.random.default_rng(check.integer("seed", seed, at_least=0))
+    rank = pd.Series(scores).groupby(codes).rank().to_numpy()
+    in_groups, size = labels[np.argsort(codes, kind="stable")], np.bincount(codes)
+    events = np.bincount(codes, weights=labels)
+    pairs = float(events @ (size - events))
+    if not pairs:
+        raise ValueError("groups: no group holds an event and a control, expected one at least")
+    extreme = 1
+    for _ in range(n_permutations):
+        order = np.lexsort((rng.random(len(codes)), codes))
+        extreme += bool(rank[order][in_groups].sum() >= rank[labels].sum())
+    wins = float(rank[labels].sum() - events @ (events + 1) / 2)
+    return wins / pairs, extreme / (1 + n_permutations)

@@ -89,7 +89,13 @@ class Panel:
     units : ndarray of object, shape (n_units,)
         Names, unique.
     times : tuple of ndarray, optional
-        The time of each step of each unit; by default steps have numbers only.
+        The time of each step of each unit, none for the padding; by default steps have numbers
+        only.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit each other, or a value, length, label or name is none.
 
     See Also
     --------
@@ -105,10 +111,20 @@ class Panel:
     def __post_init__(self) -> None:
         values = check.array("values", self.values, shape=("n_units", "n_times"))
         n_units, n_times = values.shape
-        check.integers("lengths", self.lengths, shape=(n_units,), at_least=1, at_most=n_times)
-        check_labels(self.is_event, n_units)
+        size = check.integers(
+            "lengths", self.lengths, shape=(n_units,), at_least=1, at_most=n_times
+        )
         if len(self.units) != n_units:
             raise ValueError(f"units holds {len(self.units)} names, expected {n_units}")
+        if self.times is not None:
+            steps, lengths = [len(one) for one in self.times], size.tolist()
+            if steps != lengths:
+                raise ValueError(f"times hold {steps!r:.80} steps, expected {lengths!r:.80}")
+        units = np.empty(n_units, dtype=object)
+        units[:] = list(self.units)
+        labels = check_labels(self.is_event, n_units)
+        # Lists will do, and what follows may count on arrays.
+        vars(self).update(values=values, lengths=size, is_event=labels, units=units)
         check.unique("units", self.units)
         for at, one in enumerate(self.units):
             if one is None or one != one:
@@ -193,16 +209,19 @@ class Panel:
         for name in (unit, time, is_event):
             if (missing := frame[name].isna()).any():
                 at = int(np.flatnonzero(missing)[0])
-                raise ValueError(
-                    f"{name} is {frame[name].tolist()[at]!r} in row {at}, expected one"
-                )
+                shown = frame[name].tolist()[at]
+                raise ValueError(f"{name} is {shown!r} in row {at}, expected one")
         check.array(value, frame[value].to_numpy())
-        if all(isinstance(one, date) for one in frame[time]):
-            frame = frame.copy()
-            frame[time] = pd.to_datetime(frame[time])
-        if not (pd.api.types.is_numeric_dtype(frame[time]) or _is_date(frame[time])):
-            shown = frame[time].iloc[0]
-            raise ValueError(f"{time} holds {shown!r}, expected numbers or dates, not text")
+        times = frame[time].infer_objects()
+        if all(isinstance(one, date) for one in times):
+            times = pd.to_datetime(times)
+        if not _is_date(times):
+            if not pd.api.types.is_numeric_dtype(times):
+                words = f"{time} holds {times.iloc[0]!r} (column of {times.dtype})"
+                raise ValueError(f"{words}, expected numbers or dates, all of one kind, not text")
+            # One infinite time would hide every gap: rounding is judged by the largest.
+            check.array(time, times.to_numpy())
+        frame = frame.assign(**{time: times})
         twice = frame.duplicated([unit, time])
         if twice.any():
             row = frame.loc[twice].iloc[0]
@@ -344,5 +363,6 @@ def _refuse_gaps(unit: pd.Series, time: pd.Series) -> None:
     at = int(np.flatnonzero(odd)[0])
     raise ValueError(
         f"unit {unit.iloc[at]!r} has a gap in time: {steps[at]:g} before {time.iloc[at]}, "
-        f"expected steps of {usual:g}; fill it, or say gaps='close' to count rows as steps"
+        f"expected steps of {usual:g}; fill it, or say gaps='close' to count rows as steps, as "
+        "for trading days"
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         t_interval,
         wild_cluster,
     )
-    from lib.stats.shares import binomial, paired_shares
+    from lib.stats.shares import binomial, independent_shares, paired_shares
 else:
     __getattr__, __dir__ = exports(__name__, __file__)
 
@@ -30,6 +30,7 @@ __all__ = [
     "bootstrap_t",
     "equivalent",
     "equivalent_groups",
+    "independent_shares",
     "paired_shares",
     "percentile",
     "sign_flip",

@@ -308,7 +308,8 @@ ledger.report(
 #
 # A unit is 60 trading days of the mean absolute return of the S&P 500 and the NASDAQ Composite. It
 # is an event if the S&P 500 falls by 5 % or more within the next ten trading days. Thresholds come
-# from 1999 to 2008 and are judged on 2009 to 2018, which holds February and December 2018.
+# from 1999 to 2008 and are judged on April 2009 to 2018 (a unit may share no day with calibration), which
+# holds February and December 2018.
 
 # %%
 indices = domains.index_panel()
@@ -345,8 +346,9 @@ figures.show(
 )
 
 # %%
-later = indices.dates >= np.datetime64(domains.SPLIT)
+_, later = domains.periods(indices)
 event_days = indices.dates[later & indices.panel.is_event]
+assert len(event_days) == judged["events"].iloc[0]
 print(
     "events in the evaluation period end on:",
     ", ".join(str(d)[:10] for d in event_days),

@@ -196,6 +196,14 @@ def test_ch02_4_two_levels_instead_of_three() -> None:
 # ── Chapter 5 ────────────────────────────────────────────────────────────────────────────────
 
 
+def test_ch05_the_rows_that_the_page_shows_are_those_of_the_file() -> None:
+    page = (WARNINGS / "own_data.md").read_text(encoding="utf-8")
+    shown = page.partition("```text\n")[2].partition("```")[0].splitlines()
+    file = (WARNINGS / "example" / "panel.csv").read_text(encoding="utf-8").splitlines()
+    assert len(shown) == 3
+    assert shown == file[:3]
+
+
 def test_ch05_1_a_panel_with_an_answer_in_it() -> None:
     table = pd.read_csv(WARNINGS / "example" / "panel.csv")
     load, strikes = (Panel.from_frame(table, value=name) for name in ("load", "strikes"))

@@ -39,6 +39,7 @@ __all__ = [
     "index_panel",
     "indices",
     "peaks",
+    "periods",
 ]
 
 UNIT_DAYS = 60
@@ -133,6 +134,13 @@ def peaks(dated: DatedPanel, detectors: Sequence[Detector]) -> dict[str, Floats]
     return {one.name: one(dated.panel.values).max(axis=1) for one in detectors}
 
 
+def periods(dated: DatedPanel, split: str = SPLIT) -> tuple[Bools, Bools]:
+    """Return which units are for calibration, and which to judge on: none share a day."""
+    boundary = np.datetime64(split)
+    after = dated.dates >= boundary + np.timedelta64(int(UNIT_DAYS * 7 / 5) + 7, "D")
+    return dated.dates < boundary, after
+
+
 def calibrate_and_judge(
     dated: DatedPanel,
     scores: Mapping[str, Floats],
@@ -168,10 +176,7 @@ def calibrate_and_judge(
     """
     contract = contract or FPContract()
     labels = np.roll(dated.panel.is_event, shift_labels)
-    boundary = np.datetime64(split)
-    before = dated.dates < boundary
-    # The first unit of the evaluation must not share a day with calibration.
-    after = dated.dates >= boundary + np.timedelta64(int(UNIT_DAYS * 7 / 5) + 7, "D")
+    before, after = periods(dated, split)
     if deal is not None:
         used = np.random.default_rng(deal).permutation(np.flatnonzero(before | after))
         n_before = int(before.sum())
@@ -182,11 +187,7 @@ def calibrate_and_judge(
     rows = {}
     for name, score in every.items():
         fitted = evaluate_scores(score[before], labels[before], contract, name=name)
-        alarms = (
-            score[after] >= fitted.point.threshold
-            if fitted.point
-            else np.zeros(after.sum(), dtype=bool)
-        )
+        alarms = score[after] >= (fitted.point.threshold if fitted.point else np.inf)
         events = labels[after]
         false, hits = int((alarms & ~events).sum()), int((alarms & events).sum())
         n_controls, n_events = int((~events).sum()), int(events.sum())

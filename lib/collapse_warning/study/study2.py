@@ -208,15 +208,11 @@ def rate_difference(
             drawn = rng.integers(len(members), size=len(members))
             weights[members] = np.bincount(drawn, minlength=len(members))
         draws[at] = [rate(weights, orders[name]) for name in (first, second)]
-    columns = {
-        "first": (points[0], draws[:, 0]),
-        "second": (points[1], draws[:, 1]),
-        "difference": (points[0] - points[1], draws[:, 0] - draws[:, 1]),
-    }
-    return {
-        name: (float(point), *(float(q) for q in np.quantile(values, [0.025, 0.975])))  # type: ignore[misc]
-        for name, (point, values) in columns.items()
-    }
+    rates = np.vstack([points, draws])
+    rates = np.column_stack([rates, rates[:, 0] - rates[:, 1]])
+    low, high = np.quantile(rates[1:], [0.025, 0.975], axis=0).tolist()
+    found = zip(rates[0].tolist(), low, high, strict=True)
+    return dict(zip(("first", "second", "difference"), found, strict=True))
 
 
 @dataclass(frozen=True)

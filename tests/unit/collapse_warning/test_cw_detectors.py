@@ -39,6 +39,7 @@ ALL = (
     PageHinkley(reference=0),
     Bocpd(reference=12, keep=9),
     Mirrored(Cusum(reference=12), "both"),
+    Mirrored(Variance(12), "low"),
     AlwaysAlarm(),
     NeverAlarm(),
 )
@@ -213,6 +214,21 @@ def test_mirrored_detectors():
     assert Mirrored(cusum, "both").name == "CUSUM(0.5), either way"
     with pytest.raises(ValueError, match="mode is 'sideways'"):
         Mirrored(cusum, "sideways")
+
+
+@pytest.mark.parametrize("detector", [*textbook(12), Glr(12)], ids=lambda d: d.name)
+def test_names_say_whether_a_mirror_changes_anything(detector):
+    even = np.allclose(detector(X), detector(-X), atol=1e-9)
+    for mode, words in {"down": ", falls", "both": ", either way"}.items():
+        assert Mirrored(detector, mode).name == detector.name + ("" if even else words)
+    assert Mirrored(detector, "up").name == detector.name
+
+
+def test_low_turns_the_score_and_leaves_what_has_none():
+    low = Mirrored(Variance(12), "low")
+    assert low.name == "variance(12), low"
+    np.testing.assert_array_equal(low(X)[:, 11:], -Variance(12)(X)[:, 11:])
+    assert np.isneginf(low(X)[:, :11]).all()
 
 
 def test_matrix_profile_in_parts_equals_the_whole():

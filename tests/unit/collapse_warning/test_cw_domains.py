@@ -38,6 +38,17 @@ def test_a_detector_that_peeks_wins_and_shifted_labels_lose(dated):
     assert not (shifted["holm"].dropna() < 0.05).any()
 
 
+def test_no_unit_of_one_period_shares_a_day_with_the_other(dated):
+    before, after = domains.periods(dated)
+    table = domains.calibrate_and_judge(dated, domains.peaks(dated, (Level(),)))
+    assert dated.panel.is_event[after].sum() == table.loc["level", "events"] == 14
+    assert not (before & after).any()
+    days = domains.indices().index.to_numpy()
+    first_day = days[np.searchsorted(days, dated.dates[after][0]) - domains.UNIT_DAYS + 1]
+    assert dated.dates[before][-1] < first_day
+    assert domains.periods(dated, "2011-01-01")[0].sum() > before.sum()
+
+
 def test_calibration_does_not_see_the_evaluation(dated):
     later = dated.dates >= np.datetime64(domains.SPLIT)
     values = dated.panel.values.copy()  # noqa: PD011

@@ -13,7 +13,7 @@ import doors
 
 from lib.collapse_warning import Panel
 from lib.collapse_warning.detectors import Cusum, Level
-from lib.collapse_warning.evaluation import evaluate_scores
+from lib.collapse_warning.evaluation import evaluate_scores, ranks_within
 from lib.collapse_warning.quantile import QuantileDetector
 
 MODULES = ("", ".audit", ".contract", ".detectors", ".effects", ".evaluation", ".panel")
@@ -46,7 +46,12 @@ BY_NAME = {
     },
     "summary": lambda: {"evaluations": [evaluate_scores(SCORE, LABELS)]},
     "auc_interval": lambda: {"auc": 0.5, "n_events": 4, "n_controls": 5},
-    "held_out": lambda: {"panel": PANEL, "n_resamples": 9},
+    "held_out": lambda: {"panel": PANEL, "n_halves": 2},
+    "ranks_within": lambda: {
+        "score": SCORE,
+        "is_event": LABELS.astype(int),
+        "n_permutations": 99,
+    },
     "holm": lambda: {"p_values": [0.1, 0.2]},
     "Variance": lambda: {"window": 5},
     "AC1": lambda: {"window": 5},
@@ -74,14 +79,21 @@ def test_every_door_refuses_bad_input_clearly(module):
     problems = []
     for name, door in found.items():
         short = name.rpartition(".")[2]
-        # Names of units may be anything; a panel as such has an example below.
-        door = named if short == "Panel" else door
+        # Names of units and of groups may be anything; these have doors below.
+        door = {"Panel": named, "ranks_within": grouped}.get(short, door)
         problems += doors.knock(name, door, BY_NAME.get(short))
     assert problems == []
 
 
 def named(values: npt.ArrayLike, lengths: npt.ArrayLike, is_event: npt.ArrayLike) -> Panel:
     return Panel(values, lengths, is_event, np.arange(60).astype(object))
+
+
+def grouped(
+    score: npt.ArrayLike, is_event: npt.ArrayLike, *, n_permutations: int = 99, seed: int = 0
+) -> tuple[float, float]:
+    groups = np.arange(60) % 3
+    return ranks_within(score, is_event, groups, n_permutations=n_permutations, seed=seed)
 
 
 BY_NAME["Panel"] = lambda: {

@@ -18,7 +18,7 @@ from lib.collapse_warning import (
     summary,
     textbook,
 )
-from lib.collapse_warning.detectors import Cusum, Ewma, Glr, Level, PageHinkley, Variance
+from lib.collapse_warning.detectors import AC1, Cusum, Ewma, Glr, Level, PageHinkley, Variance
 from lib.collapse_warning.evaluation import (
     JUMPED,
     SILENT,
@@ -26,9 +26,11 @@ from lib.collapse_warning.evaluation import (
     auc_interval,
     held_out,
     holm,
+    ranks_within,
 )
 from lib.collapse_warning.study.explorer import threshold_explorer
 from lib.collapse_warning.study.figures import interval_figure, power_figure, staircase_figure
+from lib.stats import independent_shares
 
 RNG = np.random.default_rng(1)
 LABELS = np.arange(140) < 40
@@ -116,14 +118,17 @@ def test_held_out_shares_are_known_by_hand():
     score = np.r_[np.full(4, 5.0), 10.0, np.zeros(19)]
     panel = Panel.from_series([[one] for one in score], np.arange(24) < 4)
     for seed in range(5):
-        found = held_out(panel, seed, share=0, n_resamples=50)
+        found = held_out(panel, seed, share=0, n_halves=4)
         assert [one[0] for one in found.values()] == [0.5, 0.05, 0.45]
-        low, high = found["events"][1:]
-        assert 0 <= low <= 0.5 <= high <= 1
+        # Exact: two of four, one of twenty, and the difference that is made of both.
+        assert found["events"][1:] == pytest.approx((0.0676, 0.9324), abs=1e-4)
+        assert found["controls"][1:] == pytest.approx((0.0013, 0.2487), abs=1e-4)
+        apart = independent_shares(2, 4, 1, 20, method="exact").ends
+        assert found["difference"][1:] == pytest.approx(apart)
     # One of ten may alarm: the limit is the second control of a half, whatever the first.
     score = np.r_[np.full(4, 5.0), np.full(2, 10.0), np.full(18, 7.0)]
     panel = Panel.from_series([[one] for one in score], np.arange(24) < 4)
-    apart = [held_out(panel, seed, share=0.1, n_resamples=1) for seed in range(12)]
+    apart = [held_out(panel, seed, share=0.1, n_halves=1) for seed in range(12)]
     assert {one["controls"][0] for one in apart} == {0.1}
     assert {one["events"][0] for one in apart} == {0.0}
 
@@ -140,7 +145,119 @@ def test_held_out_refuses_what_it_cannot_split():
     two = Panel.from_series([[0.0]] * 4, [True, True, False, False])
     with pytest.raises(ValueError, match="share is 1"):
         held_out(two, 0, share=1.0)
-    assert held_out(two, 0, n_resamples=1)["difference"] == (0.0, 0.0, 0.0)
+    with pytest.raises(ValueError, match="n_halves is 0"):
+        held_out(two, 0, n_halves=0)
+    value, low, high = held_out(two, 0, n_halves=1)["difference"]
+    assert value == 0
+    assert (low, high) == pytest.approx((-0.8419, 0.8419), abs=1e-4)
+
+
+def test_held_out_numbers_are_medians_over_halves():
+    panel = Panel.from_series(list(RNG.normal(size=(60, 1))), np.arange(60) < 20)
+    many = held_out(panel, 3, n_halves=5)
+    # One generator deals all halves: the first of five is that of one.
+    values = {held_out(panel, 3, n_halves=n)["events"][0] for n in (1, 3, 5)}
+    assert many["events"][0] in values
+    assert many["events"] == held_out(panel, 3, n_halves=5)["events"]
+    assert all(low <= value <= high for value, low, high in many.values())
+
+
+@pytest.mark.parametrize(("n_events", "n_controls"), [(7, 350), (22, 335)])
+def test_held_out_on_noise_rarely_excludes_zero(n_events, n_controls):
+    rng = np.random.default_rng(4)
+    labels = np.arange(n_events + n_controls) < n_events
+    above = below = 0
+    for seed in range(200):
+        panel = Panel.from_series(list(rng.normal(size=(len(labels), 1))), labels)
+        _, low, high = held_out(panel, seed, n_halves=3)["difference"]
+        above, below = above + (low > 0), below + (high < 0)
+    assert above <= 10  # 5 of 200 at 2.5 %; more than 10 come with probability .013
+    assert below == 0
+
+
+def test_ranks_within_groups_by_hand():
+    score, labels = [1, 2, 3, 20, 30], [False, True, True, False, True]
+    groups = ["few", "few", "few", "many", "many"]
+    auc, p_value = ranks_within(score, labels, groups, n_permutations=3999)
+    assert auc == 1.0
+    # One of three arrangements in the first group, one of two in the second.
+    assert p_value == pytest.approx(1 / 6, abs=0.02)
+    turned, p_value = ranks_within([-x for x in score], labels, groups, n_permutations=999)
+    assert (turned, p_value) == (0.0, 1.0)
+    # Two pairs in the first group, one in the second: half a win, none, and one.
+    tied = ranks_within([2, 2, 1, 20, 30], labels, groups, n_permutations=99)[0]
+    assert tied == pytest.approx(1.5 / 3)
+    order = np.array([3, 0, 4, 2, 1])
+    moved = ranks_within(*(np.array(x)[order] for x in (score, labels, groups)), n_permutations=999)
+    assert moved[0] == 1.0
+
+
+def test_ranks_within_groups_do_not_see_what_the_groups_hold():
+    rng = np.random.default_rng(6)
+    size = rng.normal(size=400)
+    labels = rng.random(400) < 1 / (1 + np.exp(4 - 2 * size))
+    groups = pd.qcut(size, 20, labels=False)
+    assert evaluate_scores(size, labels).auc > 0.8
+    auc, p_value = ranks_within(np.round(size), labels, groups, n_permutations=499)
+    assert auc == pytest.approx(0.5, abs=0.1)
+    assert p_value > 0.05
+    assert ranks_within(size + labels, labels, groups, n_permutations=499)[1] < 0.01
+
+
+def test_ranks_within_groups_keep_their_level():
+    rng = np.random.default_rng(2)
+    labels, groups = np.arange(60) % 6 == 0, np.arange(60) // 12
+    p = [
+        ranks_within(rng.normal(size=60), labels, groups, n_permutations=99, seed=s)[1]
+        for s in range(200)
+    ]
+    assert 2 <= np.sum(np.array(p) <= 0.05) <= 18  # 10 are expected
+
+
+def test_ranks_within_groups_refuse_a_unit_without_one():
+    with pytest.raises(ValueError, match=r"groups\[1\] is missing"):
+        ranks_within([1, 2, 3], [0, 1, 0], ["a", None, "a"])
+    with pytest.raises(ValueError, match="lengths are score 3, groups 2"):
+        ranks_within([1, 2, 3], [0, 1, 0], ["a", "a"])
+    with pytest.raises(ValueError, match="no group holds an event and a control"):
+        ranks_within([1, 2, 3], [0, 1, 0], ["a", "b", "a"])
+
+
+class Emptying:
+    """A detector that works in place."""
+
+    name = "emptying"
+
+    def __call__(self, values):
+        values -= values.mean()
+        values *= 0
+        return values
+
+
+def test_a_detector_that_works_in_place_spoils_nothing():
+    panel = Panel.from_series([[s, s / 2] for s in SCORE], LABELS)
+    for mode in ("up", "down", "both", "low"):
+        first, second, *_ = evaluate_all(panel, [Emptying(), Level()], mode=mode)
+        assert first.verdict == JUMPED
+        assert second.auc == evaluate(panel, Level(), mode=mode).auc
+    assert panel.values[:, 0].tolist() == SCORE.tolist()  # noqa: PD011
+
+
+@pytest.mark.parametrize("detector", [Variance(20), AC1(20)], ids=lambda d: d.name)
+def test_what_falls_in_the_score_is_found_by_low(detector):
+    rng = np.random.default_rng(3)
+    noise = rng.normal(size=(120, 80))
+    values = noise.copy()
+    if detector.name == "AC1(20)":
+        values[:, 1:] += 2.5 * noise[:, :-1]
+    values[:20, 40:] = 0.2 * noise[:20, 40:]
+    panel = Panel.from_series(list(values), np.arange(120) < 20)
+    found = {mode: evaluate(panel, detector, mode=mode) for mode in ("up", "down", "both", "low")}
+    assert {found[mode].hits for mode in ("up", "down", "both")} == {found["up"].hits}
+    assert {found[mode].detector for mode in ("up", "down", "both")} == {detector.name}
+    assert found["up"].hits < 10
+    assert found["low"].hits > 15
+    assert found["low"].detector == f"{detector.name}, low"
 
 
 def test_units_without_a_score_are_counted():
@@ -274,6 +391,14 @@ def test_dummies_stand_beside_every_table():
     assert list(summary(found).index) == names
     assert [one.beats_chance for one in found] == [True, False, False]
     assert [one.auc for one in found[1:]] == [0.5, 0.5]
+
+
+def test_dummies_have_the_confidence_of_their_table():
+    panel = Panel.from_series([[s] for s in SCORE], LABELS)
+    one = evaluate(panel, Level(), confidence=0.5).table()
+    every = summary(evaluate_all(panel, [Level()], confidence=0.5))
+    assert one["AUC"].tolist() == every["AUC"].tolist()
+    assert one.loc["always alarm", "AUC"].startswith("0.500 [0.46")
 
 
 def test_p_values_are_adjusted_for_the_number_of_detectors():

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib.collapse_warning import evaluate, evaluate_scores
 from lib.collapse_warning.study import artefacts, markets, shumailov
 from lib.core.data import DataError
 
@@ -125,3 +126,14 @@ def test_what_a_gzip_file_holds_has_a_digest_of_its_own(mirror):
 def test_unknown_files_are_refused():
     with pytest.raises(DataError, match="match"):
         artefacts.file("results/none.csv")
+
+
+def test_every_score_without_ties_reaches_two_of_38_controls(minutes):
+    panel = markets.panel(markets.units(minutes)).last()
+    noise = np.random.default_rng(0).normal(size=panel.n_units)
+    for detector in markets.sweep_detectors()[:4]:
+        found = evaluate(panel, detector)
+        assert (found.verdict, found.false_alarms) == ("accepted", 2)
+    assert evaluate_scores(noise, panel.is_event).false_alarms == 2
+    # Scores of a few values only jump over it.
+    assert not evaluate_scores(np.round(noise), panel.is_event).accepted

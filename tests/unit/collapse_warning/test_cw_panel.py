@@ -65,6 +65,13 @@ def test_units_are_cut_to_their_first_or_last_steps():
         (lambda f: f.assign(unit=["a", "a", np.nan, np.nan, np.nan]), "unit is nan in row 2"),
         (lambda f: f.assign(time=[1, 0, np.nan, 1, 2]), "time is nan in row 2"),
         (lambda f: f.assign(time=[str(t) for t in f["time"]]), "not text"),
+        (lambda f: f.assign(time=[1, 0, 0, 1, np.inf]), r"time\[4\] is inf, expected a finite"),
+        (lambda f: f.assign(time=[1, 0, 0, 1, 2 + 1j]), r"time\[0\] is \(1\+0j\), expected"),
+        (lambda f: f.assign(time=[1, 0, 0, 1, "2"]), r"holds 1 \(column of object\), expected num"),
+        (
+            lambda f: f.assign(time=[1, 0, 0, 1, 3]),
+            "gaps='close' to count rows as steps, as for tr",
+        ),
         (lambda f: f.assign(time=[1, 0, 0, 1, 3]), "gap in time: 2 before 3, expected steps of 1"),
         (lambda f: f.assign(is_event=[True, True, None, None, None]), "is_event is None in row 2"),
         (lambda f: f.assign(is_event=[1.0, 1.0, np.nan, 0, 0]), "is_event is nan in row 2"),
@@ -79,6 +86,26 @@ def test_units_are_cut_to_their_first_or_last_steps():
 def test_bad_frames_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         Panel.from_frame(change(frame()))
+
+
+def test_numbers_in_a_column_of_objects_are_numbers():
+    objects = frame().assign(time=frame()["time"].astype(object))
+    assert Panel.from_frame(objects).times[1].tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match="gap in time: 2 before 3"):
+        Panel.from_frame(objects.assign(time=np.array([1, 0, 0, 1, 3], dtype=object)))
+
+
+def test_a_panel_of_lists_holds_arrays():
+    panel = Panel([[1, 2], [3, 4]], [2, 2], [1, 0], ["a", "b"], ([0, 1], [0, 1]))
+    assert panel.values.dtype == float  # noqa: PD011
+    assert panel.lengths.dtype == int
+    assert panel.is_event.tolist() == [True, False]
+    assert panel.units.tolist() == ["a", "b"]
+    assert panel.first(1).values.tolist() == [[1], [3]]  # noqa: PD011
+    with pytest.raises(ValueError, match=r"times hold \[2\] steps, expected \[2, 2\]"):
+        Panel([[1, 2], [3, 4]], [2, 2], [1, 0], ["a", "b"], ([0, 1],))
+    with pytest.raises(ValueError, match=r"times hold \[2, 1\] steps, expected \[2, 2\]"):
+        Panel([[1, 2], [3, 4]], [2, 2], [1, 0], ["a", "b"], ([0, 1], [0]))
 
 
 def test_gaps_are_closed_on_request_only():

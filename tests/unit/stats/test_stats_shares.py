@@ -8,7 +8,7 @@ from scipy import optimize
 from scipy import stats as peers
 from statsmodels.stats.proportion import proportion_confint
 
-from lib.stats import binomial, paired_shares
+from lib.stats import binomial, independent_shares, paired_shares
 
 
 def paired(both: int, first: int, second: int, neither: int) -> tuple[list[int], list[int]]:
@@ -92,6 +92,61 @@ def test_where_nothing_varies_the_correlation_is_none() -> None:
     assert found.high == 1
 
 
+def test_independent_by_newcombes_table() -> None:
+    """Newcombe 1998, table II: method 10 for eight pairs of shares."""
+    for counts, ends in {
+        (56, 70, 48, 80): (0.0524, 0.3339),
+        (9, 10, 3, 10): (0.1705, 0.8090),
+        (6, 7, 2, 7): (0.0582, 0.8062),
+        (5, 56, 0, 29): (-0.0381, 0.1926),
+        (0, 10, 0, 20): (-0.1611, 0.2775),
+        (0, 10, 0, 10): (-0.2775, 0.2775),
+        (10, 10, 0, 20): (0.6791, 1.0),
+        (10, 10, 0, 10): (0.6075, 1.0),
+    }.items():
+        found = independent_shares(*counts)
+        assert found.ends == pytest.approx(ends, abs=5e-5)
+        assert found.value == pytest.approx(counts[0] / counts[1] - counts[2] / counts[3])
+        assert found.n == counts[1] + counts[3]
+        turned = independent_shares(*counts[2:], *counts[:2])
+        assert turned.ends == pytest.approx((-found.high, -found.low))
+        assert turned.p == pytest.approx(found.p)
+
+
+@pytest.mark.parametrize("method", ["wilson", "exact"])
+def test_independent_is_made_of_two_intervals(method) -> None:
+    one = binomial(3, 7, level=0.9, method=method)
+    two = binomial(25, 350, level=0.9, method=method)
+    found = independent_shares(3, 7, 25, 350, level=0.9, method=method)
+    down = np.hypot(one.value - one.low, two.high - two.value)
+    assert independent_shares(0, 9, 9, 9, method=method).low == -1
+    up = np.hypot(one.high - one.value, two.value - two.low)
+    assert found.ends == pytest.approx((found.value - down, found.value + up))
+    assert found.level == 0.9
+    at_zero = independent_shares(3, 7, 25, 350, level=1 - found.p, method=method)
+    assert at_zero.low == pytest.approx(0, abs=1e-9)
+
+
+def test_independent_p_where_there_is_no_or_every_difference() -> None:
+    assert independent_shares(2, 8, 3, 12).p == 1
+    assert independent_shares(1, 7, 49, 350, method="exact").p == 1
+    assert independent_shares(400, 400, 0, 400).p <= 1e-12
+    assert independent_shares(0, 9, 4, 9).p == pytest.approx(independent_shares(4, 9, 0, 9).p)
+
+
+def test_exact_parts_keep_the_level_where_few_are_counted_and_wilsons_do_not() -> None:
+    """Of seven and of 350 with one share: how often the interval lies above 0."""
+    chance = peers.binom.pmf(np.arange(8), 7, 0.07)
+    wrong = {}
+    for method in ("exact", "wilson"):
+        found = [independent_shares(one, 7, 25, 350, method=method) for one in range(8)]
+        wrong[method] = sum(chance[[one.low > 0 for one in found]])
+        assert all(one.high > 0 for one in found)
+    assert wrong["exact"] == pytest.approx(sum(chance[3:]))
+    assert wrong["wilson"] == pytest.approx(sum(chance[2:]))
+    assert wrong["exact"] < 0.025 < 0.08 < wrong["wilson"]
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -109,6 +164,10 @@ def test_where_nothing_varies_the_correlation_is_none() -> None:
         (lambda: paired_shares([1, 0], [1, np.nan]), r"second\[1\] is nan"),
         (lambda: paired_shares([1, 0], [1, 2]), r"second\[1\] is 2"),
         (lambda: paired_shares([1, 0], [1, 0], level=0), "level is 0"),
+        (lambda: independent_shares(3, 2, 0, 1), r"first_count is 3(\.0)?, expected"),
+        (lambda: independent_shares(0, 1, 0, 0), r"second_total is 0(\.0)?, expected"),
+        (lambda: independent_shares(0, 1, 0, 1, level=95), "level is 95"),
+        (lambda: independent_shares(0, 1, 0, 1, method="wald"), "method is 'wald'"),
     ],
 )
 def test_bad_input_is_named(call, words: str) -> None:
