@@ -56,6 +56,18 @@ class DigestError(DataError):
     """A file is there but is not the registered one."""
 
 
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice: of two entries YAML would keep the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            where = f"{node.start_mark.name}: block from line {node.start_mark.line + 1}"
+            raise DataError(f"{where}: {', '.join(twice)} stands twice, expected once")
+        return super().construct_mapping(node, deep)
+
+
 @dataclass(frozen=True)
 class DataFile:
     """One registered file.
@@ -112,7 +124,8 @@ def registry(source: Path | None = None) -> dict[str, DataSet]:
     Raises
     ------
     DataError
-        If an entry lacks a field, has an unknown one, or a digest is malformed.
+        If a name or a field stands twice, an entry lacks a field or has an unknown one, or a digest
+        is malformed.
 
     Examples
     --------
@@ -121,7 +134,9 @@ def registry(source: Path | None = None) -> dict[str, DataSet]:
     """
     source = source or REGISTRY
     sets = {}
-    for name, entry in (yaml.safe_load(source.read_text(encoding="utf-8")) or {}).items():
+    with source.open(encoding="utf-8") as file:
+        entries = yaml.load(file, Loader=_OnceLoader) or {}  # a safe one
+    for name, entry in entries.items():
         try:
             fields: dict[str, Any] = dict(entry)
             packaged = "package" in fields

@@ -197,6 +197,16 @@ def test_wrong_entries(tmp_path: Path, changes: dict[str, object], message: str)
         data.registry(file)
 
 
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    file, toy = tmp_path / "registry.yml", yaml.safe_dump({"toy": entry("http://127.0.0.1")})
+    file.write_text(toy + toy)
+    with pytest.raises(DataError, match=r"registry.yml: block from line 1: toy stands twice, exp"):
+        data.registry(file)
+    file.write_text(toy.replace("  title:", "  licence: none\n  title:"))
+    with pytest.raises(DataError, match="block from line 2: licence stands twice"):
+        data.registry(file)
+
+
 def test_the_registry_of_the_book() -> None:
     known = data.registry()
     assert {"hillstrom", "movielens"} <= known.keys()
