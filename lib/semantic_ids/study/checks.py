@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from lib.core import check
 from lib.semantic_ids.catalogue import IntArray, prefix_ranks
@@ -18,6 +19,7 @@ __all__ = [
     "one_row_share",
     "parity_share",
     "scrambled",
+    "tied",
     "told_apart",
     "user_interval",
     "zero_confused",
@@ -119,6 +121,37 @@ def dealt(codes: IntArray, seed: int) -> IntArray:
     """Return the codes with every column dealt out anew among the items: a control."""
     rng = np.random.default_rng(seed)
     return np.column_stack([rng.permutation(column) for column in codes.T])
+
+
+def tied(
+    codes: IntArray, n_codes: int, *, draws: int = 20, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return the bits that the last codes share with each code before, added up, beyond chance.
+
+    Chance is the same with the last codes shuffled over the items. A last level that only tells
+    items apart has about 0.
+
+    Parameters
+    ----------
+    codes : int64 (n_items, n_levels)
+        Of two levels or more.
+    n_codes, draws, seed : int
+
+    Returns
+    -------
+    (bits, from, to)
+        With 95 % of the spread of chance (1.96 deviations).
+    """
+    rng = np.random.default_rng(seed)
+    before, last = codes[:, :-1].T * n_codes, codes[:, -1]
+
+    def joint(code: IntArray) -> float:
+        # Entropies of single levels do not change by shuffling; those of pairs say it all.
+        return float(sum(stats.entropy(np.bincount(one + code), base=2) for one in before))
+
+    chance = np.array([joint(rng.permutation(last)) for _ in range(draws)])
+    bits, spread = float(chance.mean()) - joint(last), 1.96 * float(chance.std(ddof=1))
+    return bits, bits - spread, bits + spread
 
 
 def scrambled(data: SidData, *, seed: int = 0) -> npt.NDArray[np.bool_]:

@@ -25,6 +25,20 @@ def test_shares_of_maps() -> None:
     assert checks.one_row_share(3, n_maps=20, seed=0) == 1
 
 
+def test_a_last_code_is_tied_to_those_before_or_a_number() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.integers(8, size=(4000, 2))
+    # The last code has the first's highest bit, which is one bit, and nothing of the second.
+    tied = np.column_stack([first, first[:, 0] // 4 * 8 + rng.integers(8, size=4000)])
+    bits, low, high = checks.tied(tied, 16)
+    assert bits == pytest.approx(1, abs=0.02)
+    assert 0.95 < low < bits < high < 1.05
+    number = np.column_stack([first, rng.integers(16, size=4000)])
+    bits, low, high = checks.tied(number, 16, seed=1)
+    assert low < 0 < high
+    assert abs(bits) < 0.02
+
+
 def test_faults_of_the_printed_formula() -> None:
     codes = np.random.default_rng(0).integers(256, size=(500, 4))
     for scheme, low, high in (("printed", 1, 1), ("mixed", 0.05, 0.25)):
