@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from lib.core import ledger, sweeps
 from lib.core.profile import pick
@@ -41,7 +40,6 @@ __all__ = [
     "run_main",
     "run_untrained",
     "run_variations",
-    "table",
     "variation_arms",
 ]
 
@@ -366,13 +364,6 @@ class Study:
         return self.users.estimate(
             self._nats("flat", levels, name) / self._nats("flat", levels, "nll")
         )
-
-
-def table(rows: Mapping[str, Sequence[Estimate]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return estimates as text in per cent."""
-    return pd.DataFrame(
-        {name: [one.percent() for one in row] for name, row in rows.items()}, index=list(columns)
-    ).T
 
 
 def report(

@@ -5,6 +5,7 @@ import pytest
 
 from lib.core.ledger import load_chapter
 from lib.semantic_ids import PrefixHash
+from lib.semantic_ids.datasets import SidData
 from lib.semantic_ids.intervals import Estimate
 from lib.semantic_ids.study import checks, paper
 from lib.semantic_ids.study.figures import (
@@ -37,6 +38,20 @@ def test_a_last_code_is_tied_to_those_before_or_a_number() -> None:
     bits, low, high = checks.tied(number, 16, seed=1)
     assert low < 0 < high
     assert abs(bits) < 0.02
+
+
+def test_items_in_a_row_share_codes_more_often_than_chance_or_not() -> None:
+    # Items (a, b): users stay with a; of b they know only that it goes with the half of a.
+    codes = np.array([[a, b] for a in range(4) for b in range(4)])
+    rng = np.random.default_rng(0)
+    rows = [4 * np.repeat(rng.integers(4), 9) + rng.integers(4, size=9) for _ in range(300)]
+    found = checks.neighbours(SidData("x", codes, 4, (*rows, np.arange(16))))
+    assert found.loc["all pairs", "level 1"] == pytest.approx(1, abs=0.01)
+    assert found.loc["by chance", "level 1"] == pytest.approx(0.25, abs=0.01)
+    assert found["level 2"].iloc[:2].tolist() == pytest.approx([0.25, 0.25], abs=0.02)
+    rows = [rng.integers(4, size=9) * 4 + rng.integers(4) for _ in range(300)]  # one b a user
+    found = checks.neighbours(SidData("x", codes, 4, tuple(rows)))["level 2"]
+    assert found.tolist() == pytest.approx([1, 0.25, 1, 0.25], abs=0.02)
 
 
 def test_faults_of_the_printed_formula() -> None:

@@ -229,10 +229,6 @@ def test_bad_values_are_refused(values, where, match):
         Resample(1, 0)
 
 
-def test_an_estimate_is_printed_in_per_cent():
-    assert Estimate(-0.004, -0.01, 0.002).percent() == "-0.4 (-1.0 to 0.2)"
-
-
 def test_draws_depend_on_the_seed_alone_and_by_default_on_none():
     """The same draws in every process: the first interval of the default seed."""
     values = np.arange(20.0)
