@@ -270,8 +270,8 @@ report(
 # Teacher forcing asks one code at a time. Recall asks for all four: beam search of width 100, with
 # the trie of the catalogue and without, and with the counts added to the model's scores at every
 # step of the search, by the mix that was chosen on validation users (not the rigid one, which an
-# earlier version took). The list of ten, as the field counts, has 50 beams and 3,000 users; beside
-# its rows stands what each arm finds there.
+# earlier version took). The list of ten, as the field counts, has 50 beams and 3,000 users; what each
+# arm finds there stands below the rows.
 
 # %% tags=["figure-recall"]
 LISTS = (10, 20, 50, 100)
@@ -348,7 +348,21 @@ pd.DataFrame(
     index=[f"hit rate at {k}, 6 epochs" for k in KS],
 ).round(4)
 
+# %% [markdown]
+# ## Who gains
+#
+# The first three rows are of the searches above: how much larger the hit rate at ten is than that of
+# flat, and of flat plus counts; whether the relative gain grows with the list; and how many first codes
+# are in it.
+#
+# *Reachable* are test items of which the flat model has both codes before level 3 among its ten
+# likeliest; rare, medium and popular go by how often these two occur in train. Both rows ask as the
+# paper does, without a trie. Where a prefix is rare, flat tokens know little after 0.6 epoch, and a ratio
+# to that is large whatever lists the items; so the gains in points stand below.
+
 # %% tags=["trained-ratios"]
+tertile = long.tertiles(LEVEL)
+near = {b: study.reachable("flat", LEVEL) for b, study in studies.items()}
 report(
     "ch02.ours.hits",
     [
@@ -360,21 +374,6 @@ report(
         for over in ("flat", "flat + counts")
     ],
 )
-
-# %% [markdown]
-# ## Who gains
-#
-# The first two rows are of the searches above: whether the relative gain grows with the list, and how
-# many first codes are in it.
-#
-# *Reachable* are test items of which the flat model has both codes before level 3 among its ten
-# likeliest; rare, medium and popular go by how often these two occur in train. Both rows ask as the
-# paper does, without a trie. Where a prefix is rare, flat tokens know little after 0.6 epoch, and a ratio
-# to that is large whatever lists the items; so the gains in points stand below.
-
-# %% tags=["trained-ratios"]
-tertile = long.tertiles(LEVEL)
-near = {b: study.reachable("flat", LEVEL) for b, study in studies.items()}
 report("ch02.t4.growing", both(lambda s: s.growth(*OURS, "free", (20, AT))))
 report("ch02.t5.diversity", both(lambda s: s.beam_gain(*FREE, "clusters")))
 report(
