@@ -118,15 +118,16 @@ class Scenario:
     @property
     def digest(self) -> str:
         """Sha256 of the canonical JSON of `content`: names and paths do not enter once resolved."""
-        return _digest(self.content())
+        return digest(self.content())
 
     @property
     def plane_digest(self) -> str:
         """The same without the mesh: all that a simulator in the plane depends on."""
-        return _digest({k: v for k, v in self.content().items() if k != "mesh"})
+        return digest({k: v for k, v in self.content().items() if k != "mesh"})
 
 
-def _digest(content: Mapping[str, Any]) -> str:
+def digest(content: Mapping[str, Any]) -> str:
+    """Return the sha256 of content as canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -104,9 +104,8 @@ class _Builder:
     def people(self) -> list[Any]:
         found = []
         for one in self.records.about.get("creators", ()):
-            told = {"name": one["name"], "affiliation": one.get("affiliation")}
-            told["url"] = one["iri"] if one["iri"].startswith("http") else None
-            found.append(self.add(one["iri"], one["kind"], **told))
+            url = one["iri"] if one["iri"].startswith("http") else None
+            found.append(self.add(one["iri"], one["kind"], name=one["name"], url=url))
         return found
 
     def tools(self, activity: Activity) -> list[Any]:

@@ -20,16 +20,13 @@ import yaml
 
 from lib.robot_provenance import crate
 from lib.robot_provenance.validation import CONTEXT_FILES, context
-from lib.robot_provenance.vocabulary import PREFIXES
+from lib.robot_provenance.vocabulary import PREFIXES, SPARQL_HEAD
 
 INDICATORS: dict[str, dict[str, Any]] = yaml.safe_load(
     Path(__file__).with_suffix(".yml").read_text(encoding="utf-8")
 )
 HERE = "arcp://name,folder/"
-_SPACES = {**PREFIXES, "schema": "http://schema.org/"}
-_HEAD = f"BASE <{HERE}> " + " ".join(
-    f"PREFIX {name}: <{space}>" for name, space in _SPACES.items() if name != "content"
-)
+_HEAD = f"BASE <{HERE}> PREFIX schema: <http://schema.org/> {SPARQL_HEAD}"
 
 
 def gather(folder: Path) -> rdflib.Graph:

@@ -18,7 +18,7 @@ import rdflib
 import yaml
 from rdflib import XSD
 
-from lib.robot_provenance.vocabulary import PREFIXES
+from lib.robot_provenance.vocabulary import SPARQL_HEAD
 
 if TYPE_CHECKING:
     import pyoxigraph
@@ -51,10 +51,7 @@ class Question:
     @property
     def query(self) -> str:
         """The query with its prefixes, as an engine wants it."""
-        head = "".join(
-            f"PREFIX {name}: <{space}>\n" for name, space in PREFIXES.items() if name != "content"
-        )
-        return head + self.sparql
+        return SPARQL_HEAD + self.sparql
 
 
 def _read() -> tuple[Question, ...]:

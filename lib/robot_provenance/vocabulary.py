@@ -69,6 +69,10 @@ def _terms(group: str) -> dict[str, Term]:
 
 PREFIXES: dict[str, str] = _TABLE["prefixes"]
 """Namespaces by prefix."""
+SPARQL_HEAD = "".join(
+    f"PREFIX {name}: <{space}>\n" for name, space in PREFIXES.items() if name != "content"
+)
+"""What a query with these prefixes starts with."""
 ENTITY_KINDS: dict[str, Term] = _terms("entities")
 ACTIVITY_KINDS: dict[str, Term] = _terms("activities")
 ROLES: dict[str, str] = _TABLE["roles"]

@@ -273,7 +273,8 @@ figures.show(
 
 # %%
 closed = [by_name["closed-one-room"], by_name["closed-two-rooms"]]
-opened = floorplans.generate(4, (0.9, 1.0))
+wide = floorplans.MODELS["closed"] | {"door_widths": (0.9, 1.0)}
+opened = floorplans.drawn(floorplans.layout(wide))
 through = [drive(one).outcome == "success" for one in closed]
 wider = [
     drive(replace(one, map_digest=opened.digest), opened).outcome == "success"

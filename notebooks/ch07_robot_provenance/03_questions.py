@@ -27,7 +27,6 @@ import pandas as pd
 from IPython.display import display
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
-from scipy.stats import binomtest
 
 from lib.core import figures, ledger
 from lib.robot_provenance import constraints, export
@@ -35,6 +34,7 @@ from lib.robot_provenance.questions import AUTHORS, OURS, QUESTIONS, answer
 from lib.robot_provenance.record import Derivation, load
 from lib.robot_provenance.study import corpus, embedded, faults, oracle, runner
 from lib.robot_provenance.study.authors import authors_shapes
+from lib.stats import binomial
 
 figures.use()
 SEED = 20260528
@@ -134,7 +134,7 @@ ledger.report(
 # we list the case and the reason, and report both counts.
 
 # %%
-judged = corpus.verdicts(corpus.load())
+judged = corpus.verdicts()
 suites = judged[judged["source"] != "prov"]
 rejects = ["engine_rejects", "unified_rejects"]
 labels = {"file name": "labelled_valid", "Recommendation": "valid"}
@@ -267,7 +267,7 @@ print("seen by running again alone:", ", ".join(seen.index[replay]))
 def count(column, control, claim):
     """Report a number of faults, with an exact interval over faults."""
     n, k = len(column), int(column.sum())
-    one = binomtest(k, n).proportion_ci()
+    one = binomial(k, n)
     ends = [n * one.low, n * one.high]
     ledger.report(claim, k, interval=ends, control=int(control.sum()))
 

@@ -18,7 +18,6 @@
 
 # %%
 import json
-import math
 import shutil
 import tempfile
 from contextlib import suppress
@@ -31,7 +30,6 @@ import pandas as pd
 from IPython.display import display
 from rdflib import Graph
 from rdflib.compare import isomorphic
-from scipy.stats import binomtest
 
 from lib.core import figures, ledger
 from lib.core.profile import pick
@@ -53,7 +51,7 @@ from lib.robot_provenance.record import (
 )
 from lib.robot_provenance.study import embedded, faults, oracle, runner
 from lib.robot_provenance.study import tellings as ways
-from lib.stats import t_interval
+from lib.stats import paired_shares, t_interval
 
 # %%
 figures.use()
@@ -61,24 +59,9 @@ SEED = 20260528
 
 
 def rise(upper, lower):
-    """Return the difference of two paired shares, with Newcombe's interval.
-
-    Made of Wilson's intervals of the two, so it has a width where all are alike.
-    """
-    upper, lower = (np.asarray(one, float) for one in (upper, lower))
-    a, b, n = upper.mean(), lower.mean(), len(upper)
-    (l1, u1), (l2, u2) = (
-        binomtest(int(one.sum()), n).proportion_ci(method="wilson")
-        for one in (upper, lower)
-    )
-    vary = upper.std() > 0 and lower.std() > 0
-    tied = 2 * np.corrcoef(upper, lower)[0, 1] if vary else 0.0
-
-    def reach(x, y):
-        return math.sqrt(max(x * x - tied * x * y + y * y, 0.0))
-
-    ends = a - b - reach(a - l1, u2 - b), a - b + reach(u1 - a, b - l2)
-    return a - b, (float(ends[0]), float(ends[1]))
+    """Return the difference of two paired shares, with Newcombe's interval."""
+    found = paired_shares(upper, lower)
+    return found.value, (found.low, found.high)
 
 
 # %%

@@ -20,7 +20,7 @@ def free_poses(grid, n):
 
 
 def test_scans_against_ir_sim(seconds):
-    grid = floorplans.generate(1)
+    grid = floorplans.drawn(floorplans.layout(floorplans.MODELS["wide"]))
     poses, few = free_poses(grid, 1000), free_poses(grid, 1000)[:50]
     gap = irsim_peer.largest_gap(grid, few, 181)
     peer = irsim_peer.IrsimLidar(grid, 180)

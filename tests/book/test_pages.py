@@ -242,15 +242,10 @@ def test_numbers_beside_titles_are_the_chapters_own(pages: Pages, html: Path) ->
         assert BeautifulSoup(titles[doc], "html.parser").text.startswith(f"{one}. "), doc
 
 
-LIKE_TITLED = {"ch02_semantic_ids", "ch10_compute_governance"}
-"""Chapters whose pages may still be called as those of another chapter: to become fewer."""
-
-
 def test_a_title_names_its_page_and_no_other(pages: Pages) -> None:
     titles: dict[str, list[str]] = {}
     for doc in documents():
-        if not any(f"/{one}/" in doc for one in LIKE_TITLED):
-            titles.setdefault(pages[f"{doc}.html"].h1.text.strip(" #\n"), []).append(doc)
+        titles.setdefault(pages[f"{doc}.html"].h1.text.strip(" #\n"), []).append(doc)
     assert {title: docs for title, docs in titles.items() if len(docs) > 1} == {}
 
 

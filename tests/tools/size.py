@@ -21,8 +21,8 @@ these what makes the pages (``book/_ext``), whose 727 lines stood in `core` befo
 SHARED = ("stats", "recsys", "llm")
 
 CEILINGS = {
-    "robot_provenance": 3000,
-    "robot_provenance/study": 2165,
+    "robot_provenance": 2996,
+    "robot_provenance/study": 2000,
 }
 """Methods, and studies, that stand above their budget: to be lowered, never raised."""
 

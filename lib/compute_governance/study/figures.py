@@ -40,7 +40,6 @@ __all__ = [
     "ppv_figure",
     "search_figure",
     "sobol_figure",
-    "sweep_figure",
 ]
 
 _AUTHOR, _BRANCH = PALETTE["paper"], PALETTE["ours"]
@@ -464,64 +463,23 @@ def sobol_figure(tables: Mapping[str, pd.DataFrame], names: Mapping[str, str]) -
     return fig
 
 
-def sweep_figure(sweeps: Mapping[str, pd.DataFrame], never: pd.Series) -> Figure:
-    """Draw the loss above data-parallel training against H, for ways to set the outer step.
+def gap_figure(table: pd.DataFrame) -> Figure:
+    """Draw the loss above data-parallel training of some runs, from top to bottom.
 
     Parameters
     ----------
-    sweeps : mapping of str to DataFrame
-        Columns ``gap``, ``low``, ``high``; the index is H.
-    never : Series
-        ``gap``, ``low`` and ``high`` of workers that never talk.
+    table : DataFrame
+        Columns ``gap``, ``low``, ``high``; the index names the run.
     """
     fig: Figure
-    fig, ax = plt.subplots(figsize=(7, 3.6))
-    ax.axhline(0, color=PALETTE["grey"], ls="--", label="data-parallel, every step")
-    ax.axhspan(never["low"], never["high"], color=PALETTE["grey"], alpha=0.25, lw=0)
-    ax.axhline(never["gap"], color=PALETTE["grey"], label="never talk")
-    for rank, ((label, table), color, marker) in enumerate(
-        zip(sweeps.items(), colors(len(sweeps)), MARKERS, strict=False)
-    ):
-        low, high = table["gap"] - table["low"], table["high"] - table["gap"]
-        # Side by side, or one interval would hide the other.
-        at = table.index.to_numpy(dtype=float) * 1.04**rank
-        ax.errorbar(
-            at, table["gap"], [low, high], color=color, marker=marker, capsize=3,
-            label=label,
-        )  # fmt: skip
-    ax.set_xscale("log")
-    ticks = sorted({int(h) for table in sweeps.values() for h in table.index})
-    ax.set_xticks(ticks, [str(h) for h in ticks])
-    ax.minorticks_off()
-    ax.set_xlabel("H, inner steps a round (log scale)")
-    ax.set_ylabel("loss above data-parallel\n(nats a character)")
-    ax.legend(fontsize="small")
-    return fig
-
-
-def gap_figure(tables: Mapping[str, pd.DataFrame], rows: Mapping[str, Sequence[object]]) -> Figure:
-    """Draw the loss above data-parallel training of some runs, a panel a budget.
-
-    Parameters
-    ----------
-    tables : mapping of str to DataFrame
-        Columns ``gap``, ``low``, ``high``; the index names the run, an H or a text.
-    rows : mapping of str to sequence
-        Which runs each panel shows, from top to bottom.
-    """
-    fig: Figure
-    fig, axes = plt.subplots(1, len(tables), figsize=(7, 3.2), sharex=True, layout="constrained")
-    for ax, (title, table), marker in zip(axes, tables.items(), MARKERS, strict=False):
-        part = table[~table.index.duplicated(keep="last")].loc[list(rows[title])]
-        names = [f"H = {one}" if isinstance(one, int) else str(one) for one in rows[title]]
-        at = np.arange(len(part))
-        gap = [part["gap"] - part["low"], part["high"] - part["gap"]]
-        ax.axvline(0, color=PALETTE["grey"], ls="--")
-        ax.errorbar(part["gap"], at, xerr=gap, fmt=marker, color=PALETTE["ours"], capsize=3)
-        ax.set_yticks(at, ["never talk" if one == "at the end" else one for one in names])
-        ax.set_ylim(len(part) - 0.5, -0.5)
-        ax.set_title(title)
-        ax.set_xlabel("loss above data-parallel\n(nats a character)")
+    fig, ax = plt.subplots(figsize=(7, 0.9 + 0.42 * len(table)), layout="constrained")
+    at = np.arange(len(table))
+    gap = [table["gap"] - table["low"], table["high"] - table["gap"]]
+    ax.axvline(0, color=PALETTE["grey"], ls="--")
+    ax.errorbar(table["gap"], at, xerr=gap, fmt="o", color=PALETTE["ours"], capsize=3)
+    ax.set_yticks(at, [str(name) for name in table.index])
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.set_xlabel("loss above data-parallel (nats a character)")
     return fig
 
 

@@ -36,11 +36,11 @@ def authors_campaign(repairs: Iterable[Repair] | None = None) -> Resolution:
     lib.core.data.MissingDataError
         If the data set ``robovast`` cannot be had.
     """
-    files = data.fetch("robovast")
+    files = authors_sources()
     maps = {
         name.removeprefix(NAVIGATION): file
         for name, file in files.items()
-        if name.startswith(NAVIGATION) and name.endswith(".yaml")
+        if name.endswith(".yaml")
     }
     scenarios = load_vast(files[NAVIGATION + "small_dataset.vast"])
     return resolve(scenarios, maps, repairs)

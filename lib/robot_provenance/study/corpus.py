@@ -13,60 +13,38 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 import yaml
-from prov.model import ProvDocument, ProvException
+from prov.model import ProvDocument
 
-from lib.robot_provenance.constraints import Report, check
+from lib.robot_provenance.constraints import check
 
 DISPUTED: Final[dict[str, str]] = yaml.safe_load(
     Path(__file__).with_name("disputed.yml").read_text(encoding="utf-8")
 )
 """Cases whose file name contradicts the Recommendation, and why; the files predate it."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One shipped case.
-
-    Parameters
-    ----------
-    name : str
-        File name without ending. For the reader only.
-    source : str
-        ``"provtoolbox"``, ``"w3c"`` or ``"prov"``.
-    labelled_valid : bool
-        What the file name says.
-    document : ProvDocument
-        The parsed content.
-    adapted : bool
-        Whether a tag had to be renamed before ``prov`` could read the file: three files use
-        ``prov:bundle`` where PROV-XML has ``prov:bundleContent``.
-    """
-
-    name: str
-    source: str
-    labelled_valid: bool
-    document: ProvDocument
-    adapted: bool
-
-    @property
-    def valid(self) -> bool:
-        """The label, turned round where the file name contradicts the Recommendation."""
-        return self.labelled_valid ^ (self.name in DISPUTED)
+COLUMNS = ("source", "labelled_valid", "valid", "adapted", "document")
 
 
 # A bundle, not the argument of a mention, which is an empty element with prov:ref.
 _BUNDLE: Final = re.compile(rb"<(/?)prov:bundle(?=>| prov:id)")
 
 
-def load() -> list[Case]:
+def load() -> pd.DataFrame:
     """Parse every shipped case, in the order of the file names.
+
+    Returns
+    -------
+    DataFrame
+        One row a case, by its file name without ending: ``source`` (provtoolbox, w3c or prov);
+        ``labelled_valid``, what the file name says; ``valid``, the same, turned round where it
+        contradicts the Recommendation; ``adapted``, whether a tag had to be renamed before ``prov``
+        could read the file (three use ``prov:bundle`` where PROV-XML has ``prov:bundleContent``);
+        ``document``, the parsed content.
 
     Raises
     ------
@@ -75,7 +53,7 @@ def load() -> list[Case]:
     """
     folder = files("prov.tests") / "unification"
     found = [*folder.iterdir(), *(folder / "constraints").iterdir()] if folder.is_dir() else []
-    cases = []
+    rows = {}
     for entry in sorted(found, key=lambda e: e.name):
         stem, _, ending = entry.name.rpartition(".")
         if ending not in ("xml", "provx", "json"):
@@ -90,41 +68,38 @@ def load() -> list[Case]:
             form = "json" if ending == "json" else "xml"
             document = ProvDocument.deserialize(io.BytesIO(adapted), format=form)
         valid = re.search(r"fail", stem, re.IGNORECASE) is None
-        cases.append(Case(stem, source, valid, document, adapted != content))
-    if not cases:
+        told = (source, valid, valid ^ (stem in DISPUTED), adapted != content, document)
+        rows[stem] = dict(zip(COLUMNS, told, strict=True))
+    if not rows:
         raise FileNotFoundError("the installed prov package carries no unification cases")
-    return cases
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _unified_rejects(document: ProvDocument) -> bool:
+def unified(document: ProvDocument) -> list[str]:
+    """Return why ``prov``'s own ``unified()`` refuses a document; nothing if it does not."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             document.unified()
-        except ProvException:
-            return True
-    return False
+        except Exception as error:
+            return [f"{type(error).__name__}: {error}"]
+    return []
 
 
-def verdicts(cases: list[Case] | None = None) -> pd.DataFrame:
+def verdicts() -> pd.DataFrame:
     """Judge every case by this engine and by ``prov``'s own ``unified()``.
 
     Returns
     -------
     DataFrame
-        One row a case: source, labelled_valid, valid (label corrected), adapted (see `Case`),
-        engine_rejects, unified_rejects, codes (what the engine found).
+        As of `load`, but for the documents; and ``engine_rejects``, ``unified_rejects`` and
+        ``codes``, what the engine found.
     """
-    rows = {}
-    for case in load() if cases is None else cases:
-        report: Report = check(case.document)
-        rows[case.name] = {
-            **{
-                name: getattr(case, name)
-                for name in ("source", "labelled_valid", "valid", "adapted")
-            },
-            "engine_rejects": not report.valid,
-            "unified_rejects": _unified_rejects(case.document),
-            "codes": [v.code for v in report.violations],
-        }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    cases = load()
+    reports = [check(one) for one in cases["document"]]
+    found: dict[str, list[Any]] = {
+        "engine_rejects": [not one.valid for one in reports],
+        "unified_rejects": [bool(unified(one)) for one in cases["document"]],
+        "codes": [[v.code for v in one.violations] for one in reports],
+    }
+    return cases.drop(columns="document").assign(**found)

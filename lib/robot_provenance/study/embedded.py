@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -21,7 +22,6 @@ from lib.robot_provenance import campaign
 from lib.robot_provenance.campaign import Resolution
 from lib.robot_provenance.record import Agent, Recorder
 from lib.robot_provenance.study import floorplans, runner
-from lib.robot_provenance.study.navsim import SimConfig
 
 NAME = "embedded"
 """Name of the campaign, part of every identifier."""
@@ -40,10 +40,7 @@ PART = (
 )
 """Scenarios with everything that questions and faults are about, for where all would take long."""
 
-ABSTRACT = "scenario navigate:\n" + "".join(
-    f"    {name}\n"
-    for name in ("map_file: string", "start_pose: pose_3d", "goal_poses: list of pose_3d")
-)
+ABSTRACT = Path(__file__).with_name("navigate.osc")
 """The scenario before its parameters are set: drive from the start to each goal in turn."""
 ABOUT = {"title": "Simulated navigation on generated floor plans"} | runner.ABOUT
 _BY_US = {"attributed_to": runner.CREATOR["iri"]}
@@ -74,12 +71,11 @@ def draft(folder: Path) -> Resolution:
         agent = recorder.agent(runner.OURS, version=version, acts_for=us)
         for name, model in floorplans.MODELS.items():
             maps[f"maps/{name}.yaml"] = _floor_plan(recorder, agent, inputs / name, name, model)
-        told, texts = dict(_BY_US), {"navigate.osc": ABSTRACT}
-        texts["campaign.vast"] = floorplans.VAST.read_text(encoding="utf-8")
-        kinds = ("AbstractScenario", "VastConfiguration")
-        for kind, (name, text) in zip(kinds, texts.items(), strict=True):
+        told = dict(_BY_US)
+        for source, name in ((ABSTRACT, "navigate.osc"), (floorplans.VAST, "campaign.vast")):
             with recorder.activity("Acquisition", name, agent=agent) as step:
-                file = write_atomic(inputs / name, text)
+                file = write_atomic(inputs / name, source.read_bytes())
+                kind = runner.kind_of(file)
                 made = step.generated(file, kind=kind, role="source", attributes=told)
                 told = _BY_US | {"references": made.id}
     scenarios = campaign.load_vast(inputs / "campaign.vast")
@@ -92,17 +88,13 @@ def _floor_plan(
 ) -> Path:
     """Take a model in, make its graph, draw its map; each is a step of its own."""
     with recorder.activity("Acquisition", f"floor plan {name}", agent=agent) as step:
-        write_atomic(place / f"{name}.model.json", _json(model))
-        made = step.generated(
-            place / f"{name}.model.json", kind="FloorPlanModel", role="source", attributes=_BY_US
-        )
+        file = write_atomic(place / f"{name}.model.json", _json(model))
+        made = step.generated(file, kind="FloorPlanModel", role="source", attributes=_BY_US)
     with recorder.activity("FloorPlanTransformation", f"rooms of {name}", agent=agent) as step:
         step.used(made, role="source")
         graph = floorplans.layout(model)
-        write_atomic(place / f"{name}.graph.json", _json(graph))
-        laid = step.generated(
-            place / f"{name}.graph.json", kind="FloorPlanGraph", derived_from=[made]
-        )
+        file = write_atomic(place / f"{name}.graph.json", _json(graph))
+        laid = step.generated(file, kind="FloorPlanGraph", derived_from=[made])
     with recorder.activity("FloorPlanGeneration", f"map of {name}", agent=agent) as step:
         step.used(laid, role="source")
         file = floorplans.drawn(graph).write(place, name)
@@ -113,14 +105,7 @@ def _floor_plan(
     return file
 
 
-def run(
-    folder: Path,
-    *,
-    names: Sequence[str] | None = None,
-    seeds: Sequence[int] = (0,),
-    config: SimConfig | None = None,
-    jobs: int = 2,
-) -> pd.DataFrame:
+def run(folder: Path, *, names: Sequence[str] | None = None, **told: Any) -> pd.DataFrame:
     """Draft and run the embedded campaign.
 
     Parameters
@@ -129,8 +114,8 @@ def run(
         Empty or not there yet.
     names : sequence of str, optional
         Only these scenarios.
-    seeds, config, jobs
-        As for `runner.run_campaign`.
+    **told
+        ``seeds`` and ``jobs`` of `runner.run_campaign`.
 
     Returns
     -------
@@ -147,21 +132,16 @@ def run(
         check.known("name", name, [one.name for one in resolution.scenarios])
     chosen = [one for one in resolution.scenarios if names is None or one.name in names]
     inputs, kept = Path(folder) / "inputs", {one.name for one in chosen}
-    repairs = {
-        one: [name for name in changed if name in kept]
-        for one, changed in resolution.repairs.items()
-    }
+    repairs = {one: kept.intersection(changed) for one, changed in resolution.repairs.items()}
     sources = {f"maps/{name}.yaml": inputs / name / f"{name}.yaml" for name in floorplans.MODELS}
     sources |= {file: inputs / file for file in ("navigate.osc", "campaign.vast")}
     return runner.run_campaign(
         chosen,
         resolution.grids,
         Path(folder),
-        seeds=seeds,
-        config=config,
-        jobs=jobs,
         campaign=NAME,
         about=ABOUT,
         sources=sources,
-        repairs={one: changed for one, changed in repairs.items() if changed},
+        repairs={one: sorted(changed) for one, changed in repairs.items() if changed},
+        **told,
     )

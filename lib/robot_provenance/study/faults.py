@@ -35,7 +35,8 @@ from lib.robot_provenance.record import (
     digest_file,
     load,
 )
-from lib.robot_provenance.study import runner
+from lib.robot_provenance.study import corpus, runner
+from lib.robot_provenance.study.runner import PLAN, TABLE
 from lib.robot_provenance.study.tellings import only
 from lib.robot_provenance.vocabulary import file_iri
 
@@ -47,7 +48,6 @@ TOOLS: tuple[str, ...] = (
     *("checksum list", "crate, REQUIRED", "crate, RECOMMENDED", "prov unified()"),
 )
 HOUR = timedelta(hours=1)
-TABLE, PLAN = "metrics.csv", "campaign.json"
 
 
 class NotHeldError(LookupError):
@@ -240,7 +240,7 @@ def _swap(s: Sample) -> None:
 
 def _edit(s: Sample, *files: str, **changes: Any) -> None:
     """Change JSON files of the victim, written as they were."""
-    for file in files or ("result.json",):
+    for file in files:
         content = json.loads(s.path(file).read_text(encoding="utf-8")) | changes
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         s.path(file).write_text(text, encoding="utf-8")
@@ -303,22 +303,20 @@ def _rewrite(s: Sample, *files: str, **told: Any) -> None:
         s.change(attributes=fitting(s.execution))
 
 
+def _forge(s: Sample, name: str, value: Any, *files: str, **told: Any) -> None:
+    """Change a value in the result and other files, in the table and in the records."""
+    _edit(s, "result.json", *files, **{name: value})
+    _column(s, name, value)
+    _rewrite(s, "result.json", *files, **{name: value}, **told)
+
+
 def _forge_verdict(s: Sample) -> None:
     outcome = _other(s)
-    _edit(s, outcome=outcome)
-    _column(s, "outcome", outcome)
-    _rewrite(s, "result.json", outcome=outcome, success=outcome == "success")
-
-
-def _forge_seed(s: Sample) -> None:
-    seed, files = _result(s)["seed"] + 1, ("scenario.json", "result.json")
-    _edit(s, *files, seed=seed)
-    _column(s, "seed", seed)
-    _rewrite(s, *files, seed=seed)
+    _forge(s, "outcome", outcome, success=outcome == "success")
 
 
 def _forge_measure(s: Sample) -> None:
-    _edit(s, metrics=_result(s)["metrics"] | {"path_length_m": 1.23})
+    _edit(s, "result.json", metrics=_result(s)["metrics"] | {"path_length_m": 1.23})
     _column(s, "path_length_m", 1.23)
     _rewrite(s, "result.json", path_length=1.23)
 
@@ -358,7 +356,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("changed byte", "files", lambda s: _flip(s.path("bag/bag.mcap"), 1000, 1)),
     Fault("missing file", "files", lambda s: s.path("trace.csv").unlink()),
     Fault("swapped bags", "files", _swap),
-    Fault("re-labelled verdict", "files", lambda s: _edit(s, outcome=_other(s))),
+    Fault("re-labelled verdict", "files", lambda s: _edit(s, "result.json", outcome=_other(s))),
     Fault("edited table", "files", lambda s: _column(s, "outcome", _other(s))),
     Fault("changed map", "files", lambda s: _flip(_first_map(s), -1, 0xFF), names_run=False),
     Fault("missing licence", "crate", lambda s: _without(s, "license"), names_run=False),
@@ -367,7 +365,11 @@ FAULTS: tuple[Fault, ...] = (
     Fault("stale crate", "crate", _stale, names_run=False),
     # everything that speaks of the change is rewritten to fit
     Fault("forged verdict", "forgery", _forge_verdict),
-    Fault("forged seed", "forgery", _forge_seed),
+    Fault(
+        "forged seed",
+        "forgery",
+        lambda s: _forge(s, "seed", _result(s)["seed"] + 1, "scenario.json"),
+    ),
     Fault("forged measure", "forgery", _forge_measure),
     Fault("forged trace", "forgery", _forge_trace),
     Fault("suppressed run", "forgery", _suppress),
@@ -478,7 +480,7 @@ def inspect(
         "checksum list": ("", lambda: dict(now.items() ^ original.items())),
         "crate, REQUIRED": ("", lambda: _crate(sample, packed, "REQUIRED")),
         "crate, RECOMMENDED": ("", lambda: _crate(sample, packed, "REQUIRED", "RECOMMENDED")),
-        "prov unified()": (graph, lambda: _unified(told)),
+        "prov unified()": (graph, lambda: corpus.unified(export.to_prov(told))),
         AUTHORS: (graph, lambda: _shacl(told, shapes or validation.SHAPES, "rdfs")),
     }
     found = {}
@@ -498,14 +500,6 @@ def _words(records: Records, what: str) -> list[str]:
 def _shacl(records: Records, shapes: Path, inference: Literal["none", "rdfs"]) -> list[str]:
     report = validation.shacl(export.to_rdf(records), shapes, inference=inference)
     return [f"{one.check} {one.subject} {one.message}" for one in report]
-
-
-def _unified(records: Records) -> list[str]:
-    try:
-        export.to_prov(records).unified()
-    except Exception as error:
-        return [f"{type(error).__name__}: {error}"]
-    return []
 
 
 _MADE: dict[tuple[Any, ...], tuple[dict[str, str], dict[str, bytes]]] = {}
@@ -550,32 +544,20 @@ def _crate(sample: Sample, packed: str, *severities: str) -> list[str]:
     return [f"{one.check} {one.subject} {one.message}" for one in found]
 
 
-@dataclass(frozen=True)
-class _Task:
-    folder: Path
-    fault: str
-    victim: str
-    other: str
-    tools: tuple[str, ...]
-    records: Records | None
-    shapes: Path | None
-    retell: Callable[[Path, str], Records] | None
-
-
-def _look(task: _Task) -> dict[str, frozenset[str]] | None:
+def _look(task: tuple[Any, ...]) -> dict[str, frozenset[str]] | None:
     """Plant one fault and let the tools look; "" is the campaign without a fault."""
-    fault = next((one for one in FAULTS if one.id == task.fault), None)
+    name, folder, victim, other, records, tools, shapes, retell = task
+    fault = next((one for one in FAULTS if one.id == name), None)
     with tempfile.TemporaryDirectory() as place:
-        where = Path(place) / "copy"
-        sample = plant(fault, task.folder, where, task.victim, task.other, task.records)
+        sample = plant(fault, folder, Path(place) / "copy", victim, other, records)
         if sample is None:
             return None
-        if task.retell is not None:
-            sample.records = task.retell(sample.folder, sample.records.campaign)
+        if retell is not None:
+            sample.records = retell(sample.folder, sample.records.campaign)
         # Who rewrites everything rewrites the list of checksums too.
         forged = fault is not None and fault.level == "forgery"
-        original = checksums(sample.folder if forged else task.folder)
-        return inspect(sample, original, task.tools, task.shapes)
+        original = checksums(sample.folder if forged else folder)
+        return inspect(sample, original, tools, shapes)
 
 
 def find(
@@ -617,23 +599,13 @@ def find(
     """
     faults = {one.id: one for one in chosen}
     tools = tools if shapes is None else (*tools, AUTHORS)
-    tasks = [
-        _Task(Path(folder), name, victim, other, tools, records, shapes, retell)
-        for name in ("", *faults)
-    ]
+    rest = (Path(folder), victim, other, records, tools, shapes, retell)
+    tasks = [(name, *rest) for name in ("", *faults)]
     quiet, *told = sweeps.run(_look, tasks, name="faults", n_jobs=jobs, cache=False)
-    new = {
-        (name, tool): (said or quiet)[tool] - quiet[tool]
-        for name, said in zip(faults, told, strict=True)
-        for tool in tools
-    }
-    named = {
-        key: faults[key[0]].names_run and any(victim in text for text in texts)
-        for key, texts in new.items()
-    }
-    seen, names = (
-        pd.DataFrame({tool: {name: bool(x[name, tool]) for name in faults} for tool in tools})
-        for x in (new, named)
+    said = pd.Series(told, index=list(faults))
+    new = pd.DataFrame(
+        {tool: [(one or quiet)[tool] - quiet[tool] for one in told] for tool in tools}, said.index
     )
-    held = pd.Series([said is not None for said in told], index=list(faults))
-    return Found(seen, names, held, quiet)
+    named = new.map(lambda texts: any(victim in text for text in texts))
+    named[[not one.names_run for one in faults.values()]] = False
+    return Found(new.map(bool), named, said.notna(), quiet)

@@ -55,14 +55,12 @@ def lineage_table(records: Records, run: str) -> tuple[pd.DataFrame, pd.DataFram
             across[name] = round(float(place), 6)
             if name in records.entities:
                 one = records.entities[name]
-                told = (one.path.rpartition("/")[2] or one.label, "file or value")
+                label, kind = one.path.rpartition("/")[2] or one.label, "file or value"
                 detail = f"{one.path or one.kind}, sha256 {one.sha256[:12]}…"
             else:
-                told, detail = (
-                    (records.activities[name].kind, "step"),
-                    records.activities[name].label,
-                )
-            rows.append((name, *told, level, across[name], detail))
+                step = records.activities[name]
+                label, kind, detail = step.kind, "step", step.label
+            rows.append((name, label, kind, level, across[name], detail))
     nodes = pd.DataFrame(rows, columns=["id", "label", "kind", "x", "y", "detail"])
     number = {name: f"n{i}" for i, name in enumerate(nodes["id"])}
     at = {row[0]: (row[3], row[4]) for row in rows}

@@ -8,7 +8,7 @@ scenarios.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,15 +91,14 @@ def layout(model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def drawn(graph: Mapping[str, Any], source: str = "") -> Grid:
-    """Draw a floor-plan graph as an occupancy grid; outside the building is unknown.
+def drawn(graph: Mapping[str, Any]) -> Grid:
+    """Draw a floor-plan graph, from `layout`, as an occupancy grid; unknown outside the building.
 
-    Parameters
-    ----------
-    graph : mapping
-        From `layout`.
-    source : str
-        Name of the grid.
+    Examples
+    --------
+    >>> one, other = (drawn(layout(MODELS[name])).digest for name in ("wide", "closed"))
+    >>> one == drawn(layout(MODELS["wide"])).digest, one == other
+    (True, False)
     """
     cells = np.full((graph["height"], graph["width"]), UNKNOWN, np.int8)
     cells[3:-3, 3:-3] = OCCUPIED
@@ -109,24 +108,7 @@ def drawn(graph: Mapping[str, Any], source: str = "") -> Grid:
         bottom, left, wall, door = one["bottom"], one["left"], one["wall"], one["door"]
         cells[bottom : bottom + one["depth"], left : left + one["width"]] = FREE
         cells[wall : wall + WALL, door : door + one["opening"]] = FREE
-    return Grid(cells, graph["resolution"], (0.0, 0.0), source=source)
-
-
-def generate(
-    seed: int,
-    door_widths: Sequence[float] = (0.8, 0.9, 1.0),
-    n_rooms: int = 3,
-    corridor: float = 1.6,
-) -> Grid:
-    """Draw the floor plan of a model; arguments as for `layout`.
-
-    Examples
-    --------
-    >>> generate(1).digest == generate(1).digest, generate(1).digest == generate(2).digest
-    (True, False)
-    """
-    model = {"seed": seed, "door_widths": door_widths, "n_rooms": n_rooms, "corridor": corridor}
-    return drawn(layout(model), f"floor plan {seed}")
+    return Grid(cells, graph["resolution"], (0.0, 0.0), source="floor plan")
 
 
 def default_campaign() -> tuple[dict[str, Grid], list[Scenario]]:
@@ -145,7 +127,7 @@ def default_campaign() -> tuple[dict[str, Grid], list[Scenario]]:
     >>> len(grids), len(scenarios)
     (4, 25)
     """
-    grids = {f"maps/{name}.yaml": generate(**model) for name, model in MODELS.items()}
+    grids = {f"maps/{name}.yaml": drawn(layout(model)) for name, model in MODELS.items()}
     return grids, [
         replace(one, map_file=file, map_digest=grids[file].digest)
         for one in load_vast(VAST)

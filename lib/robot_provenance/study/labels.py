@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -177,10 +177,6 @@ def compare(one: Association, other: Association) -> tuple[float, tuple[float, f
     return float(ahead[0]), _ends(ahead)
 
 
-BATCH = 20
-"""Scenarios of one map that a process drives in one go, for what is planned on a map is kept."""
-
-
 def _drive(task: tuple[Grid, tuple[Scenario, ...], int, SimConfig]) -> list[bool]:
     grid, scenarios, seed, config = task
     return [simulate(grid, one, seed, config).outcome == "success" for one in scenarios]
@@ -203,12 +199,12 @@ def successes(
     seeds : sequence of int
     config : SimConfig
     """
-    tasks = []
-    for digest in sorted({one.map_digest or "" for one in scenarios}):
-        mine = [one for one in scenarios if one.map_digest == digest]
-        for start in range(0, len(mine), BATCH):
-            part = tuple(mine[start : start + BATCH])
-            tasks += [(grids[digest], part, seed, config) for seed in seeds]
+    # A process drives all of a map in one go, for what is planned on a map is kept.
+    tasks = [
+        (grid, tuple(one for one in scenarios if one.map_digest == digest), seed, config)
+        for digest, grid in grids.items()
+        for seed in seeds
+    ]
     told = sweeps.run(_drive, tasks, name="labels", n_jobs=2, cache=False)
     return {
         (one.name, seed): good
@@ -218,24 +214,18 @@ def successes(
 
 
 def shuffle(
-    labels: Sequence[str],
-    success: Sequence[bool],
-    strata: Sequence[str],
-    clusters: Sequence[str],
-    *,
-    seed: int,
-    n_shuffles: int = 999,
+    labels: Sequence[str], *told: Sequence[Any], seed: int, n_shuffles: int = 999
 ) -> Association:
     """Compare success with labels that were dealt out anew among clusters, many times: the control.
 
-    Parameters as for `associate`. The estimates are medians over shuffles; the table is the last
-    shuffle's.
+    Parameters as for `associate`, clusters last. The estimates are medians over shuffles; the table
+    is the last shuffle's.
     """
-    of_cluster = dict(zip(clusters, labels, strict=True))
+    of_cluster = dict(zip(told[-1], labels, strict=True))
     rng, rows = np.random.default_rng(seed), []
     for _ in range(n_shuffles):
         dealt = dict(zip(of_cluster, rng.permutation(list(of_cluster.values())), strict=True))
-        mixed = [str(dealt[name]) for name in clusters]
-        one = associate(mixed, success, strata, clusters, seed=seed, n_bootstrap=1)
+        mixed = [str(dealt[name]) for name in told[-1]]
+        one = associate(mixed, *told, seed=seed, n_bootstrap=1)
         rows.append(one.draws[0])
     return Association(one.table, np.vstack([np.median(rows, axis=0), rows]))

@@ -18,9 +18,7 @@ processor.
 from __future__ import annotations
 
 import functools
-import hashlib
 import itertools
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -33,14 +31,13 @@ from scipy import ndimage
 from scipy.sparse import csgraph
 
 from lib.core import check
-from lib.robot_provenance.campaign import Scenario, faults
+from lib.robot_provenance.campaign import Scenario, digest, faults
 from lib.robot_provenance.maps import FREE, Grid
 from lib.robot_provenance.study import lidar
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.intp]
 Outcome = Literal["success", "collision", "stuck", "timeout", "no_plan", "invalid"]
-OUTCOMES: tuple[Outcome, ...] = ("success", "collision", "stuck", "timeout", "no_plan", "invalid")
 
 STATE_DECIMALS = 9
 BOUNDS: dict[str, Any] = {"margin": {"at_least": 0}, "slip_std": {"at_least": 0, "at_most": 0.2}}
@@ -133,8 +130,7 @@ class SimConfig:
     @property
     def digest(self) -> str:
         """Sha256 of the canonical JSON of all fields."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return digest(asdict(self))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +150,7 @@ class Run:
     scan_t : ndarray, shape (n_scans,)
         s.
     outcome : str
-        One of `OUTCOMES`.
+        One of `Outcome`.
     reason : str
         In words.
     metrics : mapping of str to float or None
@@ -272,10 +268,8 @@ class Planner:
         return path[::-1]
 
 
-@functools.lru_cache(maxsize=32)
-def planner(grid: Grid, radius: float, comfort: float) -> Planner:
-    """Return the planner of a grid, kept from an earlier call if there was one; see `Planner`."""
-    return Planner(grid, radius, comfort)
+planner = functools.lru_cache(maxsize=32)(Planner)
+"""The planner of a grid, kept from an earlier call if there was one."""
 
 
 # ---------------------------------------------------------------- what the robot has seen
@@ -296,8 +290,6 @@ class _Evidence:
         self.body = lidar.body(config.n_beams)
         # Sample points of a beam: one for each cell along it, from half a cell on.
         self.steps = (np.arange(int(config.see_range / grid.resolution)) + 0.5) * grid.resolution
-        self.row0 = self.column0 = 0
-        self.field = np.zeros((1, 1))
 
     def add(self, x: float, y: float, cos: float, sin: float, ranges: Floats) -> None:
         """Enter a scan; lost beams (inf) say nothing."""
@@ -319,10 +311,8 @@ class _Evidence:
 
     def _window(self, x: float, y: float, half: float) -> tuple[slice, slice]:
         """Return the rows and columns within `half` metres of a point, cut at the map's edge."""
-        res, (height, width) = self.grid.resolution, self.grid.shape
-        n = int(half / res) + 1
-        column = math.floor((x - self.grid.origin[0]) / res)
-        row = math.floor((y - self.grid.origin[1]) / res)
+        n, (height, width) = int(half / self.grid.resolution) + 1, self.grid.shape
+        row, column, _ = self.grid.index(x, y)
         return (
             slice(max(row - n, 0), min(row + n + 1, height)),
             slice(max(column - n, 0), min(column + n + 1, width)),
@@ -330,14 +320,11 @@ class _Evidence:
 
     def _count(self, x: Floats, y: Floats, window: tuple[slice, slice]) -> Ints:
         """Count points by the window's cells, flat."""
-        rows, columns = window
-        height, width = rows.stop - rows.start, columns.stop - columns.start
-        c = np.floor((x - self.grid.origin[0]) / self.grid.resolution).astype(np.intp)
-        r = np.floor((y - self.grid.origin[1]) / self.grid.resolution).astype(np.intp)
-        c -= columns.start
-        r -= rows.start
-        inside = (c >= 0) & (c < width) & (r >= 0) & (r < height)
-        counts: Ints = np.bincount((r * width + c)[inside], minlength=height * width)
+        (top, bottom), (left, right) = ((one.start, one.stop) for one in window)
+        width = right - left
+        row, column, inside = self.grid.index(x, y)
+        flat = ((row - top) * width + column - left)[inside]
+        counts: Ints = np.bincount(flat, minlength=(bottom - top) * width)
         return counts
 
     def seen(self) -> npt.NDArray[np.bool_]:
@@ -358,6 +345,12 @@ class _Evidence:
     def clearance(self, x: Any, y: Any) -> Floats:
         """Return the clearance at points in the window, interpolated between cell centres."""
         return _bilinear(self.field, self.grid, x, y, self.row0, self.column0)
+
+    def blocks(self, path: list[tuple[float, float]], x: float, y: float) -> bool:
+        """Return whether a path, as far as the window goes, has been seen to be blocked."""
+        ahead = [point for point in path if _near(point, (x, y), self.REACH - 0.1)]
+        need = self.config.radius + self.config.margin / 2
+        return not ahead or bool((self.clearance(*np.array(ahead).T) < need).any())
 
 
 # ---------------------------------------------------------------- the controller
@@ -380,7 +373,6 @@ class _Controller:
         aside = np.where(self.w[:, None] == 0, 0, (1 - np.cos(turned)) / bend) * self.v[:, None]
         self.ahead, self.aside = np.round(ahead, 9), np.round(aside, 9)
         self.end_cos, self.end_sin = np.round([np.cos(turned[:, -1]), np.sin(turned[:, -1])], 9)
-        self.still = self.v == 0
 
     def choose(
         self,
@@ -397,7 +389,7 @@ class _Controller:
         clear = evidence.clearance(px, py).min(axis=1)
         need = self.config.radius + self.config.margin / 2
         # Where the robot already stands too near, it may move away but not nearer.
-        safe = self.still | (clear >= min(need, room))
+        safe = (self.v == 0) | (clear >= min(need, room))
         ex, ey = carrot[0] - px[:, -1], carrot[1] - py[:, -1]
         left = np.sqrt(ex * ex + ey * ey)
         facing = cos * self.end_cos - sin * self.end_sin, sin * self.end_cos + cos * self.end_sin
@@ -409,9 +401,7 @@ class _Controller:
         return float(self.v[best]), float(self.w[best])
 
 
-@functools.lru_cache(maxsize=8)
-def _controller(config: SimConfig) -> _Controller:
-    return _Controller(config)
+_controller = functools.lru_cache(maxsize=8)(_Controller)
 
 
 # ---------------------------------------------------------------- a run
@@ -507,12 +497,11 @@ class _Log:
             "replans": float(self.replans),
             "goals_reached": float(self.reached),
         }
-        scans = np.array(self.scans, np.float32).reshape(-1, self.config.n_beams)
         return Run(
             t=table[:, 0].copy(),
             pose=table[:, 1:4].copy(),
             command=table[:, 4:6].copy(),
-            scans=scans,
+            scans=np.array(self.scans, np.float32).reshape(-1, self.config.n_beams),
             scan_t=np.array(self.scan_t, float),
             outcome=outcome,
             reason=reason,
@@ -548,6 +537,15 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
         log.events.append((t, kind, f"goal {log.reached + 1}: {text}"))
         return found
 
+    def scan() -> npt.NDArray[np.float32]:
+        """Return a noisy scan; inf for beams that meet nothing or are lost."""
+        ranges = lidar.cast(grid, (x, y, yaw), config.n_beams, config.max_range, scenario.boxes)
+        noise = np.round(rng.standard_normal(config.n_beams), 9)
+        lost = rng.random(config.n_beams) < scenario.drop_rate
+        lost |= ranges >= np.float32(config.max_range)
+        noisy = np.clip(ranges + scenario.noise_std * noise, 0, config.max_range)
+        return np.where(lost, np.inf, noisy).astype(np.float32)
+
     def end(outcome: Outcome, reason: str) -> Run:
         """Finish where the robot stands."""
         log.rows.append((t, x, y, yaw, 0.0, 0.0))
@@ -565,7 +563,7 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
         if hull < config.radius:
             return end("collision", f"the hull overlaps at x={x:.2f}, y={y:.2f}")
         if step % config.scan_every == 0:
-            ranges = _scan(grid, scenario, (x, y, yaw), rng, config)
+            ranges = scan()
             evidence.add(x, y, *lidar.unit(yaw), ranges.astype(float))
             if step // config.scan_every % config.record_every == 0:
                 log.scans.append(ranges)
@@ -583,7 +581,7 @@ def _drive(grid: Grid, scenario: Scenario, seed: int, config: SimConfig) -> Run:
         elif (
             step
             and step % replan_steps == 0
-            and (path is None or _blocked(path, at, (x, y), evidence, config))
+            and (path is None or evidence.blocks(path[at : at + 60], x, y))
         ):
             log.replans += 1
             at, path = 0, replanned("replan")
@@ -623,36 +621,3 @@ def _wrap(angle: float) -> float:
 
 def _near(a: tuple[float, float], b: tuple[float, float], reach: float) -> bool:
     return (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 < reach * reach
-
-
-def _blocked(
-    path: list[tuple[float, float]],
-    at: int,
-    here: tuple[float, float],
-    evidence: _Evidence,
-    config: SimConfig,
-) -> bool:
-    """Return whether the path ahead, as far as the window goes, has been seen to be blocked."""
-    ahead = [p for p in path[at : at + 60] if _near(p, here, evidence.REACH - 0.1)]
-    if not ahead:
-        return True
-    points = np.array(ahead)
-    clear = evidence.clearance(points[:, 0], points[:, 1])
-    return bool((clear < config.radius + config.margin / 2).any())
-
-
-def _scan(
-    grid: Grid,
-    scenario: Scenario,
-    pose: tuple[float, float, float],
-    rng: np.random.Generator,
-    config: SimConfig,
-) -> npt.NDArray[np.float32]:
-    """Return a noisy scan; inf for beams that meet nothing or are lost."""
-    ranges = lidar.cast(grid, pose, config.n_beams, config.max_range, scenario.boxes)
-    noise = np.round(rng.standard_normal(config.n_beams), 9)
-    lost = rng.random(config.n_beams) < scenario.drop_rate
-    noisy = np.clip(ranges + scenario.noise_std * noise, 0, config.max_range)
-    return np.where(lost | (ranges >= np.float32(config.max_range)), np.inf, noisy).astype(
-        np.float32
-    )

@@ -63,7 +63,6 @@ class Truth:
     models: dict[str, str] = field(default_factory=dict)
     maps: dict[str, list[str]] = field(default_factory=dict)
     exports: list[str] = field(default_factory=list)
-    creator: str = CREATOR["name"]
 
 
 def read(folder: Path) -> Truth:
@@ -123,11 +122,10 @@ def truth(campaign: Truth) -> dict[str, list[Row]]:
     dict of str to list of tuple of str
         By `Question.id`; rows sorted as `answer` sorts them.
     """
-    runs, c = campaign.runs, campaign
-    versions = software()
+    runs, c, creator = campaign.runs, campaign, CREATOR["name"]
     wheres: dict[str, list[Any]] = {
-        "A1": [(model, c.creator, "true") for model in c.models],
-        "A2": [(c.vast, c.osc, c.creator)] if c.vast else [],
+        "A1": [(model, creator, "true") for model in c.models],
+        "A2": [(c.vast, c.osc, creator)] if c.vast else [],
         "A3": [(model, graph, LIBRARY) for model, graph in c.models.items()],
         "A4": [(graph, file, LIBRARY) for graph, files in c.maps.items() for file in files],
         "A5": [(c.vast, c.osc, r.path("scenario.json"), LIBRARY) for r in runs] if c.vast else [],
@@ -184,7 +182,7 @@ def truth(campaign: Truth) -> dict[str, list[Row]]:
             if (length := r.result["metrics"]["path_length_m"]) is not None and length > 10
         ],
         "O8": [
-            (r.path("result.json"), name, versions[LIBRARY])
+            (r.path("result.json"), name, software()[LIBRARY])
             for r in runs
             for name in (LIBRARY, ROBOT)
         ],

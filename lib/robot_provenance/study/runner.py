@@ -14,7 +14,7 @@ import shutil
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -61,15 +61,6 @@ _PAGES = {
 
 class RunnerError(RuntimeError):
     """A campaign that cannot be run."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run to do, and the IRI of the campaign's execution that it is part of."""
-
-    folder: Path
-    run: str
-    part_of: str = ""
 
 
 def run_id(scenario: str, seed: int) -> str:
@@ -119,11 +110,12 @@ def _agents(recorder: Recorder, creators: Sequence[Mapping[str, Any]]) -> dict[s
 # --- the plan ------------------------------------------------------------------------------------
 
 
+_PLAIN = ("name", "map_file", "mesh_file", "mesh_digest", "derived_from")
+
+
 def _entry(scenario: Scenario) -> dict[str, Any]:
-    names = ("name", "map_file", "mesh_file", "mesh_digest", "derived_from")
-    told = {name: getattr(scenario, name) for name in names}
     return {
-        **{name: value for name, value in told.items() if value},
+        **{name: value for name in _PLAIN if (value := getattr(scenario, name))},
         "map": scenario.map_digest,
         "digest": scenario.digest,
         "content": scenario.content(),
@@ -138,18 +130,16 @@ def scenario_from(entry: Mapping[str, Any]) -> Scenario:
     RunnerError
         If its digest is not the entry's.
     """
-    told, optional = entry["content"], ("mesh_file", "mesh_digest", "derived_from")
+    told = entry["content"]
     start, *goals = (Pose(*map(float, one)) for one in (told["start"], *told["goals"]))
     found = Scenario(
-        entry["name"],
-        entry["map_file"],
-        start,
-        tuple(goals),
-        tuple(Box(*map(float, one)) for one in told["boxes"]),
-        float(told["noise_std"]),
-        float(told["drop_rate"]),
+        start=start,
+        goals=tuple(goals),
+        boxes=tuple(Box(*map(float, one)) for one in told["boxes"]),
+        noise_std=float(told["noise_std"]),
+        drop_rate=float(told["drop_rate"]),
         map_digest=entry["map"],
-        **{name: entry[name] for name in optional if name in entry},
+        **{name: entry[name] for name in _PLAIN if name in entry},
     )
     if found.digest != entry["digest"]:
         raise RunnerError(
@@ -275,18 +265,20 @@ def prepare(
     return [*runs]
 
 
-_KINDS = {
-    ".py": "Software",
-    ".vast": "VastConfiguration",
-    ".osc": "AbstractScenario",
-    ".yaml": "MapMetadata",
-    ".pgm": "OccupancyGrid",
-}
+_KINDS: dict[str, str] = yaml.safe_load(
+    Path(__file__).with_name("files.yml").read_text(encoding="utf-8")
+)
+"""Kinds of files by the end of their names; the first that fits."""
+
+
+def kind_of(file: Path) -> str:
+    """Return what a file is taken for by the end of its name."""
+    return next((kind for end, kind in _KINDS.items() if file.name.endswith(end)), "File")
 
 
 def _source(recorder: Recorder, file: Path, registered: str) -> Entity:
     """Record an original: inside the campaign by its path, else by its registered name."""
-    kind = _KINDS.get(file.suffix, "File")
+    kind = kind_of(file)
     if file.resolve().is_relative_to(recorder.root.resolve()):
         return recorder.file(file, kind=kind)
     source, _, rest = registered.partition("/")
@@ -360,10 +352,6 @@ def _write_run(place: Path, plan: Mapping[str, Any], name: str, grid: Grid) -> R
     return run
 
 
-def _write_trace(place: Path) -> Path:
-    return bags.trace(bags.read(place / "bag"), place / "trace.csv")
-
-
 def redo(recipe: Recipe) -> dict[str, str]:
     """Make all files of a run again, from what its record says was used.
 
@@ -389,38 +377,42 @@ def redo(recipe: Recipe) -> dict[str, str]:
         raise RunnerError(f"{recipe.run}: its scenario is not that of the plan")
     _write_scenario(recipe.target, told, int(recipe.attributes["seed"]))
     _write_run(recipe.target, plan, recipe.run, load_grid(recipe.used["MapMetadata"]))
-    _write_trace(recipe.target)
+    bags.trace(bags.read(recipe.target / "bag"), recipe.target / "trace.csv")
     return software() | {"simulated robot": software()[OURS]}
 
 
-def execute(job: Job) -> str:
+def execute(job: tuple[Path, str, str]) -> None:
     """Do one run of a prepared campaign; its folder appears when all is done.
+
+    Parameters
+    ----------
+    job : (Path, str, str)
+        The campaign's folder, the run, and the IRI of the campaign's execution that it is part of,
+        which may be empty.
 
     Raises
     ------
     RunnerError
         If the run is there already.
     """
-    folder = Path(job.folder)
-    plan, target = load_plan(folder), folder / "runs" / job.run
+    folder, run, part_of = job
+    plan, target = load_plan(folder), folder / "runs" / run
     if target.exists():
         raise RunnerError(f"{target}: the run is there already; a run is done once")
-    part = target.with_name(f".{job.run}.{uuid.uuid4().hex}")
-    with Recorder(part, campaign=plan["name"], root=folder, run=job.run) as recorder:
-        _run(recorder, plan, job.part_of)
+    part = target.with_name(f".{run}.{uuid.uuid4().hex}")
+    with Recorder(part, campaign=plan["name"], root=folder, run=run) as recorder:
+        _run(recorder, plan, part_of)
     part.rename(target)
-    return job.run
 
 
 def _run(recorder: Recorder, plan: dict[str, Any], part_of: str) -> None:
     """Record and do: set the parameters, simulate, write the bag and the result, make the trace."""
     own, folder = recorder.folder, recorder.root
     name, seed = plan["runs"][recorder.run]
-    entry = plan["scenarios"][name]
     agents = _agents(recorder, plan["created_by"])
     planned = recorder.file(folder / PLAN, kind="CampaignMetadata")
-    chosen = _configure(recorder, agents[OURS], planned, plan, entry, seed)
-    file = folder / plan["maps"][entry["map"]]
+    chosen = _configure(recorder, agents[OURS], planned, plan)
+    file = folder / plan["maps"][plan["scenarios"][name]["map"]]
     grid, both = _grid(file), [agents[OURS], agents["robot"]]
     with recorder.activity(
         "TestExecution", f"{name}, seed {seed}", plan=chosen, agent=both
@@ -445,7 +437,8 @@ def _run(recorder: Recorder, plan: dict[str, Any], part_of: str) -> None:
     both = [agents[OURS], agents["rosbags"]]
     with recorder.activity("Postprocessing", f"trace of {recorder.run}", agent=both) as step:
         step.used(bag, role="bag")
-        step.generated(_write_trace(own), kind="Traces", role="trace", derived_from=[bag])
+        file = bags.trace(bags.read(own / "bag"), own / "trace.csv")
+        step.generated(file, kind="Traces", role="trace", derived_from=[bag])
 
 
 def variations(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -460,16 +453,12 @@ def variations(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _configure(
-    recorder: Recorder,
-    agent: Agent,
-    planned: Entity,
-    plan: Mapping[str, Any],
-    entry: Mapping[str, Any],
-    seed: int,
+    recorder: Recorder, agent: Agent, planned: Entity, plan: Mapping[str, Any]
 ) -> Entity:
     """Record each variation as an activity of its own, then the parameters they make together."""
     parts: list[Entity] = []
-    name, content = entry["name"], entry["content"]
+    name, seed = plan["runs"][recorder.run]
+    entry, content = plan["scenarios"][name], plan["scenarios"][name]["content"]
     for kind, values in variations(content).items():
         with recorder.activity(kind, f"{kind} of {name}", agent=agent) as step:
             step.used(planned, role="plan")
@@ -612,6 +601,6 @@ def run_campaign(
                 step.attribute(runs=len(todo))
                 step.used(folder / PLAN, kind="CampaignMetadata", role="plan")
                 step.used(workflow, role="plan")
-                work = [Job(folder, name, step.iri) for name in todo]
+                work = [(folder, name, step.iri) for name in todo]
                 sweeps.run(execute, work, name="robot_provenance", n_jobs=jobs, cache=False)
     return tabulate(folder)

@@ -16,7 +16,6 @@ Each telling is a `Records`, so that the same exports, questions and checks appl
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -44,33 +43,9 @@ from lib.robot_provenance.record import (
     digest_file,
     digest_folder,
 )
-from lib.robot_provenance.study.oracle import Truth, lineage, truth
-from lib.robot_provenance.study.runner import image_of
+from lib.robot_provenance.study.oracle import Truth, lineage, read, truth
+from lib.robot_provenance.study.runner import kind_of
 from lib.robot_provenance.vocabulary import base_iri, file_iri, place_iri
-
-# What a scan takes a file for, by its name or suffix.
-_NAMES = {
-    "campaign.json": "CampaignMetadata",
-    "metrics.csv": "Metrics",
-    "scenario.json": "ConcreteScenario",
-    "result.json": "TestResult",
-    "log.txt": "LogFile",
-    "trace.csv": "Traces",
-    "bag.mcap": "MCAPFile",
-    "metadata.yaml": "BagFileMetadata",
-    "workflow.py": "Workflow",
-}
-_SUFFIXES = {
-    ".model.json": "FloorPlanModel",
-    ".graph.json": "FloorPlanGraph",
-    ".vast": "VastConfiguration",
-    ".osc": "AbstractScenario",
-    ".pgm": "OccupancyGrid",
-    ".yaml": "MapMetadata",
-    ".nt": "CampaignGraph",
-    ".jsonld": "CampaignGraph",
-    ".provn": "CampaignGraph",
-}
 
 
 def _execution(campaign: str, run: str, seed: int, outcome: str) -> Activity:
@@ -92,12 +67,6 @@ def tables(folder: Path, campaign: str) -> Records:
     table = pd.read_csv(Path(folder) / "metrics.csv").to_dict("records")
     runs = [_execution(campaign, str(r["run"]), int(r["seed"]), str(r["outcome"])) for r in table]
     return Records(campaign, {}, {}, {}, {one.id: one for one in runs}, (), (), (), (), (), ())
-
-
-def _kind(path: Path) -> str:
-    if path.name in _NAMES:
-        return _NAMES[path.name]
-    return next((kind for end, kind in _SUFFIXES.items() if path.name.endswith(end)), "File")
 
 
 def scan(folder: Path, campaign: str) -> Records:
@@ -127,7 +96,7 @@ def scan(folder: Path, campaign: str) -> Records:
         inner = file.relative_to(folder)
         if file.is_file() and file.name != LOG and not any(p.startswith(".") for p in inner.parts):
             size = file.stat().st_size
-            keep(inner.as_posix(), _kind(file), digest_file(file), bytes=size)
+            keep(inner.as_posix(), kind_of(file), digest_file(file), bytes=size)
 
     def add(path: str, **attributes: Any) -> str:
         by_path[path] = replace(by_path[path], attributes=attributes)
@@ -138,28 +107,21 @@ def scan(folder: Path, campaign: str) -> Records:
         abstract = (Path(path).parent / (named or "")).as_posix()
         if abstract in by_path:
             add(path, references=by_path[abstract].id)
-    plan = json.loads((folder / "campaign.json").read_text(encoding="utf-8"))
     activities: dict[str, Activity] = {}
     usages, generations, quantities = [], [], []
-    for place in sorted((folder / "runs").glob("[!.]*")):
-        entry, result = (
-            json.loads((place / name).read_text(encoding="utf-8"))
-            for name in ("scenario.json", "result.json")
-        )
-        one = _execution(campaign, place.name, entry["seed"], result["outcome"])
+    for run in read(folder).runs:
+        entry, own = run.entry, run.path("")
+        one = _execution(campaign, run.name, entry["seed"], run.result["outcome"])
         activities[one.id] = one
-        own = f"runs/{place.name}/"
         told = {"scenario": entry["name"], "scenario_digest": entry["digest"]}
         scenario = add(own + "scenario.json", **told)
         quantities.append(Quantity(scenario, "noise_std", entry["content"]["noise_std"], "m"))
-        if (length := result["metrics"]["path_length_m"]) is not None:
+        if (length := run.result["metrics"]["path_length_m"]) is not None:
             quantities.append(Quantity(by_path[own + "result.json"].id, "path_length", length, "m"))
         inside = {p: e for p, e in by_path.items() if p.startswith(own + "bag/")}
         whole = digest_folder({p.removeprefix(own + "bag/"): e.sha256 for p, e in inside.items()})
         keep(own + "bag", "RosBag", whole, members=tuple(e.id for e in inside.values()))
-        table = plan["maps"][entry["map"]]
-        image = image_of(folder / table).relative_to(folder).as_posix()
-        used = (own + "scenario.json", table, image, "campaign.json")
+        used = (own + "scenario.json", run.yaml, run.pgm, "campaign.json")
         usages += [Usage(one.id, by_path[path].id) for path in used]
         for path, made in by_path.items():
             if path.startswith(own) and made.id != scenario:

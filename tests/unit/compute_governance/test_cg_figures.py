@@ -124,26 +124,18 @@ def test_the_frontier_and_the_indices():
 
 
 def test_training_figures():
-    never = pd.Series({"gap": 0.3, "low": 0.2, "high": 0.4})
-    (ax,) = plots.sweep_figure({"a": GAPS, "b": GAPS}, never).axes
-    assert [text.get_text() for text in ax.get_xticklabels()] == ["5", "20"]
-    points = [c.lines[0].get_data() for c in ax.containers]
-    assert points[0][0].tolist() == [5.0, 20.0]
-    assert points[1][0].tolist() == pytest.approx([5.2, 20.8])
-    ends = ax.containers[0].lines[2][0].get_segments()
-    assert ends[1][:, 1].tolist() == pytest.approx([0.1, 0.4])
     codec = GAPS.rename(columns={"gap": "change"}).assign(bits=[32.0, 4.125])
     (ax,) = plots.codec_figure(codec.set_axis(["x", "y"])).axes
     assert [t.get_text() for t in ax.get_yticklabels()] == ["x, 32 bits", "y, 4.12 bits"]
     (ax,) = plots.bytes_figure(GAPS.assign(family=["u", "v"])).axes
     steps = next(line for line in ax.get_lines() if line.get_zorder() == 0)
     assert steps.get_xdata().tolist() == [1.0, 10.0]
-    left, right = plots.gap_figure(
-        {"p": GAPS, "q": GAPS.rename(index={20: "at the end"})}, {"p": [20], "q": ["at the end", 5]}
-    ).axes
-    assert [t.get_text() for t in left.get_yticklabels()] == ["H = 20"]
-    assert [t.get_text() for t in right.get_yticklabels()] == ["never talk", "H = 5"]
-    assert right.containers[0].lines[0].get_xdata().tolist() == [0.2, 0.1]
+    (ax,) = plots.gap_figure(GAPS.rename(index={20: "never talk"})).axes
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["5", "never talk"]
+    assert ax.containers[0].lines[0].get_xdata().tolist() == [0.1, 0.2]
+    ends = ax.containers[0].lines[2][0].get_segments()
+    assert ends[1][:, 0].tolist() == pytest.approx([0.1, 0.4])
+    assert ax.get_ylim() == (1.5, -0.5)
 
 
 def test_the_explorer():

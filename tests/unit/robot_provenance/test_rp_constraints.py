@@ -174,7 +174,7 @@ def test_the_shipped_corpus_by_file_name_and_by_the_recommendation():
 
 
 def test_the_engine_never_sees_a_file_name():
-    case = next(c for c in corpus.load() if c.name == "bundle-fail1")
+    case = corpus.load().loc["bundle-fail1"]
     assert case.adapted
     assert not case.labelled_valid
     assert {v.code for v in check(case.document).violations} == {"55", "56"}

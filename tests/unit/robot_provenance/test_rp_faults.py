@@ -124,7 +124,7 @@ def test_control_a_clean_campaign_is_quiet(found: Found) -> None:
 
 def test_what_a_tool_always_says_is_no_finding(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = (BY_ID["missing file"], BY_ID["no seed"])
-    monkeypatch.setattr(faults, "_unified", lambda sample: ["I never like it", VICTIM])
+    monkeypatch.setattr(faults.corpus, "unified", lambda document: ["I never like it", VICTIM])
     told = faults.find(
         pair,
         victim=VICTIM,

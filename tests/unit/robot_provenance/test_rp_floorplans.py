@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rp_grids import floor_plan
 from scipy import ndimage
 
 from lib.robot_provenance import campaign
@@ -34,19 +35,19 @@ def test_rooms_doors_and_corridor_are_where_the_plan_says(seed, n_rooms):
     assert (grid.cells[0] == UNKNOWN).all()
     # One building: everything free hangs together, and nothing outside is free.
     assert ndimage.label(grid.cells == FREE)[1] == 1
-    assert grid.digest == floorplans.generate(seed, (0.5, 0.9), n_rooms).digest
+    assert grid.digest == floor_plan(seed, door_widths=(0.5, 0.9), n_rooms=n_rooms).digest
 
 
 @given(seeds)
 @settings(max_examples=20)
 def test_a_robot_wider_than_the_doors_stays_in_its_room(seed):
-    grid = floorplans.generate(seed, (0.3,))
+    grid = floor_plan(seed, door_widths=(0.3,))
     # The corridor and six rooms.
     assert ndimage.label(~grid.inflated(0.175))[1] == 7
 
 
 def test_seeds_differ():
-    assert len({floorplans.generate(s).digest for s in range(10)}) == 10
+    assert len({floor_plan(s).digest for s in range(10)}) == 10
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_seeds_differ():
 )
 def test_bad_plans_are_refused(arguments, says):
     with pytest.raises(ValueError, match=says):
-        floorplans.generate(1, **arguments)
+        floor_plan(1, **arguments)
 
 
 def test_the_default_campaign_resolves_from_its_own_files(tmp_path):

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rp_grids import floor_plan
 
 from lib.robot_provenance.campaign import Box
 from lib.robot_provenance.maps import FREE, OCCUPIED, Grid
-from lib.robot_provenance.study import floorplans, lidar
+from lib.robot_provenance.study import lidar
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 import irsim_peer
@@ -164,7 +165,7 @@ def test_what_is_no_box_is_refused(box):
 
 
 def test_ir_sim_agrees_within_a_cell():
-    grid = floorplans.generate(3)
+    grid = floor_plan(3)
     gap = irsim_peer.largest_gap(grid, poses(grid, 2, 12), 91)
     assert gap < 1e-4 < grid.resolution
 

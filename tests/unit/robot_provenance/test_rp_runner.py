@@ -26,7 +26,7 @@ from lib.robot_provenance.campaign import Repair, Scenario
 from lib.robot_provenance.maps import Grid
 from lib.robot_provenance.record import digest_file
 from lib.robot_provenance.study import floorplans, runner
-from lib.robot_provenance.study.runner import Job, RunnerError
+from lib.robot_provenance.study.runner import RunnerError
 
 NAMES = ("closed-one-room", "middle-one-room", "faulty-no-goals")
 
@@ -106,7 +106,7 @@ def test_nothing_is_done_twice(done: Path) -> None:
     assert {one: digest_file(one) for one in done.rglob("*.mcap")} == before
     assert (done / "records.jsonl").read_text().count('"CampaignExecution"') == log
     with pytest.raises(RunnerError, match="is there already"):
-        runner.execute(Job(done, "middle-one-room-s0"))
+        runner.execute((done, "middle-one-room-s0", ""))
 
 
 def test_another_plan_is_refused(done: Path) -> None:
@@ -189,7 +189,7 @@ def test_a_crash_in_mid_run_is_raised_and_can_be_done_again(
 
     monkeypatch.setattr(runner.navsim, "simulate", broken)
     with pytest.raises(OverflowError):
-        runner.execute(Job(tmp_path, "middle-one-room-s0"))
+        runner.execute((tmp_path, "middle-one-room-s0", ""))
     (half,) = (tmp_path / "runs").iterdir()
     assert half.name.startswith(".middle-one-room-s0.")
     assert '"status":"failed","error":"OverflowError' in (half / "records.jsonl").read_text()
@@ -252,7 +252,7 @@ def test_graphs_and_crate_are_written_and_recorded(done: Path) -> None:
 
 def test_unknown_runs_and_missing_plans(done: Path) -> None:
     with pytest.raises(KeyError, match="nobody-s9"):
-        runner.execute(Job(done, "nobody-s9"))
+        runner.execute((done, "nobody-s9", ""))
     with pytest.raises(RunnerError, match=r"campaign\.json: missing"):
         runner.load_plan(done / "runs")
 
