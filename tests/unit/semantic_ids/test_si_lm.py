@@ -86,6 +86,32 @@ def test_a_cache_that_hides_codes_is_refused(lm):
         assert torch.allclose(found[:, -1], bare(tokens).logits[:, -1], atol=1e-5)
 
 
+def test_tables_are_trained_as_the_page_on_own_data_says(lm):
+    from copy import deepcopy
+
+    from lib.semantic_ids.optim import RowAdam
+    from lib.semantic_ids.training import split_parameters
+
+    model = attach(deepcopy(lm), encoder(), GRID)
+    tokens = torch.from_numpy(GRID[np.arange(3), [1, 2, 3]])[None]
+    body, own, tables, matrices = split_parameters(model)
+    assert (len(tables), len(own), len(matrices)) == (1, 1, 0)
+    rest = [*body, *own]
+    optimisers = [torch.optim.AdamW(rest, 1e-2), RowAdam(tables, 1e-2)]
+    before = model(tokens, labels=tokens).loss.item()
+    for _ in range(5):
+        loss = model(tokens, labels=tokens).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(rest, 1.0)
+        for one in optimisers:
+            one.step()
+            one.zero_grad()
+    assert loss.item() < before
+    model(tokens, labels=tokens).loss.backward()
+    with pytest.raises(RuntimeError, match="sparse gradients"):
+        torch.optim.AdamW(model.parameters()).step()
+
+
 @pytest.mark.parametrize("how", ["weights", "autocast"])
 def test_a_model_in_half_precision_gets_what_the_encoder_adds(lm, how):
     from copy import deepcopy
