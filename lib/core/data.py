@@ -134,8 +134,8 @@ def registry(source: Path | None = None) -> dict[str, DataSet]:
     """
     source = source or REGISTRY
     sets = {}
-    with source.open(encoding="utf-8") as file:
-        entries = yaml.load(file, Loader=_OnceLoader) or {}  # a safe one
+    with source.open(encoding="utf-8") as text:
+        entries = yaml.load(text, Loader=_OnceLoader) or {}  # a safe one
     for name, entry in entries.items():
         try:
             fields: dict[str, Any] = dict(entry)
