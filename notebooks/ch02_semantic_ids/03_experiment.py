@@ -21,15 +21,12 @@
 #
 # **Two budgets.** Every comparison is made after 0.6 epoch and again after 6 epochs (an epoch is one
 # pass over the train interactions, 318 batches of 512 items), each with a learning rate that falls
-# to the end of its own run. What changes between the two says how far a conclusion reaches. Two
-# seeds, the same batches, and settings chosen on validation users for the arm *without* memory; the
-# memory's rate is five times that of the embeddings, as in the paper.
+# to the end of its own run. Two seeds, the same batches, and settings chosen on validation users for
+# the arm *without* memory; the memory's rate is five times that of the embeddings, as in the paper.
+# Training is in single precision: another processor may differ in the last digit shown.
 #
 # **The position.** The vector made from $c_1,\dots,c_l$ is added at the token of $c_l$, where code
 # $l+1$ is predicted. "Levels 3 and 4 active" therefore means vectors at $c_2$ and $c_3$.
-#
-# Numbers here come from training in single precision: another processor may differ in the last
-# digit shown.
 
 # %%
 import pandas as pd
@@ -74,10 +71,9 @@ def deep(ask):
 # %% [markdown]
 # ## First the baseline
 #
-# Before anything is said of the encoder, the flat arm that it is compared with has to give what
-# others publish for this file, in the repository that the data come from: hit rates of a generative
-# baseline. It is the very arm of the comparisons below, after 6 epochs; items are found by beam search
-# with the trie of the catalogue. **The test users were looked at before**: settings come from
+# First of all the flat arm that the encoder is compared with has to give what the repository that the
+# data come from publishes: hit rates of a generative baseline. It is the very arm of the comparisons
+# below, after 6 epochs; items are found by beam search with the trie. **The test users were looked at before**: settings come from
 # validation users, but the width of this search was first 20 and is 50 now, as in an earlier version.
 # Everything below is said of a model of this size, which two seeds at two budgets leave time for.
 
@@ -223,9 +219,8 @@ report(
 #
 # If the memory only stores the code tree, it adds nothing once the counts are given. The ratio is
 # the log-likelihood that PrefixMem adds to flat with counts in both, over what it adds without; at
-# level 3, and with the numbers of level 4. Its numerator stands beside it in nats, for a ratio says
-# little where both parts are small: after 0.6 epoch both models get a share near 0, the mix is the
-# table, and only the numerator is told. *Rigid* leaves the model's share in the mix at 1; it cannot tame
+# level 3, and with the numbers of level 4. Its numerator stands beside it in nats; after 0.6 epoch,
+# where both models get a share near 0 and the mix is the table, only that is told. *Rigid* leaves the model's share in the mix at 1; it cannot tame
 # a flat model that is too sure of itself, and PrefixMem then seems to know much that counting does not.
 # The last row asks the same with the trie in the place of counts, which tames nobody either. The control
 # leaves no loss: it shows where an encoder lands that knows everything, counts included. It is no upper
@@ -420,12 +415,9 @@ report(
 )
 report("ch02.ours.leak", worst, control=small.accuracy("PrefixMem", DEEP[-1]))
 pd.DataFrame(
-    {
-        name: [x for e in row for x in (e.value, e.low, e.high)]
-        for name, row in shown.items()
-    },
-    index=[f"level {n}{end}" for n in DEEP for end in ("", ", from", ", to")],
-).T.round(3)
+    {name: [e.value for e in row] for name, row in shown.items()},
+    index=[f"level {n}" for n in DEEP],
+).round(3)
 
 # %% [markdown]
 # Whether prefixes are looked up at all matters most, how they are hashed far less; the leak shows what a
