@@ -129,7 +129,7 @@ def attach(lm: nn.Module, encoder: nn.Module | None, sid_token_ids: Ints) -> Enc
     lm : transformers.PreTrainedModel
         Its vocabulary must already have the code tokens.
     encoder : module or None
-        Such as `PrefixMem` with the model's width, in whatever precision the model is not.
+        Such as `PrefixMem` with the model's width; its precision may be another.
     sid_token_ids : int64 (n_levels, n_codes)
         The token of each code of each level.
 
