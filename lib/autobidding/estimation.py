@@ -142,9 +142,10 @@ def holdout(
     DataFrame
         One row a split and level: ``split``, ``clusters``, ``collected`` (revenue per customer),
         ``delivered`` (value per customer), ``cpa`` (collected over delivered: realised cost per
-        conversion over target, all advertisers), ``second`` (truthful second-price revenue per
-        customer under the same predictions) and ``cpa <name>`` for each advertiser (NaN where it
-        wins nothing); with ``inner`` also ``chosen``, the clusters of the level chosen.
+        conversion over target, all advertisers; infinite where something is collected and nothing
+        delivered, NaN where neither), ``second`` (truthful second-price revenue per customer under
+        the same predictions) and ``cpa <name>`` for each advertiser, in the same way; with
+        ``inner`` also ``chosen``, the clusters of the level chosen.
 
     Raises
     ------
@@ -181,20 +182,21 @@ def holdout(
                 "first",
                 truth=Market(served[here], real[here]),
             )
+            paid = np.array([result.revenue, *result.spend])
+            # A plain mean over splits would be better for a total failure, were that left out.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                cost = paid / np.array([result.welfare, *result.value])
             rows.append(
                 {
                     "split": split,
                     "clusters": len(predicted),
                     "collected": result.revenue,
                     "delivered": result.welfare,
-                    "cpa": result.revenue / result.welfare if result.welfare > 0 else np.nan,
+                    "cpa": cost[0],
                     "second": float(
                         truthful_revenue(served[here], predicted[here], targets, "second")
                     ),
-                    **{
-                        f"cpa {name}": result.cpa[i] / targets[i]
-                        for i, name in enumerate(trial.advertisers)
-                    },
+                    **{f"cpa {name}": cost[i + 1] for i, name in enumerate(trial.advertisers)},
                     **choice,
                 }
             )
@@ -286,13 +288,16 @@ def split_summary(splits: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row a level and measure: ``clusters``, ``measure``, ``mean``, ``low``, ``high``.
+        One row a level and measure: ``clusters``, ``measure``, ``mean``, ``low``, ``high``. Splits
+        in which a measure is not defined are left out; one in which it is infinite makes the mean
+        infinite, and then there is no interval (NaN).
     """
     rows = []
     for clusters, group in splits.groupby("clusters"):
         for measure in group.columns.drop(["split", "clusters", "chosen"], errors="ignore"):
             values = group[measure].dropna()
-            low, high = corrected_t_interval(values) if len(values) > 1 else (np.nan, np.nan)
+            known = len(values) > 1 and np.isfinite(values).all()
+            low, high = corrected_t_interval(values) if known else (np.nan, np.nan)
             rows.append((clusters, measure, values.mean(), low, high))
     return pd.DataFrame(rows, columns=["clusters", "measure", "mean", "low", "high"])
 

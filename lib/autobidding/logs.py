@@ -92,7 +92,8 @@ class Trial:
         log : DataFrame
             Other columns are not looked at.
         features : sequence of str
-            Discrete columns, the coarsest model first: level ``j`` uses the first ``j``.
+            Discrete columns, the coarsest model first: level ``j`` uses the first ``j``. Every
+            value makes a cluster, so cut what is continuous into a few classes first.
         advertiser, converted : str
             Columns: who was shown, and 0 or 1 (or a truth value).
         advertisers : sequence of str, optional
@@ -102,8 +103,9 @@ class Trial:
         Raises
         ------
         ValueError
-            On an empty log, a missing column or value, an outcome other than 0 and 1, or an
-            advertiser that was never shown.
+            On an empty log, a missing column or value, an outcome other than 0 and 1, an
+            advertiser that was never shown, or a feature that says who was shown or what came of
+            it: nobody knows these when bids are made.
 
         Examples
         --------
@@ -117,18 +119,15 @@ class Trial:
             raise ValueError("features is empty, expected a column or more")
         if not len(log):
             raise ValueError(f"log is empty (shape {log.shape}), expected an impression a row")
-        results = log[converted]
-        outcome = check.integers(
-            f"log[{converted!r}]",
-            results.astype(int) if results.dtype == bool else results,
-            at_least=0,
-            at_most=1,
-        )
-        shown = log[advertiser]
-        if shown.isna().any():
-            raise ValueError(
-                f"log[{advertiser!r}] is missing in row {int(np.argmax(shown.isna()))}"
-            )
+        for name in (advertiser, converted):
+            if name in features:
+                raise ValueError(f"features hold {name!r}, which no bidder knows beforehand")
+            if (missing := log[name].isna()).any():
+                raise ValueError(f"log[{name!r}] is missing in row {int(np.argmax(missing))}")
+        shown, results = log[advertiser], log[converted].infer_objects()
+        if pd.api.types.is_bool_dtype(results):  # NumPy's, pandas' with missing values, or objects
+            results = results.astype(int)
+        outcome = check.integers(f"log[{converted!r}]", results, at_least=0, at_most=1)
         known = sorted(shown.unique(), key=str)
         if isinstance(advertisers, str):
             raise ValueError(f"advertisers are {advertisers!r}, expected a list of names")

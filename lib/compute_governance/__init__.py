@@ -12,13 +12,14 @@ from lib.core.lazy import exports
 if TYPE_CHECKING:
     from lib.compute_governance.exposure import cheapest_under, frontier
     from lib.compute_governance.fits import bootstrap
-    from lib.compute_governance.hardware import Node, catalogue
+    from lib.compute_governance.hardware import Chip, Node, catalogue
     from lib.compute_governance.planner import (
         Assumptions,
         InfeasibleError,
         Network,
         Plans,
         branch_search,
+        plan,
     )
     from lib.compute_governance.regime import Regime
 else:
@@ -26,6 +27,7 @@ else:
 
 __all__ = [
     "Assumptions",
+    "Chip",
     "InfeasibleError",
     "Network",
     "Node",
@@ -36,4 +38,5 @@ __all__ = [
     "catalogue",
     "cheapest_under",
     "frontier",
+    "plan",
 ]

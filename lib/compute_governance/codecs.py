@@ -149,7 +149,7 @@ class Fp16(Codec):
     """IEEE half precision: 2 bytes a number.
 
     The error is at most 2^-11 of the number, or 2^-25 where that is larger. What is beyond the
-    largest half (65,504) is cut to it.
+    largest half (65,504) is cut to it, and what is below 2^-25 is sent as zero: there is no scale.
     """
 
     def nbytes(self, shapes: Shapes) -> int:
@@ -249,9 +249,10 @@ class Int4(Codec):
 
 @dataclass(frozen=True)
 class TopK(Codec):
-    """The k = ceil(fraction n) numbers of largest size, as halves with 32-bit places: 6k bytes.
+    """The k = ceil(fraction n) numbers of largest size, as halves with 32-bit places: 6k + 4 bytes.
 
     The error has at most sqrt(1 - k / n) times the vector's norm, but for the rounding to halves.
+    All share one scale, a power of two, so that vectors of any size keep their numbers.
 
     Parameters
     ----------
@@ -268,21 +269,23 @@ class TopK(Codec):
         return math.ceil(self.fraction * n)
 
     def nbytes(self, shapes: Shapes) -> int:
-        """Return 6 ceil(fraction n)."""
-        return 6 * self._kept(size_of(shapes))
+        """Return 6 ceil(fraction n) + 4."""
+        return 6 * self._kept(size_of(shapes)) + 4
 
     def _encode(self, vector: Tensor, shapes: Shapes) -> Tensor:
         places = vector.abs().topk(self._kept(len(vector))).indices.sort().values
-        top = torch.finfo(torch.float16).max
-        values = vector[places].clamp(-top, top).to(torch.float16)
-        return torch.cat([_bytes(places.to(torch.int32)), _bytes(values)])
+        # A power of two changes no rounding; with it the largest lies between 2^14 and 2^15.
+        power = (torch.frexp(_top(vector)).exponent - 15).clamp(-126)
+        scale = vector.new_ones(1).ldexp(power)
+        values = (vector[places] / scale).to(torch.float16)
+        return torch.cat([_bytes(scale), _bytes(places.to(torch.int32)), _bytes(values)])
 
     def _decode(self, payload: Tensor, shapes: Shapes) -> Tensor:
+        scale, payload = _floats(payload[:4], torch.float32), payload[4:]
         kept = len(payload) // 6
         places = payload[: 4 * kept].clone().view(torch.int32).long()
         n = size_of(shapes)
         if bool(((places < 0) | (places >= n)).any()):
             raise ValueError(f"{self}: the payload names places outside of 0 to {n - 1}: altered")
-        vector = torch.zeros(n, device=payload.device)
-        vector[places] = _floats(payload[4 * kept :], torch.float16)
-        return vector
+        values = _floats(payload[4 * kept :], torch.float16) * scale
+        return torch.zeros(n, device=payload.device).index_put((places,), values)

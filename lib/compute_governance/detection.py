@@ -122,10 +122,7 @@ def p_detect(hazard: Any, *, frailty: float = 0.0) -> Floats:
     values = check.array("hazard", hazard, at_least=0)
     frailty = check.number("frailty", frailty, at_least=0)
     total = values.sum(axis=-1)
-    if frailty == 0:
-        found: Floats = -np.expm1(-total)
-    else:
-        found = -np.expm1(-np.log1p(frailty * total) / frailty)
+    found: Floats = -np.expm1(-(np.log1p(frailty * total) / frailty if frailty else total))
     return found
 
 
@@ -197,7 +194,7 @@ def predictive_value(prevalence: Any, sensitivity: Any, specificity: Any) -> Flo
     Raises
     ------
     ValueError
-        If a value is outside its range.
+        If a value is outside its range, or nothing would raise an alarm.
 
     Examples
     --------
@@ -205,8 +202,11 @@ def predictive_value(prevalence: Any, sensitivity: Any, specificity: Any) -> Flo
     0.154
     """
     prevalence = check.shares("prevalence", prevalence, inside=True)
-    sensitivity = check.array("sensitivity", check.shares("sensitivity", sensitivity), above=0)
+    sensitivity = check.shares("sensitivity", sensitivity)
     specificity = check.shares("specificity", specificity)
     true = sensitivity * prevalence
-    share: Floats = true / (true + (1.0 - specificity) * (1.0 - prevalence))
+    alarms = true + (1.0 - specificity) * (1.0 - prevalence)
+    if not np.all(alarms > 0):
+        raise ValueError("sensitivity is 0.0 and specificity is 1.0: there are no alarms to share")
+    share: Floats = true / alarms
     return share

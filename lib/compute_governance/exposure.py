@@ -60,7 +60,6 @@ def exposure(
     *,
     staff_a_site: float = 0.5,
     core: float = 20.0,
-    assumptions: Assumptions | None = None,
 ) -> Exposure:
     """Count what a single plan exposes.
 
@@ -72,20 +71,17 @@ def exposure(
         People a site who know what it does: an assumption of ours.
     core : float
         People who know whatever the number of sites: an assumption of ours.
-    assumptions : Assumptions, optional
-        For the length of the run.
     """
     staff = check.number("staff_a_site", staff_a_site, at_least=0)
     core = check.number("core", core, at_least=0)
     n = plan.value("n")
     node = plan.nodes[int(plan.value("node"))]
-    window = float((assumptions or Assumptions()).window_s)
     return Exposure(
         sites=n,
         people=core + staff * n,
         chips=n * node.count,
         usd=plan.value("cost_usd"),
-        years=window / YEAR_S,
+        years=plan.value("window_s") / YEAR_S,
     )
 
 
@@ -125,8 +121,6 @@ def cheapest_under(
     """
     if isinstance(rules, Regime) or not rules or not all(isinstance(r, Regime) for r in rules):
         raise ValueError(f"rules is {rules!r:.80}, expected a list of at least one Regime")
-    if not nodes:
-        raise ValueError("nodes is empty, expected at least one Node")
     pool = tuple({node: None for rule in rules for node in rule.choices(nodes, every=every)})
     if not pool:
         return [None] * len(rules)
@@ -151,6 +145,8 @@ def frontier(
     *,
     metric: Metric = "c_quality",
     network: Network | None = None,
+    assumptions: Assumptions | None = None,
+    every: bool = True,
     systems: Sequence[System] = LEGITIMATE,
 ) -> pd.DataFrame:
     """Return cost of the cheapest uncovered plan and burden for every pair of thresholds.
@@ -165,8 +161,8 @@ def frontier(
         H100-equivalents.
     memories : sequence of float or None
         GB; None for no limit.
-    metric : {"c_local", "c_quality"}
-    network : Network, optional
+    metric, network, assumptions, every
+        See `cheapest_under`; but on C_quality by default.
     systems : sequence of System
 
     Returns
@@ -177,10 +173,12 @@ def frontier(
         costs at least as much at no more burden, and more of one.
     """
     limits = check.array("thresholds", thresholds, shape=("n",), above=0)
-    if not memories:
-        raise ValueError("memories is empty, expected GB or None")
+    if np.ndim(np.array(memories, dtype=object)) != 1 or not len(memories):
+        raise ValueError(f"memories is {memories!r:.80}, expected a list of GB or None")
     rules = [Regime(float(t), m) for t in limits for m in memories]
-    found = cheapest_under(rules, target, nodes, metric=metric, network=network)
+    found = cheapest_under(
+        rules, target, nodes, metric=metric, network=network, assumptions=assumptions, every=every
+    )
     table = pd.DataFrame(
         {
             "h100_eq": [rule.h100_eq for rule in rules],

@@ -22,32 +22,34 @@ __all__ = ["bootstrap", "fit_law", "huber", "read_points"]
 DELTA = 1e-3
 """Differences of log loss above this count linearly."""
 
-LEFT_OUT = 5
 _START = (0.0, 0.5, 0.0, 0.5, 0.5)
 _STEPS = 3_000
+_NO_LAW = "the losses do not fall with params and tokens (columns exchanged, or all of one size?)"
 
 
-def read_points(file: Path) -> tuple[Floats, Floats, Floats]:
+def read_points(file: Path, left_out: int = 5) -> tuple[Floats, Floats, Floats]:
     """Read runs from the columns Model Size, Training FLOP and loss.
 
     Parameters
     ----------
     file : Path
         CSV, such as ``lib.core.data.path("chinchilla_points")``.
+    left_out : int
+        How many runs with the fewest tokens to leave out: five, as in arXiv 2404.10102, of its
+        points; 0 for a file of your own.
 
     Returns
     -------
     params, tokens, loss : ndarray, shape (n,)
-        Tokens are FLOP / (6 · parameters). Without the five runs that have the fewest.
+        Tokens are FLOP / (6 · parameters).
     """
+    left_out = check.integer("left_out", left_out, at_least=0)
     table = pd.read_csv(file)
-    check.columns("file", table, ("Model Size", "Training FLOP", "loss"))
-    size, flop, loss = (
-        check.array(key, table[key].to_numpy(), above=0)
-        for key in ("Model Size", "Training FLOP", "loss")
-    )
+    columns = ("Model Size", "Training FLOP", "loss")
+    check.columns("file", table, columns)
+    size, flop, loss = (check.array(key, table[key].to_numpy(), above=0) for key in columns)
     tokens = flop / (6.0 * size)
-    kept = np.sort(np.argsort(tokens, kind="stable")[LEFT_OUT:])
+    kept = np.sort(np.argsort(tokens, kind="stable")[left_out:])
     return size[kept], tokens[kept], loss[kept]
 
 
@@ -75,6 +77,12 @@ def fit_law(params: npt.ArrayLike, tokens: npt.ArrayLike, loss: npt.ArrayLike) -
     -------
     Chinchilla
         With plain numbers.
+
+    Raises
+    ------
+    ValueError
+        If no such law fits: the losses do not fall with parameters and with tokens, or all runs
+        have one size.
 
     Examples
     --------
@@ -108,19 +116,26 @@ def bootstrap(
     rng : Generator
     families : array, shape (n,), optional
         Labels of runs that belong together, such as those of one budget: whole families are drawn.
-        By default each run is its own.
+        At least two; none missing. By default each run is its own.
 
     Returns
     -------
     Chinchilla
         With arrays of shape (draws,).
+
+    Raises
+    ------
+    ValueError
+        As `fit_law`, for the runs or a resample of them.
     """
     x, y, z = _runs(params, tokens, loss)
     draws = check.integer("draws", draws, at_least=2)
     labels = np.arange(len(x)) if families is None else np.asarray(families)
     check.same_length(params=x, families=labels)
-    family = np.unique(labels, return_inverse=True)[1]
+    family = pd.factorize(labels, sort=True)[0]
     count = int(family.max()) + 1
+    if count < 2 or family.min() < 0:
+        raise ValueError(f"families has {count} labels, or some are missing; expected two at least")
     weights = rng.multinomial(count, np.full(count, 1.0 / count), draws)[:, family].astype(float)
     whole = _coordinates(_fit(x, y, z, np.ones((1, len(x))), np.array([_START])), x, y)
     return Chinchilla(*_fit(x, y, z, weights, np.repeat(whole, draws, axis=0)))
@@ -169,14 +184,23 @@ def _fit(x: Floats, y: Floats, z: Floats, weights: Floats, start: Floats) -> tup
         right = np.einsum("ri,rij->rj", w_gap * gap, slope)
         diagonal = np.einsum("rjj->rj", square)
         diagonal *= 1.0 + damping[open_, None]
-        step = np.linalg.solve(square, right[..., None])[..., 0]
+        try:
+            step = np.linalg.solve(square, right[..., None])[..., 0]
+        except np.linalg.LinAlgError:
+            raise ValueError(_NO_LAW) from None
         after = parts(at[open_] - step, w)[2]
         better = after <= before
         at[open_[better]] -= step[better]
-        damping[open_] = np.where(better, damping[open_] / 5.0, damping[open_] * 10.0)
+        # Not below a floor: a damping of zero could never rise again, and the fit would not end.
+        damping[open_] *= np.where(better, np.where(damping[open_] > 1e-12, 0.2, 1.0), 10.0)
         done = (np.abs(step).max(axis=1) < 1e-9) | (damping[open_] > 1e12)
         open_ = open_[~done]
         if not len(open_):
             break
+    else:
+        raise ValueError(f"{len(open_)} fits are not done in {_STEPS:,} steps: {_NO_LAW}")
     a, b = at[:, 0] + at[:, 1] * x.mean(), at[:, 2] + at[:, 3] * y.mean()
-    return np.exp(at[:, 4]), np.exp(a), at[:, 1], np.exp(b), at[:, 3]
+    found = np.array([np.exp(at[:, 4]), np.exp(a), at[:, 1], np.exp(b), at[:, 3]])
+    if not (np.isfinite(found) & (found > 0)).all():
+        raise ValueError(_NO_LAW)
+    return tuple(found)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from lib.core import check
 
-__all__ = ["CHIPS", "CURRENT", "H100_TFLOPS", "Chip", "Node", "Precision", "catalogue"]
+__all__ = ["CHIPS", "CURRENT", "H100_TFLOPS", "Chip", "Node", "Precision", "as_nodes", "catalogue"]
 
 Precision = Literal["FP16", "FP8"]
 
@@ -129,6 +130,23 @@ class Node:
     def largest_model(self) -> float:
         """Most parameters whose training state fits the node."""
         return self.mem_gb * 1e9 / self.bytes_per_param
+
+
+def as_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """Return nodes as a tuple.
+
+    Raises
+    ------
+    ValueError
+        If they are no list of at least one Node.
+    """
+    try:
+        found = tuple(nodes)
+    except TypeError:  # a single one
+        found = ()
+    if not found or not all(isinstance(one, Node) for one in found):
+        raise ValueError(f"nodes is {nodes!r:.80}, expected a list of at least one Node")
+    return found
 
 
 _NOTE = "hardware_configs.md of robirahman/miri-decentralized-training-report"

@@ -25,17 +25,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lib.compute_governance.hardware import Node
+from lib.compute_governance.hardware import Node, as_nodes
 from lib.compute_governance.scaling import FIT, REFERENCE_RATIO, Chinchilla, Floats
 from lib.core import check
 
 __all__ = [
+    "CHIP_LIMIT",
     "COMPRESSION_QUALITY",
     "FLAT",
     "GROUP_SIZES",
     "HIERARCHICAL",
     "MODEL_SIZES",
-    "NODE_LIMIT",
     "PIPELINE",
     "SMALLEST",
     "UNITS",
@@ -53,7 +53,6 @@ __all__ = [
     "evaluate_branches",
     "pick",
     "plan",
-    "replica_efficiency",
 ]
 
 Ints = npt.NDArray[np.int64]
@@ -78,8 +77,9 @@ _BILLIONS = (
 MODEL_SIZES: tuple[float, ...] = tuple(1e9 * b for row in _BILLIONS for b in row)
 """Parameters of the models that a plan may train, 0.5 to 10,000 billion."""
 
-NODE_LIMIT = 100_000
-"""Most nodes that a search looks at."""
+CHIP_LIMIT = 8_000_000
+"""Most chips that a search looks at, so that it ends: in nodes of 80 chips, as many nodes as the
+published search. A limit on nodes would forbid small ones what it allows to large ones."""
 
 COMPRESSION_QUALITY: dict[str, tuple[tuple[float, float], ...]] = {
     "optimistic": ((1, 1.0), (4, 1.0), (16, 1.0), (100, 1.0), (150, 1.0), (500, 0.99)),
@@ -100,7 +100,7 @@ _ACTIVATION_QUALITY = {"optimistic": 1.0, "expected": 0.995, "conservative": 0.9
 
 
 class InfeasibleError(ValueError):
-    """No plan within the limits reaches the target."""
+    """No plan within the limits (of overtraining, and `CHIP_LIMIT`) reaches the target."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +190,8 @@ class Assumptions:
         Share of the window that does useful work.
     server, cluster : float
         Cost multipliers from chips to servers and from servers to clusters (Cottier et al. 2024).
+    site_usd : float
+        Cost of a node beyond its chips, US dollars; the paper has none.
 
     Raises
     ------
@@ -218,6 +220,7 @@ class Assumptions:
     goodput: Any = 1.0
     server: float = 1.64
     cluster: float = 1.23
+    site_usd: float = 0.0
 
     def __post_init__(self) -> None:
         for key in ("mfu", "goodput", "alpha_base", "eta_floor"):
@@ -234,6 +237,7 @@ class Assumptions:
         check.array("quality_shift, added to the factor", self.eta_compression, above=0)
         for key in ("ratio", "server", "cluster"):
             check.number(key, getattr(self, key), above=0)
+        check.number("site_usd", self.site_usd, at_least=0)
         if not isinstance(self.law, Chinchilla):
             raise ValueError(f"law is {self.law!r}, expected a Chinchilla")
         low, high = check.array("overtraining", self.overtraining, shape=(2,), above=0)
@@ -259,10 +263,13 @@ class Assumptions:
         return _ACTIVATION_QUALITY[self.quality]
 
     def alpha(self, params: Any) -> Floats:
-        """Share of compute lost a decade of H, for models of at least `SMALLEST` parameters."""
+        """Share of compute lost a decade of H, for models of at least `SMALLEST` parameters.
+
+        Cut off at 1, where the formula goes beyond it.
+        """
         size = check.array("params", params, at_least=SMALLEST)
         decades = np.log10(size / 1e9)
-        share: Floats = np.asarray(self.alpha_base / (1.0 + decades / self.alpha_decades))
+        share: Floats = np.minimum(self.alpha_base / (1.0 + decades / self.alpha_decades), 1.0)
         return share
 
     def replica_multiplier(self, replicas: Any, params: Any, h: Any) -> Floats:
@@ -296,6 +303,7 @@ UNITS: dict[str, str] = {
     "regional_sync_s": "s a synchronisation within a group (0 elsewhere)",
     "h": "local steps between synchronisations, effective",
     "outer_s": "s from one global synchronisation to the next",
+    "window_s": "s, the length of the run",
     "tokens": "tokens in the window",
     "c_threshold": "FLOP, 6·parameters·tokens",
     "overtraining": "tokens a parameter over the reference",
@@ -319,7 +327,8 @@ UNITS: dict[str, str] = {
 class Plans:
     """Plans as arrays of one shape; `UNITS` says what each field is.
 
-    They remember their node types, their network and, where it was given, the interval `every`.
+    They remember their node types, their network, where it was given the interval `every`, and the
+    length of the run.
     `admissible` is whether a plan exists at all (the model fits, there are two groups) and its
     overtraining ratio is within the limits.
     """
@@ -339,6 +348,7 @@ class Plans:
     regional_sync_s: Floats
     h: Floats
     outer_s: Floats
+    window_s: Floats
     tokens: Floats
     c_threshold: Floats
     overtraining: Floats
@@ -469,7 +479,7 @@ def evaluate(
     (['16x H100 FP8, flat'], 18, 0.7957)
     """
     network, a = network or Network(), assumptions or Assumptions()
-    nodes = _check_nodes(nodes)
+    nodes = as_nodes(nodes)
     node_, n_, size, mode_, g = np.broadcast_arrays(
         check.integers("node", node, at_least=0, below=len(nodes)),
         check.integers("n", n, at_least=1).astype(float),
@@ -530,23 +540,14 @@ def evaluate(
     eta = eta_h * eta_compression * eta_replica * eta_activation
     low, high = a.overtraining
     admissible = admissible & (overtraining >= low) & (overtraining <= high)
-    cost = n_ * spec["usd"] * a.server * a.cluster
+    cost = n_ * spec["usd"] * a.server * a.cluster + n_ * a.site_usd
     shaped = np.broadcast_arrays(
-        node_, n_, size, mode_, g, workers, step_s, payload, sync_s, regional_s, h, outer_s, tokens,
-        spent, overtraining, loss, multiplier, eta_h, eta_compression, eta_replica, eta_activation,
-        eta, chi, chi_free, spent * eta, spent * eta * chi, cost, admissible,
+        node_, n_, size, mode_, g, workers, step_s, payload, sync_s, regional_s, h, outer_s,
+        a.window_s, tokens, spent, overtraining, loss, multiplier, eta_h, eta_compression,
+        eta_replica, eta_activation, eta, chi, chi_free, spent * eta, spent * eta * chi, cost,
+        admissible,
     )  # fmt: skip
     return Plans(nodes, network, every, *shaped)
-
-
-def _check_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
-    try:
-        found = tuple(nodes)
-    except TypeError:  # a single one
-        found = ()
-    if not found or not all(isinstance(one, Node) for one in found):
-        raise ValueError(f"nodes is {nodes!r:.80}, expected a list of at least one Node")
-    return found
 
 
 def plan(
@@ -576,35 +577,12 @@ def plan(
     )
     fits = params <= node.largest_model
     if mode != PIPELINE and not fits:
-        raise ValueError(
-            f"{params:g} parameters do not fit {node.name}; it holds {node.largest_model:g}"
-        )
+        raise ValueError(f"{params:g} parameters do not fit {node.name}, of {node.largest_model:g}")
     if mode == PIPELINE and fits:
         raise ValueError(f"{params:g} parameters fit {node.name}; no pipeline is needed")
     if mode != FLAT and n // one.value("group") < 2:
         raise ValueError(f"{n} nodes make fewer than two groups of {one.value('group'):g}")
     return one
-
-
-def replica_efficiency(
-    law: Chinchilla, params: Any, tokens: Any, multiplier: Any, ratio: float = REFERENCE_RATIO
-) -> Floats:
-    """Return the share of compute kept when a loss is multiplied: χ(m)/χ(1).
-
-    Parameters
-    ----------
-    law : Chinchilla
-    params, tokens : float or array
-    multiplier : float or array
-        m, positive; below 1 the share exceeds 1.
-    ratio : float
-    """
-    multiplier = check.array("multiplier", multiplier, above=0)
-    loss = law.loss(params, tokens)
-    share: Floats = law.effective_compute(loss * multiplier, ratio) / law.effective_compute(
-        loss, ratio
-    )
-    return share
 
 
 @dataclass(frozen=True)
@@ -641,7 +619,7 @@ def branches(nodes: Sequence[Node], sizes: Sequence[float] = MODEL_SIZES) -> Bra
     (10, 4)
     """
     models = check.array("sizes", sizes, shape=("n",), at_least=SMALLEST)
-    largest = np.array([node.largest_model for node in _check_nodes(nodes)])
+    largest = np.array([node.largest_model for node in as_nodes(nodes)])
     # One row for each pair of node type and model, repeated as often as it has branches.
     kind, at = (one.ravel() for one in np.indices((len(largest), len(models))))
     fits = models[at] <= largest[kind]
@@ -710,7 +688,7 @@ def branch_search(
     Raises
     ------
     InfeasibleError
-        If no branch reaches the target.
+        If no branch reaches the target with at most `CHIP_LIMIT` chips.
 
     Examples
     --------
@@ -760,18 +738,20 @@ def _search(
     """Leap along all branches; `whole`: drop those dearer than the best of any node type."""
     target = check.number("target", target, above=0)
     check.known("metric", metric, get_args(Metric))
-    nodes, a = _check_nodes(nodes), assumptions or Assumptions()
+    nodes, a = as_nodes(nodes), assumptions or Assumptions()
     if not a.single:
         raise ValueError("assumptions hold samples, expected one number each: search draw by draw")
     some = branches(nodes, sizes)
     unit = np.where(some.mode == PIPELINE, some.group, 1.0)
     smallest = np.where(some.mode == FLAT, 1.0, 2.0 * some.group)
-    prices = np.array([node.chips_usd for node in nodes])[some.node]
+    prices = np.array([node.chips_usd for node in nodes])[some.node] * a.server * a.cluster
+    prices += a.site_usd
+    most = CHIP_LIMIT // np.array([node.count for node in nodes])[some.node]
     # Where the overtraining ratio comes into its limits; it is proportional to the whole groups.
     probe = evaluate_branches(nodes, some, smallest, network=network, assumptions=a)
     per_unit = probe.overtraining * unit / smallest
     first = np.ceil(a.overtraining[0] / per_unit * (1 - 1e-12)) * unit
-    last = np.minimum(np.floor(a.overtraining[1] / per_unit * (1 + 1e-12)) * unit, NODE_LIMIT)
+    last = np.minimum(np.floor(a.overtraining[1] / per_unit * (1 + 1e-12)) * unit, most)
     n = np.maximum(first, smallest)
     alive = np.flatnonzero(n <= last)
     best, done = np.full(len(nodes), np.inf), []
@@ -795,7 +775,7 @@ def _search(
         cheap = n[alive] * prices[alive] <= best[some.node[alive]] * (1 + 1e-12)
         alive = alive[(n[alive] <= last[alive]) & cheap]
     if not done:
-        raise InfeasibleError(f"no plan reaches {metric} = {target:g} FLOP")
+        raise InfeasibleError(f"no plan reaches {metric} = {target:g} with {CHIP_LIMIT:,} chips")
     return _join(done)
 
 

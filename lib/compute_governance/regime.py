@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lib.compute_governance.hardware import CURRENT, H100_TFLOPS, Chip, Node, Precision
+from lib.compute_governance.hardware import CURRENT, H100_TFLOPS, Chip, Node, Precision, as_nodes
 from lib.core import check
 
 __all__ = ["LEGITIMATE", "SERVERS", "Regime", "System", "longest_useful_run"]
@@ -75,6 +75,9 @@ SERVERS: tuple[System, ...] = tuple(
 class Regime:
     """A rule on clusters: one above either threshold is covered.
 
+    The proposed agreement (arXiv 2511.10783, definition 13) also covers clusters with more than
+    25 Gbit/s between hosts, or networked to work together; neither is looked at here.
+
     Parameters
     ----------
     h100_eq : float
@@ -129,7 +132,7 @@ class Regime:
 
     def allowed(self, nodes: Sequence[Node]) -> tuple[Node, ...]:
         """Return the nodes that the rule does not cover, in their order."""
-        return tuple(node for node in nodes if not self.covers(node))
+        return tuple(node for node in as_nodes(nodes) if not self.covers(node))
 
     def choices(self, nodes: Sequence[Node], *, every: bool = True) -> tuple[Node, ...]:
         """Return the uncovered nodes of every size, for every chip and precision among `nodes`.
@@ -143,6 +146,11 @@ class Regime:
         every : bool
             Every number of chips, or only powers of two.
 
+        Raises
+        ------
+        ValueError
+            If that would be more than 3,000: a threshold in other units, perhaps.
+
         Examples
         --------
         >>> from lib.compute_governance.hardware import CHIPS, Node
@@ -150,7 +158,10 @@ class Regime:
         [1, 2, 4]
         """
         found: dict[Node, None] = {}
-        for top in self.shrink(nodes):
+        tops = dict.fromkeys(self.shrink(nodes))
+        if every and (count := sum(top.count for top in tops)) > 3_000:
+            raise ValueError(f"{self} leaves {count:,} sizes of node; try every=False")
+        for top in tops:
             for count in range(1, top.count + 1):
                 if every or count & (count - 1) == 0:
                     found[Node(top.chip, count, top.precision)] = None
@@ -161,7 +172,7 @@ class Regime:
 
         As the published comparison of thresholds has it, which forces a size on the planner.
         """
-        shrunk = (self.largest(node.chip, node.precision) for node in nodes)
+        shrunk = (self.largest(node.chip, node.precision) for node in as_nodes(nodes))
         return tuple(node for node in shrunk if node is not None)
 
     def burden(self, systems: Sequence[System] = LEGITIMATE) -> int:

@@ -22,7 +22,6 @@ import pandas as pd
 from lib.compute_governance.exposure import cheapest_under
 from lib.compute_governance.hardware import CHIPS, Node, catalogue
 from lib.compute_governance.planner import (
-    NODE_LIMIT,
     UNITS,
     Assumptions,
     InfeasibleError,
@@ -34,6 +33,7 @@ from lib.compute_governance.regime import Regime, longest_useful_run
 from lib.compute_governance.study import figures as plots
 from lib.compute_governance.study import tables
 from lib.compute_governance.study.searches import (
+    NODE_LIMIT,
     at_nodes,
     author_search,
     bisect_first,
@@ -144,9 +144,9 @@ ledger.report(
 # %% [markdown]
 # Every printed digit comes out. What the formulas leave open (group sizes, the
 # model sizes, which replicas are counted) is settled in the docstring of
-# `planner`. One thing cannot be settled: in the row of $10^{25}$ the flat and
-# some hierarchical plans have exactly the same numbers, and which of them is
-# printed is a matter of the last bit.
+# `planner`. One thing cannot be settled: in the row of $10^{25}$ six plans, one
+# flat and five hierarchical, have exactly the same numbers, and which of them is
+# printed is a matter of the last bit; there the printed one is looked up.
 #
 # ## Tables 2 and 3: bandwidth and latency
 
@@ -465,14 +465,15 @@ ledger.report(
 )
 
 # %% [markdown]
-# On C_local, the metric of the tables, the cap costs nothing: a node of four
-# GH200 is below it and the cheapest choice anyway. On C_quality it doubles the
-# cost, more than "roughly 50 %": a model that small, trained that long, is
-# worth less, and the large-memory nodes that would avoid it are what the cap
-# takes away. The policy conclusion hangs on the metric.
+# On C_local, the metric of the tables, the cap costs nothing at these targets: a
+# node of four GH200 is below it and the cheapest choice anyway. On C_quality it
+# doubles the cost of $10^{25}$, more than "roughly 50 %": a model that small,
+# trained that long, is worth less, and the large-memory nodes that would avoid it
+# are what the cap takes away. The policy conclusion hangs on the metric, and on
+# the target: further up the cap costs something on C_local too.
 
 # %%
-goals = tables.decades(1e24, 2e25, 9)
+goals = tables.decades(1e24, 1e26, 13)
 titles = {"c_local": "C_local", "c_quality": "C_quality"}
 both = [
     (title, goal, *(one.value("cost_usd") for one in pair))
@@ -483,10 +484,10 @@ both = [
 columns = ["metric", "target", "free", "capped"]
 figures.show(
     plots.cap_figure(pd.DataFrame(both, columns=columns)),
-    alt="Cost against target with and without the cap: the lines coincide for "
-    "C_local and part for C_quality.",
-    caption="Nodes of any size that the rule leaves. The memory cap bites on "
-    "C_quality only.",
+    alt="Cost against target with and without the cap: for C_local the lines "
+    "part at two targets of 13, for C_quality they part in the middle.",
+    caption="Nodes of any size that the rule leaves, 100 Mbit/s. On C_quality the "
+    "memory cap bites most from 3 to 10 septillion FLOP, on C_local only from 30 to 50.",
 )
 
 # %% [markdown]
@@ -494,8 +495,8 @@ figures.show(
 #
 # The tables pin every node at the threshold. But $H$ is proportional to a
 # node's speed over its bandwidth: a smaller node has to average less rarely for
-# each operation. Up to a point smaller nodes are *cheaper*, and they are below
-# every threshold.
+# each operation. Up to a point smaller nodes are *cheaper*, and they are further
+# below a threshold.
 
 # %%
 size = []
@@ -512,7 +513,7 @@ columns = ["metric", "chip", "count", "cost_usd"]
 figures.show(
     plots.node_size_figure(pd.DataFrame(size, columns=columns)),
     alt="Cost against chips a node for two chips and two metrics.",
-    caption="C_local is cheapest on nodes of four GH200, well below every "
-    "threshold. The jumps to the left are where the largest model that fits is "
+    caption="C_local is cheapest on nodes of four GH200, well below thresholds of "
+    "16 and 8. The jumps to the left are where the largest model that fits is "
     "overtrained and a pipeline takes over. On C_quality large nodes pay.",
 )

@@ -29,7 +29,7 @@ from lib.compute_governance.exposure import (
     frontier,
 )
 from lib.compute_governance.hardware import catalogue
-from lib.compute_governance.planner import Network, branch_search
+from lib.compute_governance.planner import Assumptions, Network, branch_search
 from lib.compute_governance.regime import LEGITIMATE, SERVERS, Regime
 from lib.compute_governance.study import figures as plots
 
@@ -114,7 +114,8 @@ figures.show(
     "1e24, from near 0 to near 1 for 1e25, close to 1 for 1e26.",
     caption="5 to 95 % (thin), quartiles (thick) and median over priors that "
     "are assumptions. For small plans anything can be argued; a run of 1e26 "
-    "FLOP on thousands of sites is hard to hide under any of them.",
+    "FLOP on tens of thousands of sites is noticed with probability 0.9 or more "
+    "in nineteen draws of twenty, with the shared factor too.",
 )
 
 # %%
@@ -245,16 +246,20 @@ figures.show(
 # ## Whom a lower threshold burdens
 #
 # The repository counts fourteen kinds of legitimate systems. They are some
-# years old; we put three servers beside them that are sold now.
+# years old; we put three servers beside them that are sold now. A cluster is also
+# covered by the proposed rule if its hosts have more than 25 Gbit/s between them,
+# or if it is networked to work together with others; the paper's model and ours
+# look at its size only.
 
 # %%
+systems = (*LEGITIMATE, *SERVERS)
 pd.DataFrame(
     {
-        "system": [s.name for s in (*LEGITIMATE, *SERVERS)],
-        "H100-eq": [round(s.h100_eq, 2) for s in (*LEGITIMATE, *SERVERS)],
-        "GB": [s.mem_gb for s in (*LEGITIMATE, *SERVERS)],
+        "H100-eq": [round(s.h100_eq, 2) for s in systems],
+        "GB": [s.mem_gb for s in systems],
+        "systems": [s.name for s in systems],
     }
-)
+).groupby(["H100-eq", "GB"], as_index=False).agg("; ".join)
 
 # %%
 caps = (2_000, 1_000, 512, 256)
@@ -327,8 +332,9 @@ ledger.report(
 # With nodes forced to their largest size the cost seems to *fall* as the rule
 # tightens; that is an artefact of the force. With the size free it cannot fall.
 # For 1e25 at 100 Mbit/s the threshold does nothing down to 4 on C_local and then
-# doubles the cost; on C_quality a threshold of 8 doubles it already. Other
-# targets and networks are at the end.
+# doubles the cost; on C_quality a threshold of 8 doubles it already. That is one
+# point, under the paper's bound of 100 on overtraining, and as the end shows it
+# stands beside an edge.
 #
 # ## Bandwidth
 #
@@ -364,7 +370,6 @@ ledger.report(
 
 # %% tags=["figure-frontier"]
 memories = (None, 1_280.0, 1_000.0, 640.0, 512.0, 256.0)
-systems = (*LEGITIMATE, *SERVERS)
 grids = {
     title: frontier(
         1e25, nodes, limits, memories, metric=metric, systems=systems
@@ -375,7 +380,7 @@ figures.show(
     plots.frontier_figure(grids, len(systems)),
     alt="Cost against burden, two panels; on C_local the cost is flat up to a burden of "
     "nine systems, on C_quality it doubles at a burden of two.",
-    caption="Pairs of thresholds, nodes of any size; the step is the frontier. On C_local "
+    caption="Pairs of thresholds for 1e25 at 100 Mbit/s, nodes of any size; the step is the frontier. On C_local "
     "little is to be had, on C_quality most comes with the first three new servers.",
 )
 
@@ -403,8 +408,8 @@ ledger.report(
 #
 # | measure | non-state | state | what this notebook adds |
 # |---|---|---|---|
-# | lower compute threshold | low to medium | none | for 1e25 on C_local nothing down to 4, at about half of other targets and networks something; on C_quality doubles the cost from 8 on |
-# | memory threshold | low to medium | none | doubles the cost on C_quality only; 1,280 GB covers current servers |
+# | lower compute threshold | low to medium | none | for 1e25 on C_local nothing down to 4 under the bound of 100 on tokens, at about half of other targets and networks something; on C_quality twice the cost from 8 on at the tables' point, elsewhere from little to several times |
+# | memory threshold | low to medium | none | on C_local nothing at most points, on C_quality twice the cost at the tables' own; 1,280 GB covers current servers |
 # | bandwidth caps | none | none | a factor of four to five at 10 Mbit/s, ninety in the published search |
 # | chip tracking | medium to high | low | leads in some draws, never in all |
 # | whistleblowing | medium to high | not rated | leads in small plans; one anchor for the rate |
@@ -419,44 +424,107 @@ ledger.report(
 # ## Other targets, other networks
 #
 # Is a threshold of 4 free at other targets and bandwidths? For each of 35 pairs
-# the cheapest plans are searched for over nodes of a power of two of chips.
+# the cheapest plans are searched for, over nodes of every size; below, their cost
+# on C_local at 4 over that at 16.
 
 # %%
+rates_mbps = (10, 30, 100, 300, 1_000)
 explored = cost_curves(
-    decades(1e24, 1e26, 7), nodes, limits, (10, 30, 100, 300, 1_000)
+    decades(1e24, 1e26, 7), nodes, [*rules, Regime(16.0, 1_280.0)], rates_mbps
 )
-by_cell = (
-    explored[explored["metric"] == "c_local"]
-    .pivot_table("cost_usd", index="target", columns=["threshold", "mbps"])
-    .sort_index()
+by_cell = explored.pivot_table(
+    "cost_usd",
+    index="target",
+    columns=["metric", "mem_gb", "threshold", "mbps"],
 )
-rises = by_cell[4.0].fillna(np.inf) / by_cell[16.0]
-rises.rename_axis(columns="Mbit/s").round(2).set_axis(
-    [f"{target:.1e}" for target in rises.index]
+
+
+def rise(metric, limit, gb=np.inf):
+    """Cost under a rule over cost at 16, a row a target and a column a rate."""
+    return (
+        by_cell[metric, gb, limit].fillna(np.inf)
+        / by_cell[metric, np.inf, 16.0]
+    )
+
+
+rises = rise("c_local", 4.0)
+rises.T.rename_axis("Mbit/s").round(2).set_axis(
+    [f"{target:.1e}" for target in rises.index], axis=1
 )
 
 # %%
-dearer_by_four = (rises > 1.1).to_numpy()
 tabled = np.argmin(np.abs(np.log10(rises.index.to_numpy() / 1e25)))
+others = {
+    "C_quality 8": rise("c_quality", 8.0),
+    "C_local cap": rise("c_local", 16.0, 1_280.0),
+    "C_quality cap": rise("c_quality", 16.0, 1_280.0),
+}
+
+
+def share_dearer(table):
+    """Share of the pairs that cost over a tenth more, and whether the tables' own does."""
+    over = table > 1.1
+    return float(over.to_numpy().mean()), float(over[100].iloc[tabled])
+
+
+value, own = share_dearer(rises)
+ledger.report("ch10.ours.threshold.cells", value, control=own, digits=3)
 ledger.report(
-    "ch10.ours.threshold.cells",
-    float(dearer_by_four.mean()),
-    control=float(dearer_by_four[tabled, rises.columns.get_loc(100)]),
+    "ch10.ours.threshold.elsewhere",
+    {name: share_dearer(table)[0] for name, table in others.items()},
+    control={name: share_dearer(table)[1] for name, table in others.items()},
     digits=3,
+)
+eight, cap = others["C_quality 8"][100], others["C_local cap"][100]
+ledger.report(
+    "ch10.ours.threshold.targets",
+    [eight.min(), eight.max(), cap.max()],
+    control=[rise("c_quality", 16.0)[100].max()] * 3,
+    digits=5,
 )
 
 # %% [markdown]
-# Cost at a threshold of 4 over cost at 16, on C_local (inf: no plan is left). At about half of the pairs
-# the lower threshold costs something, and at slow links it may cost a multiple;
-# at 1e25 and 100 Mbit/s, which the tables stand on, it costs nothing.
-#
-# The same to play with. It opens on C_quality and a threshold of 8.
+# At about half of the pairs the lower threshold costs something, and at slow links
+# it may cost a multiple; at 1e25 and 100 Mbit/s, which the tables stand on, it
+# costs nothing. How far does that reach? One choice is opened at a time:
+# the bound on overtraining (100 in the paper), the target, and what a site costs
+# beyond its chips (nothing in the paper; 200,000 dollars here).
+
+
+# %%
+def tighter(limit, target=1e25, **opened):
+    """Cost on C_local at a threshold over cost at 16."""
+    pair = [Regime(16.0), Regime(limit)]
+    usual_, other = cheapest_under(
+        pair, target, nodes, assumptions=Assumptions(**opened)
+    )
+    return other.value("cost_usd") / usual_.value("cost_usd")
+
+
+edge = {
+    "bound of 30": tighter(4.0, overtraining=(1.0, 30.0)),
+    "bound of 50": tighter(4.0, overtraining=(1.0, 50.0)),
+    "1.2e25": tighter(4.0, 1.2e25),
+    "site costs": tighter(4.0, site_usd=200_000.0),
+    "2, no bound": tighter(2.0, overtraining=(1.0, 1e9)),
+}
+ledger.report(
+    "ch10.ours.threshold.edge",
+    edge,
+    control=[tighter(4.0)] * 4 + [tighter(2.0)],
+    digits=5,
+)
+pd.DataFrame(edge, index=["cost over that at 16"]).round(2)
+
+# %% [markdown]
+# A little beside the tables' point the threshold of 4 is no longer free, and
+# without the bound even 2 costs nothing. The same pairs to play with:
 
 # %%
 figures.show_chart(
-    plots.cost_explorer(explored),
+    plots.cost_explorer(explored[np.isinf(explored["mem_gb"])]),
     alt="Cost against target for a threshold, a bandwidth and a metric chosen by "
     "buttons, beside the usual case: at first a threshold of 8 on C_quality.",
     caption="Cheapest plan that is not covered. Dashed: 16 H100-equivalents, "
-    "100 Mbit/s. A curve ends where no plan reaches the target.",
+    "100 Mbit/s. A curve ends where no plan of eight million chips reaches the target.",
 )

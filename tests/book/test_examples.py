@@ -23,7 +23,6 @@ from lib.compute_governance.hardware import CHIPS, Node
 from lib.compute_governance.planner import (
     FLAT,
     HIERARCHICAL,
-    NODE_LIMIT,
     PIPELINE,
     Metric,
     Network,
@@ -34,7 +33,7 @@ from lib.compute_governance.planner import (
 )
 from lib.compute_governance.planner import evaluate as work_out
 from lib.compute_governance.regime import LEGITIMATE
-from lib.compute_governance.study.searches import author_search
+from lib.compute_governance.study.searches import NODE_LIMIT, author_search
 from lib.compute_governance.study.tables import LATENCIES, NETWORKS, TARGETS
 from lib.core.paths import ROOT
 from lib.semantic_ids import NGramCounts, PrefixHash, SidCatalog, load

@@ -358,6 +358,16 @@ QUARTER = Construction(
     "exhausting",
 )
 
+# BUDGET_EXAMPLE with a sliver that both want: it keeps bidder 1 from shading in the coarse model.
+BUDGET_REVENUE = replace(
+    BUDGET_EXAMPLE,
+    name="budget and revenue example",
+    fine=Market.exact([1] * 4, _columns("1/2 1/2 0 1/100", "0 49/100 52/100 19/1000")),
+    labels=(0, 1, 1, 2),
+    coarse_winners=(0, 1, 0),
+    fine_winners=(0, 0, 1, 1),
+)
+
 
 def half_family(mass: Fraction | int | str = Fraction(1, 100)) -> Construction:
     """Three impressions whose pure equilibria all lose up to half of the liquid welfare.

@@ -19,6 +19,7 @@ from lib.autobidding.study.constructions import (
     B2,
     B3,
     B4,
+    BUDGET_REVENUE,
     SPLIT,
     UNIQUE_BINDING,
     Construction,
@@ -205,12 +206,8 @@ def correlated_certificate(
 # ── Table 1 ───────────────────────────────────────────────────────────────────────────────────
 
 Certificate = EquilibriumCertificate | ProofCertificate | CorrelatedCertificate
-
-MARK_TEXT = {
-    "monotone_here": "monotone here",
-    "violated_for_selection": "violated for a selection",
-    "violated_in_every_equilibrium": "violated in every equilibrium",
-}
+Judged = tuple[str, str, Certificate | None]
+"""Mark, evidence and certificate of a cell."""
 
 
 @dataclass(frozen=True)
@@ -284,9 +281,7 @@ def table1(n_points: int = CCE_POINTS, *, broken: bool = False) -> list[TableCel
     return cells
 
 
-def _certify(
-    key: str, metric: Metric, n_points: int, broken: bool
-) -> tuple[str, str, Certificate | None]:
+def _certify(key: str, metric: Metric, n_points: int, broken: bool) -> Judged:
     revenue = metric == "revenue"
     if key == "maxcpa_budget_lp" and revenue:
         if broken:
@@ -305,10 +300,9 @@ def _certify(
             proof = jensen_certificate(*sold[key, metric], metric, broken=broken)
         return proof.mark, proof.theorem, proof
     if broken:
-        split = SPLIT if revenue else UNIQUE_BINDING
-        used = {"tcpa_vcg": split, "tcpa_budget_fpa": B2, "maxcpa_vcg": B3}.get(key, B4)
-        judged = construction_verdict(as_row_one(used), metric, selection="maximal")
-        return MARK_TEXT[judged.mark], as_row_one(used).name, judged.certificate
+        split, spent = (SPLIT, BUDGET_REVENUE) if revenue else (UNIQUE_BINDING, B2)
+        used = {"tcpa_vcg": split, "tcpa_budget_fpa": spent, "maxcpa_vcg": B3}.get(key, B4)
+        return _judged(as_row_one(used), metric, "maximal")
     if key in ("maxcpa_fpa", "maxcpa_budget_fpa"):
         construction = B4 if key == "maxcpa_fpa" else with_idle_budgets(B4)
         counted: Metric = metric if revenue or key == "maxcpa_fpa" else "liquid_welfare"
@@ -319,13 +313,17 @@ def _certify(
     choices: dict[tuple[str, str], tuple[Construction, Metric, Selection, bool]] = {
         ("tcpa_vcg", "revenue"): (SPLIT, "revenue", "all", True),
         ("tcpa_vcg", "welfare"): (UNIQUE_BINDING, "welfare", "binding", True),
-        ("tcpa_budget_fpa", "revenue"): (B2, "revenue", "maximal", True),
+        ("tcpa_budget_fpa", "revenue"): (BUDGET_REVENUE, "revenue", "all", False),
         ("tcpa_budget_fpa", "welfare"): (B2, "liquid_welfare", "all", False),
         ("maxcpa_vcg", "revenue"): (B3, "revenue", "all", True),
     }
     construction, name, selection, undominated = choices[key, metric]
-    judged = construction_verdict(construction, name, selection=selection, undominated=undominated)
-    return MARK_TEXT[judged.mark], construction.name, judged.certificate
+    return _judged(construction, name, selection, undominated)
+
+
+def _judged(used: Construction, metric: Metric, chosen: Selection, best: bool = True) -> Judged:
+    found = construction_verdict(used, metric, selection=chosen, undominated=best)
+    return found.mark.replace("for_", "for_a_").replace("_", " "), used.name, found.certificate
 
 
 def construction_verdict(

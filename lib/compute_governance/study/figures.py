@@ -60,7 +60,7 @@ def nodes_figure(
         FLOP, drawn as thin lines on the left.
     """
     fig: Figure
-    fig, axes = plt.subplots(1, 2, figsize=(7, 4.3), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(7, 3.5), sharey=True, layout="constrained")
     for at, (ax, title) in enumerate(zip(axes, ("C_local", "C_quality"), strict=True)):
         if at == 0:
             for target in targets:
@@ -87,7 +87,7 @@ def island_figure(plans: Plans, probes: Sequence[int], found: int, cheapest: int
         Where the bisection ends, and the smallest count that reaches the target.
     """
     fig: Figure
-    fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
     names = {FLAT: "flat", HIERARCHICAL: "hierarchical", PIPELINE: "pipeline"}
     kinds = [(FLAT, HIERARCHICAL), (PIPELINE,)]
     for group, shade, marker in zip(kinds, colors(2), MARKERS, strict=False):
@@ -117,7 +117,7 @@ def search_figure(table: pd.DataFrame) -> Figure:
         Columns target (FLOP), author, branch (US dollars).
     """
     fig: Figure
-    fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7, 2.9), layout="constrained")
     rows = np.arange(len(table))
     ax.hlines(rows, table["branch"], table["author"], color="0.7", lw=2, zorder=1)
     ax.plot(table["author"], rows, "s", color=_AUTHOR, label="published search")
@@ -140,7 +140,7 @@ def bandwidth_figure(table: pd.DataFrame, points: Mapping[str, tuple[float, floa
         Marked networks: upload rate and cost in the published search.
     """
     fig: Figure
-    fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7, 3.1), layout="constrained")
     ax.plot(table["mbps"], table["author"], "s-", color=_AUTHOR, label="published search")
     ax.plot(table["mbps"], table["branch"], "o-", color=_BRANCH, label="branch-wise search")
     for (name, (mbps, usd)), marker in zip(points.items(), MARKERS[2:], strict=False):
@@ -185,7 +185,7 @@ def cap_figure(table: pd.DataFrame) -> Figure:
         Columns metric, target, free, capped (US dollars; NaN where nothing reaches the target).
     """
     fig: Figure
-    fig, axes = plt.subplots(1, 2, figsize=(7, 3.6), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(7, 3.0), sharey=True, layout="constrained")
     for ax, (metric, part) in zip(axes, table.groupby("metric"), strict=True):
         ax.plot(part["target"], part["free"], "o-", color=_BRANCH, label="no cap")
         ax.plot(
@@ -206,7 +206,7 @@ def node_size_figure(table: pd.DataFrame) -> Figure:
         Columns metric, chip, count, cost_usd.
     """
     fig: Figure
-    fig, axes = plt.subplots(1, 2, figsize=(7, 3.6), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, 2, figsize=(7, 3.0), sharey=True, layout="constrained")
     for ax, (metric, part) in zip(axes, table.groupby("metric"), strict=True):
         groups = part.groupby("chip", sort=False)
         for (chip, one), shade, marker in zip(groups, colors(7), MARKERS, strict=False):
@@ -335,7 +335,7 @@ def inspection_figure(curves: Mapping[str, tuple[Sequence[int], Sequence[float]]
     curves : mapping of str to (inspected, probability)
     """
     fig: Figure
-    fig, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7, 2.9), layout="constrained")
     styles = ("-", "--", "-.", ":")
     for (name, (x, y)), shade, style in zip(
         curves.items(), colors(len(curves)), cycle(styles), strict=False
@@ -359,7 +359,7 @@ def ppv_figure(prevalence: Floats, curves: Mapping[str, Floats], marks: Sequence
         Prevalences to mark.
     """
     fig: Figure
-    fig, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    fig, ax = plt.subplots(figsize=(7, 3.0), layout="constrained")
     styles = ("-", "--", "-.", ":")
     for (name, values), shade, style in zip(
         curves.items(), colors(len(curves)), cycle(styles), strict=False
@@ -384,7 +384,7 @@ def frontier_figure(tables: Mapping[str, pd.DataFrame], systems: int) -> Figure:
         How many systems the burden counts among.
     """
     fig: Figure
-    fig, axes = plt.subplots(1, len(tables), figsize=(7, 3.9), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, len(tables), figsize=(7, 3.5), sharey=True, layout="constrained")
     for ax, (name, table) in zip(np.atleast_1d(axes), tables.items(), strict=True):
         shown = table[np.isfinite(table["cost_usd"])]
         groups = shown.groupby("h100_eq", sort=False)

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from lib.compute_governance.hardware import Node
 from lib.compute_governance.planner import (
     MODEL_SIZES,
-    NODE_LIMIT,
     Assumptions,
     InfeasibleError,
     Ints,
@@ -27,6 +26,7 @@ from lib.compute_governance.scaling import Floats
 from lib.core import check
 
 __all__ = [
+    "NODE_LIMIT",
     "Search",
     "at_nodes",
     "author_search",
@@ -36,6 +36,9 @@ __all__ = [
     "grid_best",
     "ties",
 ]
+
+NODE_LIMIT = 100_000
+"""Most nodes that the published search looks at, of any size."""
 
 Search = Literal["branch", "author"]
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lib.compute_governance.exposure import cheapest_under
 from lib.compute_governance.hardware import Node
-from lib.compute_governance.planner import FLAT, HIERARCHICAL, Metric, Network, Plans
+from lib.compute_governance.planner import HIERARCHICAL, Metric, Network, Plans
 from lib.compute_governance.regime import Regime
+from lib.compute_governance.scaling import Chinchilla, Floats
 from lib.compute_governance.study.searches import ties
 from lib.core import check
 
@@ -26,6 +29,7 @@ __all__ = [
     "printed_cost",
     "printed_flop",
     "printed_ratio",
+    "replica_efficiency",
     "row_numbers",
     "row_outcome",
     "shown",
@@ -117,21 +121,16 @@ def row_outcome(plan: Plans) -> list[float]:
     ]
 
 
-PRINTED = {
-    "c1e25": (HIERARCHICAL, 8),
-    "c2_1e25": (HIERARCHICAL, 8),
-    "c3_8e25": (HIERARCHICAL, 10),
-    "b30m": (HIERARCHICAL, 10),
-    "b100m": (HIERARCHICAL, 8),
-}
-"""Mode and group that the tables print in rows where several plans tie exactly; elsewhere flat.
+PRINTED = {"c1e25": (HIERARCHICAL, 8), "b100m": (HIERARCHICAL, 8)}
+"""Mode and group that the tables print where `pick` takes another of several plans that tie
+exactly: the same row twice, of six plans.
 
 Flat and hierarchical plans with the same H have the same η, χ and cost to the last digit, so that
 which of them a search prints is decided by rounding."""
 
 
 def shown(key: str, found: Plans, target: float, network: Network | None = None) -> str:
-    """Name the plan of a row: among exactly tied ones that of `PRINTED`, if it is among them.
+    """Name the plan of a row; in those of `PRINTED` its entry, if that is among the tied ones.
 
     Parameters
     ----------
@@ -144,10 +143,27 @@ def shown(key: str, found: Plans, target: float, network: Network | None = None)
     network : Network, optional
         The search's.
     """
-    tied = ties(found, target, network=network)
-    mode, group = PRINTED.get(key, (FLAT, 1))
+    if key not in PRINTED:
+        return found.labels()[0]
+    tied, (mode, group) = ties(found, target, network=network), PRINTED[key]
     wanted = (tied.mode == mode) & (tied.group == group)
     return tied.take(wanted if wanted.any() else slice(0, 1)).labels()[0]
+
+
+def replica_efficiency(law: Chinchilla, params: Any, tokens: Any, multiplier: Any) -> Floats:
+    """Return the share of compute kept when a loss is multiplied: χ(m)/χ(1).
+
+    Parameters
+    ----------
+    law : Chinchilla
+    params, tokens : float or array
+    multiplier : float or array
+        m, positive; below 1 the share exceeds 1.
+    """
+    loss = law.loss(params, tokens)
+    worse = loss * check.array("multiplier", multiplier, above=0)
+    share: Floats = law.effective_compute(worse) / law.effective_compute(loss)
+    return share
 
 
 def decades(start: float, stop: float, number: int) -> list[float]:
@@ -160,21 +176,18 @@ def decades(start: float, stop: float, number: int) -> list[float]:
 def cost_curves(
     targets: Sequence[float],
     nodes: Sequence[Node],
-    thresholds: Sequence[float],
+    rules: Sequence[Regime],
     bandwidths_mbps: Sequence[float],
     metrics: Sequence[Metric] = ("c_local", "c_quality"),
 ) -> pd.DataFrame:
-    """Return the cheapest cost for every target, threshold, bandwidth and metric.
-
-    Nodes have a power of two of chips.
+    """Return the cheapest cost for every target, rule, bandwidth and metric; nodes of any size.
 
     Parameters
     ----------
     targets : sequence of float
         FLOP.
     nodes : sequence of Node
-    thresholds : sequence of float
-        H100-equivalents.
+    rules : sequence of Regime
     bandwidths_mbps : sequence of float
         Symmetric, Mbit/s.
     metrics : sequence of str
@@ -182,17 +195,18 @@ def cost_curves(
     Returns
     -------
     DataFrame
-        Columns target, threshold, mbps, metric, cost_usd, plan; pairs without a plan are missing.
+        Columns target, threshold, mem_gb (infinite for none), mbps, metric, cost_usd, plan; where
+        there is no plan the row is missing.
     """
-    rules = [Regime(float(threshold)) for threshold in thresholds]
     rows = []
     for mbps, metric, target in itertools.product(bandwidths_mbps, metrics, targets):
         network = Network.mbps(mbps)
-        found = cheapest_under(rules, target, nodes, metric=metric, network=network, every=False)
+        found = cheapest_under(rules, target, nodes, metric=metric, network=network)
         rows += [
             {
                 "target": target,
                 "threshold": rule.h100_eq,
+                "mem_gb": rule.mem_gb or np.inf,
                 "mbps": mbps,
                 "metric": metric,
                 "cost_usd": best.value("cost_usd"),

@@ -14,6 +14,7 @@ from lib.compute_governance.hardware import Node
 from lib.compute_governance.planner import (
     Assumptions,
     InfeasibleError,
+    Ints,
     Metric,
     Network,
     Plans,
@@ -29,13 +30,16 @@ __all__ = [
     "BOOTSTRAPS",
     "FAMILY",
     "INPUTS",
+    "MOST",
     "RANGES",
     "Sobol",
     "again",
+    "by_laws",
     "draw",
     "laws",
     "loose_laws",
     "one_draw",
+    "reached",
     "sampled_cost",
     "scenario_moves",
     "shrunk",
@@ -46,6 +50,9 @@ __all__ = [
 
 BOOTSTRAPS = 400
 """Resamples of the points that the law is fitted to."""
+
+MOST = 8
+"""Times the target for which `sure_cost` still plans."""
 
 RANGES: dict[str, tuple[float, float]] = {
     "mfu": (0.30, 0.60),
@@ -187,6 +194,20 @@ def again(plan: Plans, assumptions: Assumptions) -> Plans:
     )
 
 
+def reached(plan: Plans, assumptions: Assumptions, metric: Metric) -> Floats:
+    """Return what a single plan reaches in each draw: nothing where it is not admissible."""
+    there = again(plan, assumptions)
+    return np.where(there.admissible, getattr(there, metric), 0.0)
+
+
+def by_laws(sampled: Assumptions, times: int, rng: np.random.Generator) -> list[Ints]:
+    """Resample draws by their laws, which are fewer than the draws: indices, `times` over."""
+    which = np.unique(sampled.law.E, return_inverse=True)[1]
+    groups = [np.flatnonzero(which == one) for one in range(which.max() + 1)]
+    picks = rng.integers(len(groups), size=(times, len(groups)))
+    return [np.concatenate([groups[one] for one in row]) for row in picks]
+
+
 def spread(values: Any) -> tuple[float, float, float]:
     """Return the 5, 50 and 95 % points."""
     low, middle, high = np.quantile(check.array("values", values), [0.05, 0.5, 0.95])
@@ -239,7 +260,9 @@ def sure_cost(
 ) -> tuple[float, Plans]:
     """Return the margin and the plan that reach a target in a given share of the draws.
 
-    The plan is the cheapest for the target times a margin; the smallest margin is found by halving.
+    The plan is the cheapest for the target times a margin. The margin is the first of 1, 1.04,
+    1.04², … that is enough: the share need not rise with it, as the plan changes, so that halving
+    might miss it. A draw in which the plan is not admissible does not count as reaching.
 
     Parameters
     ----------
@@ -258,18 +281,19 @@ def sure_cost(
     margin : float
         Above 1 where the target alone is not enough.
     plan : Plans
+
+    Raises
+    ------
+    InfeasibleError
+        If a margin of `MOST` is not enough.
     """
     confidence = check.share("confidence", confidence, inside=True)
-
-    def at(margin: float) -> Plans:
-        return branch_search(target * margin, nodes, metric=metric, network=network)
-
-    low, high = 0.5, 32.0
-    for _ in range(12):
-        middle = (low * high) ** 0.5
-        reached = getattr(again(at(middle), sampled), metric) >= target
-        low, high = (low, middle) if reached.mean() >= confidence else (middle, high)
-    return high, at(high)
+    for step in range(int(np.log(MOST) / np.log(1.04)) + 1):
+        margin = 1.04**step
+        found = branch_search(target * margin, nodes, metric=metric, network=network)
+        if (reached(found, sampled, metric) >= target).mean() >= confidence:
+            return margin, found
+    raise InfeasibleError(f"no margin up to {MOST} reaches {target:g} in {confidence} of the draws")
 
 
 def scenario_moves(plans: Sequence[Plans]) -> pd.DataFrame:

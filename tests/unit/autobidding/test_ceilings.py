@@ -16,6 +16,7 @@ from lib.autobidding.study import ceilings
 from lib.autobidding.study.ceilings import (
     KAPPA,
     ORDINARY,
+    SINGLE,
     STARTS,
     Searched,
     Start,
@@ -56,7 +57,21 @@ def test_no_market_near_a_start_breaks_a_ceiling(name):
 def test_ceilings_are_those_of_the_page():
     kept = [1 / kappa for kappa in KAPPA.values()]
     assert kept == pytest.approx([1, 0.5, 0.5, 1 - 1 / np.e, 1 - 1 / np.e])
-    assert list(ORDINARY) == list(STARTS)[1:] == list(KAPPA)[1:]
+    assert list(STARTS) == list(KAPPA)
+    assert list(ORDINARY) == list(KAPPA)[1:-1]
+
+
+def test_several_auctions_under_one_multiplier_keep_less_than_a_single_one():
+    """Golden, on two grids; a single auction keeps at least .8136 (arXiv 1601.07702)."""
+    name = "first price, MAX-CPA, CCE, no overbidding"
+    for n_even in (21, 61):
+        one, four = (
+            search(name, 1, starts=starts, n_even=n_even).worst for starts in (SINGLE, STARTS[name])
+        )
+        assert one[1] == pytest.approx(0.813, abs=0.002)
+        assert four[1] == pytest.approx(0.78, abs=0.01)
+    assert four[1] == pytest.approx(0.78884, abs=1e-4)
+    assert search(name, 1).worst == four
 
 
 def test_the_search_goes_down_and_longer_ones_begin_like_shorter_ones():

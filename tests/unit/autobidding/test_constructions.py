@@ -15,6 +15,7 @@ from lib.autobidding.study.constructions import (
     B4,
     BEST_SELECTION,
     BUDGET_EXAMPLE,
+    BUDGET_REVENUE,
     PAPER,
     SPLIT,
     UNIQUE_BINDING,
@@ -32,10 +33,26 @@ def Q(*texts):  # noqa: N802 - a field of numbers
 
 
 @pytest.mark.parametrize(
-    "construction", [*PAPER, SPLIT, BUDGET_EXAMPLE, BEST_SELECTION, UNIQUE_BINDING]
+    "construction", [*PAPER, SPLIT, BUDGET_EXAMPLE, BUDGET_REVENUE, BEST_SELECTION, UNIQUE_BINDING]
 )
 def test_every_construction_is_a_refinement(construction):
     check_refinement(construction.coarse, construction.fine, construction.labels)
+
+
+def test_revenue_with_a_budget_falls_in_every_equilibrium():
+    """By hand: coarse at least 1.9 * 51/100 + 1.01 * (1.9 / 2.02), fine at most 1 + 539/1000."""
+    found = {m: BUDGET_REVENUE.equilibria(m, undominated=False) for m in MODELS}
+    assert [{c.allocation for c in cells} for cells in found.values()] == [
+        {(0, 1, 0)},
+        {(0, 0, 1, 1)},
+    ]
+    assert min(c.revenue[0] for c in found["coarse"]) == Fraction(1919, 1000)
+    assert max(c.revenue[1] for c in found["fine"]) == Fraction(1539, 1000)
+    # No bid of bidder 2 below its target: then the coarse model collects 979 + 1000 thousandths.
+    assert min(c.revenue[0] for c in BUDGET_REVENUE.equilibria("coarse")) == Fraction(1979, 1000)
+    assert BUDGET_REVENUE.goals("coarse") == Q("100/51", "1")
+    assert BUDGET_REVENUE.goals("fine") == Q("1", "1")
+    assert all(BUDGET_REVENUE.check(model).holds for model in MODELS)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -257,6 +259,31 @@ def test_bad_counts(counts: np.ndarray, advertisers: tuple[str, ...], words: str
         Trial(counts, [np.arange(len(counts))], advertisers)
 
 
+def test_a_promise_broken_altogether_counts() -> None:
+    """What collects and delivers nothing costs without end; a mean must not leave it out."""
+    log = pd.DataFrame(
+        {
+            "device": list("aabbaabb"),
+            "advertiser": ["X", "Y"] * 4,
+            "converted": [0, 1, 1, 0] * 2,
+        }
+    )
+    trial = Trial.from_log(log, ["device"])
+    splits = holdout(trial, [1, 1], n_splits=3, seed=0, smoothing="empirical Bayes")
+    failed = splits[(splits["collected"] > 0) & (splits["delivered"] == 0)]
+    assert len(failed)
+    assert (failed["cpa"] == np.inf).all()
+    paid = splits[splits["delivered"] > 0]
+    np.testing.assert_allclose(paid["cpa"], paid["collected"] / paid["delivered"])
+    summary = split_summary(splits).set_index(["measure", "clusters"])
+    worst = summary.loc[("cpa", int(failed["clusters"].iloc[0]))]
+    assert worst["mean"] == np.inf
+    assert worst[["low", "high"]].isna().all()
+    # Nothing collected and nothing delivered is no cost at all.
+    nobody = Trial([[[4, 0], [4, 0]]], [[0]], ("X", "Y"))
+    assert holdout(nobody, [1, 1], n_splits=2, seed=0)["cpa"].isna().all()
+
+
 def test_bad_holdout(toy: Trial) -> None:
     with pytest.raises(ValueError, match="n_splits is 1"):
         holdout(toy, [1.0, 1.0], n_splits=1, seed=0)
@@ -394,10 +421,15 @@ def test_a_log_by_hand() -> None:
     assert (chain.markets[-1].predictions == market.predictions).all()
     assert chain.n_clusters == (1, 2, 4)
     assert Trial.from_log(LOG, ["device"]).advertisers == ("A", "B", "none")
-    truth = LOG.assign(converted=LOG["converted"] == 1)
-    assert (
-        Trial.from_log(truth, ["device"]).counts == Trial.from_log(LOG, ["device"]).counts
-    ).all()
+
+
+@pytest.mark.parametrize("kind", [bool, "boolean", object, "Int64", float])
+def test_outcomes_may_be_truth_values_of_any_kind(kind: Any) -> None:
+    results = LOG["converted"] == 1 if kind in (bool, "boolean", object) else LOG["converted"]
+    truth = LOG.assign(converted=results.astype(kind))
+    assert truth["converted"].dtype == kind
+    expected = Trial.from_log(LOG, ["device"]).counts
+    assert (Trial.from_log(truth, ["device"]).counts == expected).all()
 
 
 @pytest.mark.parametrize(
@@ -405,7 +437,10 @@ def test_a_log_by_hand() -> None:
     [
         ({"converted": 2}, {}, r"log\['converted'\]\[0\] is 2"),
         ({"converted": [0.5] * 8}, {}, r"log\['converted'\]\[0\] is 0.5"),
-        ({"converted": [None] + [1.0] * 7}, {}, r"log\['converted'\]\[0\] is nan"),
+        ({"converted": [None] + [1.0] * 7}, {}, r"log\['converted'\] is missing in row 0"),
+        ({"converted": [True] * 7 + [None]}, {}, r"log\['converted'\] is missing in row 7"),
+        ({}, {"features": ["device", "converted"]}, "features hold 'converted', which no bidder"),
+        ({}, {"features": ["advertiser"]}, "features hold 'advertiser', which no bidder"),
         ({"converted": "1"}, {}, r"log\['converted'\]\[0\] is '1'"),
         ({"advertiser": ["A"] * 7 + [None]}, {}, r"log\['advertiser'\] is missing in row 7"),
         ({"device": ["tv"] * 7 + [None]}, {}, "'device' has missing"),
@@ -541,7 +576,7 @@ def test_names_that_run_together_are_refused() -> None:
     with pytest.raises(ValueError, match="advertisers are 'AB'"):
         Trial.from_log(LOG, ["device"], advertisers="AB")
     twice = pd.concat([LOG, LOG[["device"]]], axis=1)
-    with pytest.raises(ValueError, match="columns of log"):
+    with pytest.raises(ValueError, match="log has 2 columns 'device'"):
         Trial.from_log(twice, ["device"])
 
 

@@ -17,10 +17,10 @@ from lib.compute_governance.planner import (
     Assumptions,
     Network,
     evaluate,
-    replica_efficiency,
 )
 from lib.compute_governance.scaling import FIT, Chinchilla, Floats
 from lib.compute_governance.study.searches import bisect_first
+from lib.compute_governance.study.tables import replica_efficiency
 
 
 def interval_spread(node: Node, replicas: int, network: Network) -> float:

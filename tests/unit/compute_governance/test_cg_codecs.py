@@ -60,9 +60,9 @@ def test_top_k_keeps_the_largest(values, fraction):
     vector = torch.from_numpy(values)
     codec = TopK(fraction)
     found = round_trip(codec, vector)
-    kept = codec.nbytes([tuple(vector.shape)]) // 6
+    kept = (codec.nbytes([tuple(vector.shape)]) - 4) // 6
     left_out = torch.sort(vector.abs(), descending=True).values[kept:]
-    rounding = float(vector.norm()) * 2**-11 + len(vector) * 2**-25
+    rounding = float(vector.norm()) * 2**-11 + len(vector) * 2**-39 * float(vector.abs().max())
     assert float((vector - found).norm()) <= float(left_out.norm()) + rounding
     share = (1 - kept / len(vector)) ** 0.5
     assert float((vector - found).norm()) <= share * float(vector.norm()) * (1 + 1e-6) + rounding
@@ -86,7 +86,7 @@ def test_low_rank_is_exact_on_low_rank_and_best_otherwise():
 def test_sizes_by_hand():
     n = 1000
     lengths = [codec.nbytes([(n,)]) for codec in (Fp32(), Fp16(), Int8(), Int4(256), TopK(0.05))]
-    assert lengths == [4000, 2000, 1004, 500 + 16, 300]
+    assert lengths == [4000, 2000, 1004, 500 + 16, 304]
     assert size_of([(10, 10), (), (3,)]) == 104
     # Blocks start anew at each tensor: 1 + 2 + 1 of them, and 6 + 9 + 2 numbers, two a byte.
     assert Int4(8).nbytes([(2, 3), (9,), (2,)]) == 9 + 4 * 4
@@ -148,14 +148,24 @@ def test_values_by_hand():
     assert round_trip(Int4(block=4), vector).tolist() == [7.0, -3.0, 0.0, 2.0, 14.0, -14.0]
     assert round_trip(TopK(0.5), vector).tolist() == [7.0, 0.0, 0.0, 0.0, 14.0, -14.0]
     assert round_trip(Fp16(), torch.tensor([1e6, -1e6, 0.5])).tolist() == [65504.0, -65504.0, 0.5]
-    assert TopK(0.34).nbytes([(10,)]) == 24
+    assert TopK(0.34).nbytes([(10,)]) == 28
     assert LowRank(2).nbytes([(4, 4), (30, 40), ()]) == 2 * (16 + 140 + 1)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-30, 2e-44, 1e6, 1e30])
+def test_top_k_keeps_numbers_of_any_size(size):
+    """Halves end at 65,504 and begin at 2^-24; without a scale these came back as zeros or cut."""
+    vector = torch.tensor([1.0, 2.0, -3.0, 0.0]) * size
+    found = round_trip(TopK(0.5), vector)
+    assert found.tolist() == pytest.approx([0.0, *vector[1:3].tolist(), 0.0], rel=2**-11, abs=0)
+    near_one = torch.tensor([1.0, -0.3, 0.1, 2.7])
+    assert torch.equal(round_trip(TopK(1.0), near_one), near_one.half().float())
 
 
 def test_altered_places_are_refused():
     codec, vector = TopK(0.1), torch.arange(50, dtype=torch.float32)
     payload = codec.encode(vector)
-    payload[3] = 255
+    payload[7] = 255
     with pytest.raises(ValueError, match="altered"):
         codec.decode(payload, [(50,)])
 

@@ -18,12 +18,13 @@ from lib.compute_governance.detection import (
 )
 from lib.compute_governance.exposure import Exposure, cheapest_under, exposure, frontier
 from lib.compute_governance.hardware import CHIPS, Node, catalogue
-from lib.compute_governance.planner import branch_search, plan
+from lib.compute_governance.planner import Assumptions, branch_search, plan
 from lib.compute_governance.regime import LEGITIMATE, SERVERS, Regime
 from lib.compute_governance.study.priors import PRIORS, Prior, draw_rates, median_rates
 from lib.compute_governance.study.tables import cost_curves
 
 H100 = Node(CHIPS["H100"], 16, "FP8")
+GH200 = Node(CHIPS["GH200"], 16, "FP8")
 SEEN = Exposure(sites=36, people=38, chips=576, usd=2.9e7, years=2.0)
 PROBABILITY = st.floats(0.001, 0.999)
 
@@ -34,6 +35,9 @@ def test_exposure_of_a_plan():
     assert seen.years == pytest.approx(740 / 365.25)
     assert seen.usd == pytest.approx(4 * 16 * 25_000 * 1.64 * 1.23)
     assert exposure(plan(H100, 4, 91e9)).people == 22
+    # A run of half the length, said when it was planned and not again.
+    short = Assumptions(window_s=370 * 86_400.0)
+    assert exposure(plan(H100, 4, 91e9, assumptions=short)).years == pytest.approx(370 / 365.25)
 
 
 def test_hazards_by_hand():
@@ -157,8 +161,9 @@ def test_rules_that_nothing_can_live_with():
     for bad in ([], Regime(), [16.0]):
         with pytest.raises(ValueError, match="expected a list of at least one Regime"):
             cheapest_under(bad, 1e24, [H100])
-    with pytest.raises(ValueError, match="nodes is empty"):
-        cheapest_under([Regime()], 1e24, [])
+    for bad in ([], H100, [CHIPS["H100"]]):
+        with pytest.raises(ValueError, match="expected a list of at least one Node"):
+            cheapest_under([Regime()], 1e24, bad)
 
 
 def test_the_frontier_by_its_rows():
@@ -181,6 +186,24 @@ def test_a_pair_is_efficient_only_if_no_other_is_better_in_one_and_as_good_in_bo
     assert table["efficient"].all()
 
 
+def test_a_frontier_under_other_assumptions_and_fewer_sizes():
+    """With sites that cost a fortune the largest nodes win; 13 is no power of two."""
+    few = frontier(1e24, [H100], (16.0,), (None,), metric="c_local", every=False)
+    assert few["plan"].tolist() == ["2x H100 FP8, flat"]
+    dear = Assumptions(site_usd=1e9)
+    table = frontier(1e24, [H100], (16.0,), (None,), metric="c_local", assumptions=dear)
+    assert table["cost_usd"].iloc[0] > 2e9
+    assert table["sites"].tolist() == [2.0]
+
+
+def test_a_threshold_in_other_units_is_refused_before_it_is_searched():
+    """15,840 TFLOP/s are 16 H100-equivalents."""
+    with pytest.raises(ValueError, match="leaves 31,680 sizes of node; try every=False"):
+        Regime(15_840.0).choices([H100, GH200])
+    assert len(Regime(15_840.0).choices([H100], every=False)) == 14
+    assert len(Regime(64.0).choices([H100, H100])) == 64
+
+
 def test_a_frontier_without_plans_says_so():
     table = frontier(1e29, [H100], (16.0,), (None,))
     assert np.isinf(table["cost_usd"]).all()
@@ -188,11 +211,15 @@ def test_a_frontier_without_plans_says_so():
 
 
 def test_cost_curves_leave_out_what_cannot_be_reached():
-    table = cost_curves([1e24, 1e29], [H100], [16.0, 2.0], [100.0], ["c_local"])
-    assert table["target"].tolist() == [1e24, 1e24]
-    assert table["threshold"].tolist() == [16.0, 2.0]
-    few = Regime().choices([H100], every=False)
-    assert table["cost_usd"].iloc[0] == branch_search(1e24, few).value("cost_usd")
+    rules = [Regime(16.0), Regime(2.0), Regime(16.0, 160.0)]
+    table = cost_curves([1e24, 1e29], [H100], rules, [100.0], ["c_local"])
+    assert table["target"].tolist() == [1e24] * 3
+    assert table["threshold"].tolist() == [16.0, 2.0, 16.0]
+    assert table["mem_gb"].tolist() == [np.inf, np.inf, 160.0]
+    alone = branch_search(1e24, Regime().choices([H100]))
+    assert table["cost_usd"].iloc[0] == alone.value("cost_usd")
+    assert table["plan"].iloc[0] == "13x H100 FP8, flat"
+    assert table["cost_usd"].iloc[1] == table["cost_usd"].iloc[2]  # two H100 in a node either way
     assert table["cost_usd"].is_monotonic_increasing
 
 
@@ -214,10 +241,15 @@ def test_bad_input():
     refused(r"hidden is 0", lambda: inspection_sample(4, 0, 0.5))
     refused(r"prevalence is 0\.0", lambda: predictive_value(0.0, 0.5, 0.5))
     refused(r"specificity is 99\.9", lambda: predictive_value(0.1, 0.5, 99.9))
-    refused(r"sensitivity is 0\.0", lambda: predictive_value(0.1, 0.0, 0.5))
+    refused("there are no alarms", lambda: predictive_value(0.1, 0.0, 1.0))
+    refused(r"sensitivity is 90\.0", lambda: predictive_value(0.1, 90, 0.5))
     refused(r"n is 0", lambda: draw_rates(0, np.random.default_rng(0)))
     refused("thresholds is empty", lambda: frontier(1e24, [H100], [], (None,)))
-    refused("memories is empty", lambda: frontier(1e24, [H100], [16.0], ()))
+    for bad in ((), 1280.0, "1280"):
+        refused("memories is .*expected a list", lambda m=bad: frontier(1e24, [H100], [16.0], m))
+    refused("expected a list of at least one Node", lambda: Regime().choices(H100))
+    refused("expected a list of at least one Node", lambda: Regime().allowed(H100))
     refused("staff_a_site is -1", lambda: exposure(plan(H100, 4, 91e9), staff_a_site=-1))
     assert float(predictive_value(0.01, 0.9, 0.95)) == pytest.approx(0.009 / 0.0585)
     assert float(predictive_value(0.1, 1.0, 1.0)) == 1.0
+    assert float(predictive_value(0.01, 0.0, 0.9)) == 0.0

@@ -45,7 +45,8 @@ EXAMPLES = {
         "thresholds": [16.0],
         "memories": [None],
     },
-    f"{P}.hardware.Chip": lambda: {
+    f"{P}.hardware.as_nodes": lambda: {"nodes": [H100]},
+    f"{P}.Chip": lambda: {
         "name": "X",
         "tflops_fp16": 990.0,
         "tflops_fp8": 1980.0,
@@ -67,13 +68,7 @@ EXAMPLES = {
         "n": np.full(11, 8),
     },
     f"{P}.planner.pick": lambda: {"found": evaluate([H100], 0, 2, 91e9, 0)},
-    f"{P}.planner.plan": lambda: dict(PLAN),
-    f"{P}.planner.replica_efficiency": lambda: {
-        "law": FIT,
-        "params": 1e11,
-        "tokens": 1e12,
-        "multiplier": 1.01,
-    },
+    f"{P}.plan": lambda: dict(PLAN),
     f"{P}.exposure.exposure": lambda: {"plan": evaluate([H100], 0, 2, 91e9, 0)},
     f"{P}.detection.Rates": lambda: dict(RATES),
     f"{P}.detection.hazards": lambda: {"seen": SEEN_PLAN, "rates": Rates(**RATES)},
@@ -99,9 +94,9 @@ EXAMPLES = {
 EXAMPLES |= {
     f"{P}.{home}.{name}": EXAMPLES[f"{P}.{name}"]
     for home, names in (
-        ("hardware", ["Node"]),
+        ("hardware", ["Chip", "Node"]),
         ("fits", ["bootstrap"]),
-        ("planner", ["branch_search"]),
+        ("planner", ["branch_search", "plan"]),
         ("exposure", ["cheapest_under", "frontier"]),
     )
     for name in names
@@ -124,6 +119,7 @@ RIGHT = {
 } | {
     # The data's own check of a seed; a text is a name like any other.
     (f"{P}.hardware.Chip", "source", "empty"): any_shape,
+    (f"{P}.Chip", "source", "empty"): any_shape,
 }
 
 

@@ -7,6 +7,7 @@ import pytest
 from lib.compute_governance.exposure import frontier
 from lib.compute_governance.hardware import CHIPS, Node
 from lib.compute_governance.planner import plan
+from lib.compute_governance.regime import Regime
 from lib.compute_governance.study import figures as plots
 from lib.compute_governance.study import tables
 from lib.compute_governance.study.searches import at_nodes, author_search, grid_best
@@ -139,7 +140,7 @@ def test_training_figures():
 
 
 def test_the_explorer():
-    curves = tables.cost_curves([1e24, 3e24], [H100], [16.0, 8.0], [10.0, 100.0])
+    curves = tables.cost_curves([1e24, 3e24], [H100], [Regime(16.0), Regime(8.0)], [10.0, 100.0])
     spec = plots.cost_explorer(curves).to_dict()
     params = {param["name"]: param for param in spec["params"]}
     values = {name: param["value"] for name, param in params.items()}

@@ -61,15 +61,60 @@ def test_the_bootstrap_keeps_what_the_parameters_have_in_common(points):
 
 def test_whole_families_are_drawn(points):
     family = np.repeat(np.arange(len(points[0]) // 2 + 1), 2)[: len(points[0])]
-    # One family a run is the plain bootstrap; all in one leaves nothing to draw.
+    # One family a run is the plain bootstrap.
     alone = bootstrap(*points, 5, np.random.default_rng(1), np.arange(len(points[0])))
     assert alone.alpha.tolist() == bootstrap(*points, 5, np.random.default_rng(1)).alpha.tolist()
-    one = bootstrap(*points, 3, np.random.default_rng(1), np.zeros(len(points[0])))
-    assert one.alpha == pytest.approx([fit_law(*points).alpha] * 3, rel=1e-5)
     pairs = bootstrap(*points, 5, np.random.default_rng(1), family)
     assert pairs.alpha.std() > 0
     with pytest.raises(ValueError, match="families"):
         bootstrap(*points, 5, np.random.default_rng(1), family[:-1])
+
+
+def test_families_that_say_nothing_are_refused(points):
+    """All in one leaves nothing to draw: an error of zero came out."""
+    n = len(points[0])
+    some = np.arange(n, dtype=float)
+    some[3] = np.nan
+    for labels, match in (
+        (np.zeros(n), "has 1 labels"),
+        (np.full(n, np.nan), "has 0 labels"),
+        (some, "some are missing"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            bootstrap(*points, 3, np.random.default_rng(1), labels)
+
+
+def test_runs_without_a_law_are_refused_in_words():
+    size, seen = np.geomspace(1e7, 1e10, 60), np.tile([1e9, 1e10, 1e11], 20)
+    loss = FIT.loss(size, seen)
+    assert pytest.approx(FIT.E, rel=1e-6) == fit_law(size, seen, loss).E
+    for bad in (
+        (size, seen, 1 / loss),
+        (size, seen, np.full(60, 2.5)),
+        (np.full(60, 1e9), seen, FIT.loss(1e9, seen)),
+        (loss, size, seen),
+    ):
+        with pytest.raises(ValueError, match="do not fall with params and tokens"):
+            fit_law(*bad)
+
+
+def test_a_fit_at_the_end_of_its_precision_ends(points):
+    """Its damping had come to zero, so that no step was ever taken again."""
+    drawn = bootstrap(*points, 400, np.random.default_rng(20_240_415))
+    assert drawn.E.shape == (400,)
+
+
+def test_how_many_runs_are_left_out(tmp_path):
+    file = tmp_path / "points.csv"
+    lines = [f"{1e8 * k},{6e17 * k * k},{3 - k / 100}" for k in range(1, 9)]
+    file.write_text("\n".join(["Model Size,Training FLOP,loss", *lines]), encoding="utf-8")
+    assert len(read_points(file)[0]) == 3
+    size, tokens, loss = read_points(file, 0)
+    assert len(size) == len(loss) == 8
+    assert tokens[:2] == pytest.approx([1e9, 2e9])
+    assert read_points(file, 1)[0][0] == 2e8
+    with pytest.raises(ValueError, match="left_out is -1"):
+        read_points(file, -1)
 
 
 def test_bad_points_are_refused(points, tmp_path):

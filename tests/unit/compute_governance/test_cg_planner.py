@@ -25,7 +25,6 @@ from lib.compute_governance.planner import (
     evaluate,
     pick,
     plan,
-    replica_efficiency,
 )
 from lib.compute_governance.scaling import FIT
 from lib.compute_governance.study import tables
@@ -38,6 +37,7 @@ from lib.compute_governance.study.searches import (
     grid_best,
     ties,
 )
+from lib.compute_governance.study.tables import replica_efficiency
 from lib.compute_governance.study.uncertainty import loose_laws
 
 NODES = catalogue()
@@ -143,7 +143,7 @@ def test_every_node_type_has_its_own_cheapest_plan():
     assert found.cost_usd.tolist() == [one.value("cost_usd") for one in alone]
     assert found.c_quality.tolist() == [one.value("c_quality") for one in alone]
     assert pick(found).labels() == branch_search(1e25, nodes).labels()
-    assert cheapest_by_node(1e26, [Node(CHIPS["TPU v6e"], 1), H100]).node.tolist() == [1]
+    assert cheapest_by_node(1e26, [Node(CHIPS["TPU v5e"], 1), H100]).node.tolist() == [1]
 
 
 def test_quality_never_exceeds_local_and_shares_are_shares():
@@ -414,6 +414,50 @@ def test_what_is_added_to_the_quality_stays_a_share():
         Assumptions(quality_shift=-0.995)
     assert Assumptions(quality_shift=-0.09).eta_compression == pytest.approx(0.90)
     assert Assumptions(quality_shift=0.5).eta_compression == 1.0
+
+
+def test_the_limit_is_on_chips_and_says_so(monkeypatch):
+    """On nodes it would forbid single chips what it allows to nodes of sixteen."""
+    one, two = Node(CHIPS["H100"], 1, "FP8"), Node(CHIPS["H100"], 2, "FP8")
+    wanted = int(branch_search(1e24, [one]).value("n"))
+    assert wanted > 16
+    monkeypatch.setattr("lib.compute_governance.planner.CHIP_LIMIT", wanted)
+    assert branch_search(1e24, [one]).value("n") == wanted
+    monkeypatch.setattr("lib.compute_governance.planner.CHIP_LIMIT", wanted - 1)
+    with pytest.raises(InfeasibleError, match=f"no plan reaches c_local = 1e.24 with {wanted - 1}"):
+        branch_search(1e24, [one])
+    monkeypatch.undo()
+    monkeypatch.setattr("lib.compute_governance.planner.CHIP_LIMIT", 19)
+    assert branch_search(1e22, [two]).value("n") <= 9
+
+
+def test_a_site_may_cost_something():
+    """At 200,000 dollars a site fewer and larger nodes are cheapest."""
+    chips = 34 * 16 * 28_000 * 1.64 * 1.23
+    dear = Assumptions(site_usd=2e5)
+    assert plan(GH200, 34, 160e9, assumptions=dear).value("cost_usd") == chips + 34 * 2e5
+    small = Node(CHIPS["GH200"], 4, "FP8")
+    assert branch_search(1e25, [GH200, small]).labels() == ["4x GH200 FP8, flat"]
+    found = branch_search(1e25, [GH200, small], assumptions=Assumptions(site_usd=1e7))
+    assert found.labels()[0].startswith("16x GH200 FP8")
+    assert found.value("cost_usd") == pytest.approx(found.value("n") * (chips / 34 + 1e7))
+    with pytest.raises(ValueError, match=r"site_usd is -1"):
+        Assumptions(site_usd=-1)
+
+
+def test_plans_remember_the_length_of_their_run():
+    year = Assumptions(window_s=365.25 * 86_400.0)
+    one = plan(GH200, 34, 160e9, assumptions=year)
+    assert one.value("window_s") == 365.25 * 86_400
+    both = evaluate([GH200], 0, [34, 40], 160e9, FLAT, assumptions=year)
+    assert both.take(1).window_s.tolist() == [365.25 * 86_400]
+    assert plan(GH200, 34, 160e9).value("window_s") == 740 * 86_400
+
+
+def test_the_share_lost_a_decade_is_a_share():
+    """The formula gives 1.27 here."""
+    assert Assumptions(alpha_base=0.9).alpha(3.5e7) == 1.0
+    assert Assumptions().alpha(1e9) == pytest.approx(0.08)
 
 
 def test_clear_words_for_a_single_node_and_a_rate_as_text():

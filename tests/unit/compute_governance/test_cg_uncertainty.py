@@ -1,5 +1,7 @@
 """Sampled constants, scenarios and Sobol indices."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from lib.compute_governance.planner import (
     FLAT,
     PIPELINE,
     Assumptions,
+    InfeasibleError,
     Network,
     branch_search,
     plan,
@@ -17,9 +20,11 @@ from lib.compute_governance.study.uncertainty import (
     INPUTS,
     RANGES,
     again,
+    by_laws,
     draw,
     laws,
     one_draw,
+    reached,
     sampled_cost,
     scenario_moves,
     shrunk,
@@ -76,11 +81,43 @@ def test_shrunk_errors():
 def test_a_sure_plan_reaches_its_target_and_costs_more():
     sampled = draw(400, np.random.default_rng(3), laws(40, seed=1))
     margin, found = sure_cost(3e24, [GH200], sampled)
-    assert (again(found, sampled).c_local >= 3e24).mean() >= 0.95
+    assert (reached(found, sampled, "c_local") >= 3e24).mean() >= 0.95
+    less = branch_search(3e24 * margin / 1.04, [GH200])
+    assert (reached(less, sampled, "c_local") >= 3e24).mean() < 0.95
     assert 1.1 < margin < 2.0
     assert found.value("cost_usd") > branch_search(3e24, [GH200]).value("cost_usd")
     with pytest.raises(ValueError, match="confidence is 95"):
         sure_cost(3e24, [GH200], sampled, confidence=95)
+
+
+def test_what_is_not_admissible_is_not_reached():
+    """Half as much speed again trains on half as many tokens again, and breaks the bound."""
+    bound = Assumptions(mfu=np.array([0.4, 0.6]), overtraining=(1.0, 10.0))
+    one = plan(GH200, 45, 160e9)
+    there = again(one, bound)
+    assert there.admissible.tolist() == [True, False]
+    assert reached(one, bound, "c_local").tolist() == [there.c_local[0], 0.0]
+
+
+def test_no_margin_is_said_and_not_guessed():
+    """Hardly any draw is within so narrow a bound on overtraining."""
+    sampled = draw(50, np.random.default_rng(3))
+    with pytest.raises(InfeasibleError, match="no margin up to 8 reaches"):
+        sure_cost(1e24, [GH200], replace(sampled, overtraining=(1.0, 1.0001)))
+
+
+def test_draws_are_resampled_by_their_laws():
+    law = laws(5, seed=1)
+    sampled = draw(300, np.random.default_rng(0), law)
+    picks = by_laws(sampled, 20, np.random.default_rng(1))
+    assert len(picks) == 20
+    size = {e: int((e == sampled.law.E).sum()) for e in set(sampled.law.E.tolist())}
+    for index in picks:
+        drawn = sampled.law.E[index].tolist()
+        # Whole laws: each as often as a multiple of the draws that have it.
+        assert all(drawn.count(e) % size[e] == 0 for e in set(drawn))
+        assert sum(drawn.count(e) // size[e] for e in set(drawn)) == 5
+    assert len({len(index) for index in picks}) > 1
 
 
 def test_again_with_the_same_constants_changes_nothing():
