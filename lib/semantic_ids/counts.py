@@ -57,7 +57,8 @@ class NGramCounts:
     n_codes : int
         K.
     weights : float (n_items,)
-        How often each item was seen in train, finite and nonnegative, not all 0.
+        How often each item was seen in train, 0 to 2^53 (beyond which a float no longer counts by
+        ones), not all 0.
     alpha : float
         Strength of the back-off, positive.
 
@@ -72,7 +73,7 @@ class NGramCounts:
         self, codes: npt.ArrayLike, n_codes: int, *, weights: npt.ArrayLike, alpha: float = 1.0
     ) -> None:
         table = check_codes(codes, n_codes)
-        weight = check.array("weights", weights, shape=(len(table),), at_least=0)
+        weight = check.array("weights", weights, shape=(len(table),), at_least=0, at_most=2**53)
         if not weight.any():
             raise ValueError("weights are all 0, there is nothing to count")
         self.n_codes = int(n_codes)

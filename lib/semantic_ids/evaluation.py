@@ -44,20 +44,27 @@ LogProbs = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 
-def _asked(log_probs: LogProbs, targets: Ints, name: str = "log_probs") -> tuple[LogProbs, Ints]:
-    """Refuse log-probabilities that hold NaN, and targets that are no codes of theirs."""
+def _normal(log_probs: LogProbs, name: str) -> LogProbs:
+    """Refuse what are no logarithms of probabilities: NaN, per cents, logits."""
     if log_probs.ndim != 3 or log_probs.dtype.kind != "f" or not len(log_probs):
         raise ValueError(
             f"{name} have shape {log_probs.shape} and type {log_probs.dtype}, expected floats "
             "(n, n_levels, n_codes), not empty"
         )
-    most = log_probs.max(axis=2)
-    if np.isnan(most).any() or (most > 1e-3).any() or np.isneginf(most).any():
+    with np.errstate(over="ignore"):
+        total = np.exp(log_probs).sum(axis=2)
+    wrong = total[~(np.abs(total - 1) <= 1e-3)]  # NaN too
+    if len(wrong):
         raise ValueError(
-            f"{name} hold NaN, numbers above 0 or nothing but −inf, expected logarithms of "
-            "probabilities"
+            f"{name} have a row whose probabilities sum to {wrong[0]:.4g}, expected logarithms of "
+            "probabilities, which sum to 1"
         )
-    n, levels, n_codes = log_probs.shape
+    return log_probs
+
+
+def _asked(log_probs: LogProbs, targets: Ints, name: str = "log_probs") -> tuple[LogProbs, Ints]:
+    """Refuse what are no log-probabilities, and targets that are no codes of theirs."""
+    n, levels, n_codes = _normal(log_probs, name).shape
     return log_probs, check.integers(
         "targets", targets, shape=(n, levels), at_least=0, below=n_codes
     )
@@ -134,7 +141,10 @@ def hits(log_probs: LogProbs, targets: Ints) -> Bools:
 
 def nll(log_probs: LogProbs, targets: Ints) -> Floats:
     """Return minus the log-probability of the true codes, ``(n, n_levels)``, in nats."""
-    log_probs, targets = _asked(log_probs, targets)
+    return _nll(*_asked(log_probs, targets))
+
+
+def _nll(log_probs: LogProbs, targets: Ints) -> Floats:
     picked = np.take_along_axis(log_probs, targets[:, :, None], axis=2)[:, :, 0]
     return -picked.astype(np.float64)
 
@@ -288,10 +298,32 @@ class Mixture:
             check.array("shares", self.shares, shape=shape, above=0)
 
     def __call__(self, model: LogProbs, counts: LogProbs) -> LogProbs:
-        """Return normalised log-probabilities of the shape of `model`."""
+        """Return normalised log-probabilities of the shape of `model`.
+
+        Parameters
+        ----------
+        model, counts : float32 (n, n_levels, n_codes)
+
+        Raises
+        ------
+        ValueError
+            If they are no log-probabilities, of different shapes, or of other levels than the mix.
+        """
+        levels = _same_shape(_normal(model, "model"), _normal(counts, "counts")).shape[1]
+        if levels != len(self.weights):
+            raise ValueError(f"model has {levels} levels, expected {len(self.weights)} as the mix")
+        return self._mixed(model, counts)
+
+    def _mixed(self, model: LogProbs, counts: LogProbs) -> LogProbs:
         weight = np.array(self.weights, np.float32)[:, None]
         share = np.array(self.shares or 1.0, np.float32).reshape(-1, 1)
         return _normalised(share * model + weight * counts)
+
+
+def _same_shape(model: LogProbs, counts: LogProbs) -> LogProbs:
+    if counts.shape != model.shape:
+        raise ValueError(f"counts have shape {counts.shape}, expected {model.shape}")
+    return model
 
 
 def _normalised(logits: LogProbs) -> LogProbs:
@@ -321,13 +353,11 @@ def fit_mixture(
         whoever is less sure looks as if it knew more than counts.
     """
     model, targets = _asked(model, targets, "model")
-    if counts.shape != model.shape:
-        raise ValueError(f"counts have shape {counts.shape}, expected {model.shape}")
-    _asked(counts, targets, "counts")
+    _same_shape(model, _normal(counts, "counts"))
     pairs = [(a, w) for a in ((1.0,) if rigid else SHARES) for w in GRID]
     n_levels = targets.shape[1]
     losses = [
-        nll(Mixture((w,) * n_levels, (a,) * n_levels)(model, counts), targets).mean(axis=0)
+        _nll(Mixture((w,) * n_levels, (a,) * n_levels)._mixed(model, counts), targets).mean(axis=0)
         for a, w in pairs
     ]
     best = np.argmin(losses, axis=0)

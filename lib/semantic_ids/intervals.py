@@ -24,17 +24,6 @@ class Estimate:
     low: float
     high: float
 
-    def percent(self, digits: int = 1) -> str:
-        """Return it in per cent, for tables.
-
-        Examples
-        --------
-        >>> Estimate(0.1234, 0.1, 0.15).percent()
-        '12.3 (10.0 to 15.0)'
-        """
-        value, low, high = (f"{100 * x:.{digits}f}" for x in (self.value, self.low, self.high))
-        return f"{value} ({low} to {high})"
-
 
 class Resample:
     """Bootstrap over users, with the spread of seeds beside it.

@@ -1,6 +1,7 @@
 """The encoder on any Hugging Face causal language model.
 
-`attach` goes through ``inputs_embeds`` and touches nothing inside.
+`attach` goes through ``inputs_embeds`` and touches nothing inside. Whole sequences only: a cache of
+keys and values hides the codes before the last token, and is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lib.core import check
+from lib.semantic_ids.prefixmem import PrefixMem
 
 __all__ = ["EncodedLM", "attach"]
 
@@ -25,10 +27,20 @@ class EncodedLM(nn.Module):
 
     def __init__(self, lm: nn.Module, encoder: nn.Module | None, sid_token_ids: Ints) -> None:
         super().__init__()
-        rows = cast(Any, lm).get_input_embeddings().num_embeddings
+        inputs = cast(Any, lm).get_input_embeddings()
+        rows = inputs.num_embeddings
         shape = ("n_levels", "n_codes")
         ids = check.integers("sid_token_ids", sid_token_ids, shape=shape, at_least=0, below=rows)
         check.unique("sid_token_ids", ids.ravel().tolist())
+        if isinstance(encoder, PrefixMem):
+            wanted = (*ids.shape, inputs.embedding_dim)
+            config = encoder.config
+            found = (config.n_levels, config.n_codes, config.d_model)
+            if found != wanted:
+                raise ValueError(
+                    f"encoder has n_levels, n_codes, d_model {found}, expected {wanted} as the "
+                    "tokens and the model have"
+                )
         self.lm = lm
         level, code = torch.zeros(rows, dtype=torch.int64), torch.zeros(rows, dtype=torch.int64)
         level[torch.from_numpy(ids)] = torch.arange(1, len(ids) + 1)[:, None].expand(ids.shape)
@@ -64,11 +76,24 @@ class EncodedLM(nn.Module):
             span = at[:, None] + torch.arange(1 - depth, 1, device=at.device)
             prefix = code[row[:, None], span]
             added = self.encoder(prefix, hidden[row[:, None], span])[:, -1]
-            hidden = hidden.index_put((row, at), added, accumulate=True)
+            # The encoder keeps its own precision; a model in bfloat16, or autocast, has another.
+            hidden = hidden.index_put((row, at), added.to(hidden.dtype), accumulate=True)
         return hidden
 
     def forward(self, input_ids: Tensor, **options: Any) -> Any:
-        """Run the language model on `embed`'s output; options are those of the model."""
+        """Run the language model on `embed`'s output; options are those of the model.
+
+        Raises
+        ------
+        ValueError
+            If there are ``past_key_values``: the codes in the cache are not seen here, and the
+            memory would be lost without a word.
+        """
+        if self.encoder is not None and options.get("past_key_values") is not None:
+            raise ValueError(
+                "past_key_values are given, expected none: the encoder has to see all codes of an "
+                "item, so hand over whole sequences"
+            )
         return self.lm(inputs_embeds=self.embed(input_ids), **options)
 
     @torch.no_grad()
@@ -104,13 +129,14 @@ def attach(lm: nn.Module, encoder: nn.Module | None, sid_token_ids: Ints) -> Enc
     lm : transformers.PreTrainedModel
         Its vocabulary must already have the code tokens.
     encoder : module or None
-        Such as `PrefixMem` with the model's width.
+        Such as `PrefixMem` with the model's width; its precision may be another.
     sid_token_ids : int64 (n_levels, n_codes)
         The token of each code of each level.
 
     Raises
     ------
     ValueError
-        If tokens are not different, or not in the vocabulary.
+        If tokens are not different, or not in the vocabulary, or the encoder was made for other
+        levels, codes or another width.
     """
     return EncodedLM(lm, encoder, sid_token_ids)

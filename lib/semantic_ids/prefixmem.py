@@ -15,6 +15,7 @@ active. Adding at ``c_l`` something made from ``c_{l+1}`` would hand over the an
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -81,9 +82,9 @@ class PrefixMemConfig:
         Codes of an item and values of a code.
     d_model : int
         Width of the model it is attached to.
-    active_levels : tuple of int
+    active_levels : tuple of int, optional
         Levels, counted from 1, that are predicted with the memory: from 2 to `n_levels`; the two
-        deepest by default.
+        deepest by default. None of them is no memory: attach no encoder then.
     d_mem : int
         Width of the memory, a multiple of `n_heads`.
     n_heads, table_size, max_order : int
@@ -100,7 +101,7 @@ class PrefixMemConfig:
     n_levels: int = 4
     n_codes: int = 256
     d_model: int = 96
-    active_levels: tuple[int, ...] = ()
+    active_levels: tuple[int, ...] | None = None
     d_mem: int = 64
     n_heads: int = 4
     table_size: int = 16_381
@@ -122,7 +123,7 @@ class PrefixMemConfig:
         # The first code of an item has no prefix, and none comes after the last.
         levels = check.integers(
             "active_levels",
-            self.active_levels or tuple(deepest),
+            tuple(deepest) if self.active_levels is None else self.active_levels,
             shape=("n",),
             at_least=2,
             at_most=self.n_levels,
@@ -208,7 +209,8 @@ class PrefixMem(nn.Module):
 
     def positions(self, n_codes: int) -> list[int]:
         """Return the injected positions, counted from 1, among the first `n_codes` codes."""
-        return [level - 1 for level in sorted(self.config.active_levels) if level - 1 <= n_codes]
+        active = sorted(self.config.active_levels or ())
+        return [level - 1 for level in active if level - 1 <= n_codes]
 
     def forward(self, codes: Tensor, hidden: Tensor) -> Tensor:
         """Return what is added to the embeddings.
@@ -223,7 +225,16 @@ class PrefixMem(nn.Module):
         -------
         Tensor, shape (..., l, d_model)
             Exact zeros at positions that are not injected.
+
+        Raises
+        ------
+        TypeError, ValueError
+            See `check_codes`; or if there is not one embedding for each code.
         """
+        if hidden.shape[:-1] != codes.shape:
+            raise ValueError(
+                f"hidden has shape {tuple(hidden.shape)}, expected {(*codes.shape, 'd_model')}"
+            )
         places = self.positions(codes.shape[-1])
         if not places:
             check_codes(codes, self.config.n_codes, self.config.n_levels)
@@ -256,9 +267,18 @@ def save_encoder(encoder: PrefixMem, target: Path) -> Path:
     if not isinstance(encoder.hash, PrefixHash):
         raise ValueError(f"hash is a {type(encoder.hash).__name__}, expected a PrefixHash")
     tensors = {name: value.contiguous() for name, value in encoder.state_dict().items()}
-    about = {"config": asdict(encoder.config), "hash": encoder.hash.fields()}
+    about = {
+        "config": asdict(encoder.config),
+        "hash": encoder.hash.fields(),
+        "sha256": _digest(tensors),
+    }
     text = {"prefixmem": json.dumps(about)}
     return write_atomic(target, safetensors.torch.save(tensors, metadata=text))
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    """Return the digest of all weights with their names and shapes."""
+    return hashlib.sha256(safetensors.torch.save(tensors)).hexdigest()
 
 
 def load_encoder(source: Path) -> PrefixMem:
@@ -273,7 +293,8 @@ def load_encoder(source: Path) -> PrefixMem:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is truncated, altered in its shape, holds NaN, or was not written by `save_encoder`.
+        If it is truncated or altered, be it in one byte, holds NaN, or was not written by
+        `save_encoder`.
     """
     if not Path(source).is_file():
         raise FileNotFoundError(
@@ -285,6 +306,7 @@ def load_encoder(source: Path) -> PrefixMem:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         encoder = PrefixMem(PrefixMemConfig(**about["config"]), PrefixHash.of_fields(about["hash"]))
         encoder.load_state_dict(tensors)
+        digest = about["sha256"]
     except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(
             f"{source}: not a whole file written by prefixmem.save_encoder: {error}"
@@ -292,4 +314,6 @@ def load_encoder(source: Path) -> PrefixMem:
     for name, value in tensors.items():
         if not bool(torch.isfinite(value).all()):
             raise ValueError(f"{source}: {name} holds NaN or infinity, expected finite numbers")
+    if _digest(tensors) != digest:
+        raise ValueError(f"{source}: the weights are not those that save_encoder wrote: altered")
     return encoder

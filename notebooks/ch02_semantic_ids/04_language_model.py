@@ -11,8 +11,8 @@
 #
 # The paper attaches its encoder to language models of up to four billion parameters. Here it is
 # attached to the first of the thirty layers of SmolLM2-135M, with the vocabulary cut to the words of
-# the titles: **truncated pretrained**, not SmolLM2. The encoder goes in through `inputs_embeds`, as it
-# would for any Hugging Face model; the thirty layers run in the opt-in profile `full` on a GPU and were
+# the titles: **truncated pretrained**, not SmolLM2. The encoder goes in through `inputs_embeds`, as for
+# other causal models of Hugging Face; the thirty layers run in the opt-in profile `full` on a GPU and were
 # *not* run here.
 #
 # Data: Amazon Industrial, 3,686 items with titles and three codes each. Rows of the training batches

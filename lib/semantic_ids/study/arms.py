@@ -7,15 +7,16 @@ the arm without memory.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from lib.semantic_ids.beam import CountSteps, MixedSteps, beam_search, generate
+from lib.semantic_ids.beam import CountSteps, MixedSteps, Steps, beam_search, generate
 from lib.semantic_ids.catalogue import SidCatalog
 from lib.semantic_ids.counts import NGramCounts
 from lib.semantic_ids.datasets import Examples, SidData, load, sample
@@ -53,6 +54,7 @@ __all__ = [
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Wrap: TypeAlias = Callable[[Steps], Steps]
 
 KS: tuple[int, ...] = (5, 10, 20, 50, 100)
 """List lengths of recall."""
@@ -165,10 +167,9 @@ class ArmResult:
     swapped_hits, swapped_mixed : (n_test, n_levels), optional
         Right code with histories exchanged between users, of the flat arm: alone, and with counts.
     beams : dict of str to Beam
-        ``trie``, ``free`` (no trie) and ``mixed`` (trie, counts added in the beam with the rigid
-        mix, which found a little more than the other on validation users).
-    target : dict of int to bool (n_target,)
-        Hits at 5, 10 and 20, with the trie.
+        ``trie``, ``free`` (no trie) and ``mixed`` (trie, counts added in the beam).
+    target, target_mixed : dict of int to bool (n_target,)
+        Hits at 5, 10 and 20, with the trie; of the flat arm also with counts in the beam.
     """
 
     hits: Bools
@@ -187,6 +188,7 @@ class ArmResult:
     swapped_mixed: Bools | None = None
     beams: dict[str, Beam] = field(default_factory=dict)
     target: dict[int, Bools] = field(default_factory=dict)
+    target_mixed: dict[int, Bools] = field(default_factory=dict)
 
 
 def _encoder(arm: Arm, data: SidData) -> nn.Module | None:
@@ -239,7 +241,7 @@ def run_arm(arm: Arm) -> ArmResult:
         trie_nll=nll(known_codes, targets),
     )
     table = NGramCounts.fit(data.codes, data.n_codes, split.train)
-    rigid = None
+    mixture = None
     if arm.n_valid:
         # The weights of the mix come from validation users.
         valid = sample(split.valid, arm.n_valid)
@@ -267,13 +269,26 @@ def run_arm(arm: Arm) -> ArmResult:
                 swapped_mixed=hits(mixture(swapped, counted), targets),
             )
     if arm.n_beam:
-        beams = _beams(arm, model, data, test, table, rigid)
+        beams = _beams(arm, model, data, test, table, mixture)
         result = replace(result, beams=beams)
     if arm.n_target:
         many = sample(split.test, arm.n_target)
-        found = generate(model, many, data.codes, 50, catalog=data.catalog())
-        result = replace(result, target=recall(found, data.codes[many.targets], (5, 10, 20)))
+
+        def rates(steps: Wrap | None) -> dict[int, Bools]:
+            found = generate(model, many, data.codes, 50, catalog=data.catalog(), steps=steps)
+            return recall(found, data.codes[many.targets], (5, 10, 20))
+
+        result = replace(result, target=rates(None))
+        if mixture is not None and arm.encoder == "none":
+            result = replace(result, target_mixed=rates(_plus(table, mixture)))
     return result
+
+
+def _plus(table: NGramCounts, mix: Mixture | None) -> Wrap | None:
+    """Return what adds counts to every step of a search."""
+    if mix is None:
+        return None
+    return lambda one: MixedSteps(one, table, mix.weights, mix.shares)
 
 
 def _beams(
@@ -296,9 +311,7 @@ def _beams(
             data.codes,
             arm.width,
             catalog=allowed,
-            steps=None
-            if mix is None
-            else lambda one: MixedSteps(one, table, mix.weights, mix.shares),
+            steps=_plus(table, mix),
         )
         return Beam(
             recall=recall(found, targets, ks),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from scipy import stats
 
 from lib.core import check
 from lib.semantic_ids.catalogue import IntArray, prefix_ranks
-from lib.semantic_ids.counts import NGramCounts
+from lib.semantic_ids.counts import NGramCounts, item_counts
 from lib.semantic_ids.datasets import SidData
 from lib.semantic_ids.hashing import PrefixHash
 from lib.semantic_ids.study.expressive import additive, all_prefixes, represented_by_rows
@@ -15,9 +17,11 @@ from lib.semantic_ids.study.expressive import additive, all_prefixes, represente
 __all__ = [
     "additive_share",
     "dealt",
+    "neighbours",
     "one_row_share",
     "parity_share",
     "scrambled",
+    "tied",
     "told_apart",
     "user_interval",
     "zero_confused",
@@ -119,6 +123,61 @@ def dealt(codes: IntArray, seed: int) -> IntArray:
     """Return the codes with every column dealt out anew among the items: a control."""
     rng = np.random.default_rng(seed)
     return np.column_stack([rng.permutation(column) for column in codes.T])
+
+
+def tied(
+    codes: IntArray, n_codes: int, *, draws: int = 20, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return the bits that the last codes share with each code before, added up, beyond chance.
+
+    Chance is the same with the last codes shuffled over the items. A last level that only tells
+    items apart has about 0.
+
+    Parameters
+    ----------
+    codes : int64 (n_items, n_levels)
+        Of two levels or more.
+    n_codes, draws, seed : int
+
+    Returns
+    -------
+    (bits, from, to)
+        With 95 % of the spread of chance (1.96 deviations).
+    """
+    rng = np.random.default_rng(seed)
+    before, last = codes[:, :-1].T * n_codes, codes[:, -1]
+
+    def joint(code: IntArray) -> float:
+        # Entropies of single levels do not change by shuffling; those of pairs say it all.
+        return float(sum(stats.entropy(np.bincount(one + code), base=2) for one in before))
+
+    chance = np.array([joint(rng.permutation(last)) for _ in range(draws)])
+    bits, spread = float(chance.mean()) - joint(last), 1.96 * float(chance.std(ddof=1))
+    return bits, bits - spread, bits + spread
+
+
+def neighbours(data: SidData) -> pd.DataFrame:
+    """Return how often two items in a row of a train sequence share a code, a column a level.
+
+    Returns
+    -------
+    DataFrame
+        The share and what chance would give, which draws both by their number of interactions;
+        then the same of pairs whose first codes differ, where chance knows both first codes.
+    """
+    train, codes = data.split().train, data.codes
+    one, two = (codes[np.concatenate([s[at] for s in train])] for at in (np.s_[:-1], np.s_[1:]))
+    other = one[:, 0] != two[:, 0]
+    weight, found = item_counts(train, data.n_items), {}
+    for level in range(data.n_levels):
+        joint = np.zeros((data.n_codes, data.n_codes))
+        np.add.at(joint, (codes[:, 0], codes[:, level]), weight)
+        even, given = joint.sum(0) / joint.sum(), joint / np.maximum(joint.sum(1)[:, None], 1)
+        chance = (given @ given.T)[one[other, 0], two[other, 0]]
+        same = one[:, level] == two[:, level]
+        found[f"level {level + 1}"] = same.mean(), even @ even, same[other].mean(), chance.mean()
+    names = ["all pairs", "by chance", "pairs of other first codes", "by chance, given these"]
+    return pd.DataFrame(found, index=names)
 
 
 def scrambled(data: SidData, *, seed: int = 0) -> npt.NDArray[np.bool_]:

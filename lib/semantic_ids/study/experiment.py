@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from lib.core import ledger, sweeps
 from lib.core.profile import pick
@@ -41,7 +40,6 @@ __all__ = [
     "run_main",
     "run_untrained",
     "run_variations",
-    "table",
     "variation_arms",
 ]
 
@@ -275,11 +273,37 @@ class Study:
         first = self.beams.mean(self.beam(*arm, name, k))
         return self.beams.estimate(first - self.beams.mean(self.beam(*over, name, k)))
 
-    def target_gain(self, arm: str, over: str, k: int) -> Estimate:
-        """Return a difference in hit rate among the many users of the published figures."""
-        found = [np.stack([one.target[k] for one in self.results[name]]) for name in (arm, over)]
-        drawn = Resample(*found[0].shape)
-        return drawn.estimate(drawn.mean(found[0]) - drawn.mean(found[1]))
+    def target_rate(self, arm: str, k: int) -> Estimate:
+        """Return the hit rate at k among the many users of the published figures.
+
+        Parameters
+        ----------
+        arm : str
+            An arm, ``"flat + counts"``, or ``"count table"`` for its one list.
+        k : int
+        """
+        drawn, (found,) = self._many(k, arm)
+        return drawn.estimate(found)
+
+    def target_gain(self, arm: str, over: str, k: int, *, relative: bool = False) -> Estimate:
+        """Return a difference of such hit rates, or by how much the first is larger."""
+        drawn, (ours, theirs) = self._many(k, arm, over)
+        gain = ours / np.maximum(theirs, 1e-9) - 1 if relative else ours - theirs
+        return drawn.estimate(gain)
+
+    def _many(self, k: int, *arms: str) -> tuple[Resample, list[Floats]]:
+        seeds = len(self.results["flat"])
+        n = len(self.results["flat"][0].target[k])
+        drawn = Resample(seeds, n)
+
+        def found(arm: str) -> Floats:
+            if arm == "count table":
+                return drawn.mean(self.counts.recall[k][:n])
+            name, _, plus = arm.partition(" + ")
+            field = "target_mixed" if plus else "target"
+            return drawn.mean(np.stack([getattr(one, field)[k] for one in self.results[name]]))
+
+        return drawn, [found(arm) for arm in arms]
 
     def growth(self, arm: str, over: str, kind: str, ks: tuple[int, int]) -> Estimate:
         """Return the relative gain in recall at the second length minus that at the first."""
@@ -291,27 +315,30 @@ class Study:
         return self.beams.estimate(gains[1] - gains[0])
 
     # ── groups of users ─────────────────────────────────────────────────────────────────────────
-    def reachable(self, arm: str) -> Bools:
-        """Return whose target has every code but the last in the arm's top ten, a row a seed."""
-        return np.stack([one.top10[:, :-1].all(axis=1) for one in self.results[arm]])
+    def reachable(self, arm: str, level: int) -> Bools:
+        """Return whose target has all codes before a level in the arm's top ten, a row a seed."""
+        return np.stack([one.top10[:, : level - 1].all(axis=1) for one in self.results[arm]])
 
-    def tertiles(self) -> Ints:
-        """Return 0, 1, 2 for rare, medium and popular prefixes before the deepest code."""
+    def tertiles(self, level: int) -> Ints:
+        """Return 0, 1, 2 for rare, medium and popular prefixes before the code of a level."""
         data = load("beauty_rqkmeans")
         train = data.codes[np.concatenate(data.split().train)]
-        return popularity_tertiles(self.targets, train, self.targets.shape[1] - 1)
+        return popularity_tertiles(self.targets, train, level - 1)
 
-    def group_gain(self, where: Bools, against: Bools, *, relative: bool = False) -> Estimate:
-        """Return PrefixMem's gain at the deepest level in one group minus that in another."""
-        level = self.levels[-1]
-        gains = []
-        for group in (where, against):
+    def group_gain(
+        self, level: int, where: Bools, against: Bools | None = None, *, relative: bool = False
+    ) -> Estimate:
+        """Return PrefixMem's gain at a level in one group, or that minus the gain in another."""
+
+        def gain(group: Bools) -> Floats:
             ours, flat = (
                 self.users.mean(self.field(arm, "hits", level), where=group)
                 for arm in ("PrefixMem", "flat")
             )
-            gains.append(ours / np.maximum(flat, 1e-9) - 1 if relative else ours - flat)
-        return self.users.estimate(gains[0] - gains[1])
+            return ours / np.maximum(flat, 1e-9) - 1 if relative else ours - flat
+
+        first = gain(where)
+        return self.users.estimate(first if against is None else first - gain(against))
 
     # ── beyond counts ───────────────────────────────────────────────────────────────────────────
     def _nats(self, arm: str, levels: Sequence[int], name: str) -> Floats:
@@ -330,17 +357,13 @@ class Study:
         return self.users.estimate(self.added(arm, levels, name) / self.added(arm, levels))
 
     def oracle(self, levels: Sequence[int], name: str = "mixed_nll") -> Estimate:
-        """Return the residual of an encoder that leaves no loss: the most that it can be."""
+        """Return the residual of an encoder that leaves no loss, and knows the counts' part too.
+
+        No bound: one that knows only what the counts do not has a residual of 1.
+        """
         return self.users.estimate(
             self._nats("flat", levels, name) / self._nats("flat", levels, "nll")
         )
-
-
-def table(rows: Mapping[str, Sequence[Estimate]], columns: Sequence[str]) -> pd.DataFrame:
-    """Return estimates as text in per cent."""
-    return pd.DataFrame(
-        {name: [one.percent() for one in row] for name, row in rows.items()}, index=list(columns)
-    ).T
 
 
 def report(

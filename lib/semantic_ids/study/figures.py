@@ -203,7 +203,7 @@ def _panels(titles: Iterable[str]) -> tuple[Figure, list[Axes]]:
     """Return a row of panels that share their vertical axis."""
     names = list(titles)
     fig, axes = plt.subplots(
-        1, len(names), figsize=(SIZE[0], 3.8), layout="constrained", sharey=True, squeeze=False
+        1, len(names), figsize=(SIZE[0], 3.4), layout="constrained", sharey=True, squeeze=False
     )
     for ax, name in zip(axes[0], names, strict=True):
         ax.set_title(name, fontsize="small")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,3 +97,20 @@ def test_codes_dealt_out_anew_keep_each_levels_codes() -> None:
     assert not np.array_equal(one, other)
     assert np.array_equal(np.sort(one, axis=0), np.sort(codes, axis=0))
     assert not np.array_equal(one, codes)
+
+
+@pytest.mark.parametrize(("name", "number"), [("beauty_rqkmeans", True), ("games", False)])
+def test_a_last_level_that_is_a_number_may_be_drawn_anew(catalogues, name, number) -> None:
+    """Without replacement below each prefix: counts stay as good, and bits shared stay none."""
+    data = catalogues(name)
+    bits, low, high = checks.tied(data.codes, data.n_codes)
+    assert (low < 0 < high) == number
+    before = anatomy.count_accuracy(data)[:, 3].mean()
+    rng = np.random.default_rng(0)
+    codes = data.codes.copy()
+    _, node, size = np.unique(codes[:, :3], axis=0, return_inverse=True, return_counts=True)
+    order = np.argsort(node.ravel(), kind="stable")
+    codes[order, 3] = np.concatenate([rng.choice(256, n, replace=False) for n in size])
+    after = anatomy.count_accuracy(replace(data, codes=codes))[:, 3].mean()
+    assert after == pytest.approx(before, abs=0.005 if number else 0.05)
+    assert abs(checks.tied(codes, data.n_codes)[0]) < 0.03 < (1 if number else bits)

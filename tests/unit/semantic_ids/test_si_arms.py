@@ -1,5 +1,6 @@
 """Arms, end to end on a tiny tree; and what a study makes of results."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -216,14 +217,17 @@ def test_beams_are_compared_with_each_other_and_with_the_table():
 
 def test_groups_gain_apart():
     found = hand_made()
-    near = found.reachable("flat")
-    assert near.tolist() == [[True, True, False, False]]  # every code but the last in the top ten
+    near = found.reachable("flat", 2)
+    assert near.tolist() == [[True, True, False, False]]  # every code before level 2 in the top ten
+    assert found.reachable("flat", 1).all()  # nothing stands before level 1
     # Reachable: 2/2 against 1/2; unreachable: 1/2 against 0.
-    assert found.group_gain(~near, near).value == pytest.approx(0.0)
+    assert found.group_gain(2, ~near, near).value == pytest.approx(0.0)
+    assert found.group_gain(2, near).value == pytest.approx(0.5)
     first, rest = np.array([[1, 0, 0, 1]], bool), np.array([[1, 1, 1, 0]], bool)
     # First: 1/2 both; rest: 3/3 against 1/3.
-    assert found.group_gain(rest, first).value == pytest.approx(2 / 3)
-    assert found.group_gain(rest, first, relative=True).value == pytest.approx(2)
+    assert found.group_gain(2, rest, first).value == pytest.approx(2 / 3)
+    assert found.group_gain(2, rest, first, relative=True).value == pytest.approx(2)
+    assert found.group_gain(1, rest).value == 0  # nobody gains at level 1
 
 
 def test_the_residual_is_what_is_added_given_counts_over_what_is_added():
@@ -237,9 +241,7 @@ def test_the_residual_is_what_is_added_given_counts_over_what_is_added():
     assert hand_made(worse).residual((2,)).value == pytest.approx(-0.25)
 
 
-def test_tables_are_in_per_cent_and_reports_hand_over_intervals(monkeypatch):
-    shown = experiment.table(hand_made().accuracies(), ["1", "2"])
-    assert shown.loc["PrefixMem", "2"].startswith("75.0 (")
+def test_reports_hand_over_intervals(monkeypatch):
     seen = []
     monkeypatch.setattr(experiment.ledger, "report", lambda *a, **k: seen.append((a, k)))
     one, two = Estimate(1.0, 0.5, 1.5), Estimate(2.0, 1.0, 3.0)
@@ -324,7 +326,21 @@ def test_the_count_table_is_measured_with_a_control_that_ignores_the_prefix(data
     assert found.recall[10][(targets == best).all(1)].all()
 
 
-def test_the_search_with_counts_takes_the_rigid_mix(data, monkeypatch):
+def test_popularity_is_that_of_the_codes_before_a_level(data, monkeypatch):
+    monkeypatch.setattr(experiment, "load", lambda name: data)
+    codes = data.codes[np.concatenate(data.split().train)]
+    targets = data.codes[sample(data.split().test, 100).targets]
+    found = hand_made()
+    found.targets = targets
+    for level in (2, 3):
+        same = [(codes[:, : level - 1] == one[: level - 1]).all(1).sum() for one in targets]
+        group, seen = found.tertiles(level), np.array(same)
+        assert len(set(group)) > 1
+        pairs = itertools.pairwise(sorted(set(group)))
+        assert all(seen[group == a].max() < seen[group == b].min() for a, b in pairs)
+
+
+def test_the_search_with_counts_takes_the_mix_of_the_theory_page(data, monkeypatch):
     asked = []
 
     def spy(steps, counts, weights, shares=()):
@@ -335,8 +351,17 @@ def test_the_search_with_counts_takes_the_rigid_mix(data, monkeypatch):
     real = arms_module.fit_mixture
     kinds = {False: Mixture((1.0, 2.0, 3.0), (0.1, 0.2, 0.35)), True: Mixture((0.5, 0.5, 0.5))}
     monkeypatch.setattr(arms_module, "fit_mixture", lambda *a, rigid=False: kinds[rigid])
-    found = run_arm(replace(ARM, n_valid=20, n_beam=5, width=5, train=replace(ARM.train, steps=1)))
-    assert set(asked) == {((0.5, 0.5, 0.5), ())}
+    one = replace(ARM, n_valid=20, n_beam=5, width=5, train=replace(ARM.train, steps=1))
+    found = run_arm(one)
+    assert set(asked) == {((1.0, 2.0, 3.0), (0.1, 0.2, 0.35))}
+    assert found.target_mixed == {}
+    asked.clear()
+    many = run_arm(replace(one, n_beam=0, n_target=30))
+    assert set(asked) == {((1.0, 2.0, 3.0), (0.1, 0.2, 0.35))}
+    assert many.target_mixed[10].shape == (30,)
+    asked.clear()
+    assert run_arm(replace(one, n_beam=0, n_target=30, encoder="prefixmem")).target_mixed == {}
+    assert not asked  # of the flat arm only, which is the yardstick
     assert (found.weights, found.shares) == ((1.0, 2.0, 3.0), (0.1, 0.2, 0.35))
     assert real is not arms_module.fit_mixture
 
@@ -353,3 +378,22 @@ def test_a_difference_of_hit_rates_is_that_of_the_many_users():
     for name, rows in (("flat", [1, 0, 0]), ("PrefixMem", [1, 1, 0])):
         found.results[name] = [replace(found.results[name][0], target={10: ones(*rows)})]
     assert found.target_gain("PrefixMem", "flat", 10).value == pytest.approx(1 / 3)
+    assert found.target_gain("PrefixMem", "flat", 10, relative=True).value == pytest.approx(1)
+    flat = found.results["flat"][0]
+    found.results["flat"] = [replace(flat, target_mixed={10: ones(1, 1, 1)})]
+    assert found.target_rate("flat + counts", 10).value == 1
+    assert found.target_gain("PrefixMem", "flat + counts", 10).value == pytest.approx(-1 / 3)
+    # The table's own list, of the first users: the hit of one of three.
+    assert found.target_rate("count table", 10).value == pytest.approx(1 / 3)
+    gain = found.target_gain("count table", "PrefixMem", 10, relative=True)
+    assert gain.value == pytest.approx(-1 / 2)
+
+
+def test_the_control_of_the_residual_is_no_bound():
+    """Counts know one of two bits, the encoder the other: it keeps all that it adds."""
+    flat = np.full(4, 2 * np.log(2))
+    one, two = made((0,) * 4, flat, mixed_nll=np.full((4, 2), np.log(2))), np.zeros((4, 2))
+    other = made((0,) * 4, flat / 2, mixed_nll=two)
+    found = experiment.Study({"flat": [one], "PrefixMem": [other]}, COUNTS, TARGETS, draws=50)
+    assert found.residual((2,)).value == pytest.approx(1)
+    assert found.oracle((2,)).value == pytest.approx(0.5)

@@ -5,6 +5,7 @@ import pytest
 
 from lib.core.ledger import load_chapter
 from lib.semantic_ids import PrefixHash
+from lib.semantic_ids.datasets import SidData
 from lib.semantic_ids.intervals import Estimate
 from lib.semantic_ids.study import checks, paper
 from lib.semantic_ids.study.figures import (
@@ -23,6 +24,34 @@ def test_shares_of_maps() -> None:
     # Fourteen of the sixteen maps of two binary codes are sums.
     assert checks.additive_share(2, n_maps=400, seed=0) == pytest.approx(14 / 16, abs=0.05)
     assert checks.one_row_share(3, n_maps=20, seed=0) == 1
+
+
+def test_a_last_code_is_tied_to_those_before_or_a_number() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.integers(8, size=(4000, 2))
+    # The last code has the first's highest bit, which is one bit, and nothing of the second.
+    tied = np.column_stack([first, first[:, 0] // 4 * 8 + rng.integers(8, size=4000)])
+    bits, low, high = checks.tied(tied, 16)
+    assert bits == pytest.approx(1, abs=0.02)
+    assert 0.95 < low < bits < high < 1.05
+    number = np.column_stack([first, rng.integers(16, size=4000)])
+    bits, low, high = checks.tied(number, 16, seed=1)
+    assert low < 0 < high
+    assert abs(bits) < 0.02
+
+
+def test_items_in_a_row_share_codes_more_often_than_chance_or_not() -> None:
+    # Items (a, b): users stay with a; of b they know only that it goes with the half of a.
+    codes = np.array([[a, b] for a in range(4) for b in range(4)])
+    rng = np.random.default_rng(0)
+    rows = [4 * np.repeat(rng.integers(4), 9) + rng.integers(4, size=9) for _ in range(300)]
+    found = checks.neighbours(SidData("x", codes, 4, (*rows, np.arange(16))))
+    assert found.loc["all pairs", "level 1"] == pytest.approx(1, abs=0.01)
+    assert found.loc["by chance", "level 1"] == pytest.approx(0.25, abs=0.01)
+    assert found["level 2"].iloc[:2].tolist() == pytest.approx([0.25, 0.25], abs=0.02)
+    rows = [rng.integers(4, size=9) * 4 + rng.integers(4) for _ in range(300)]  # one b a user
+    found = checks.neighbours(SidData("x", codes, 4, tuple(rows)))["level 2"]
+    assert found.tolist() == pytest.approx([1, 0.25, 1, 0.25], abs=0.02)
 
 
 def test_faults_of_the_printed_formula() -> None:

@@ -62,6 +62,7 @@ def test_only_train_is_counted() -> None:
         ({"weights": [1]}, r"shape \(1,\)"),
         ({"weights": [1, np.nan]}, "finite"),
         ({"weights": [1, -1]}, "at least 0"),
+        ({"weights": [1, 2**53 + 2]}, "at most 9007199254740992"),
         ({"alpha": 0}, "alpha is 0"),
         ({"alpha": np.nan}, "alpha is nan"),
     ],

@@ -63,12 +63,14 @@ def test_equal_scores_share_the_mean_of_their_places():
         lambda logs, targets: top(logs, targets, 2),
         lambda logs, targets: fit_mixture(logs, LOGS, targets),
         lambda logs, targets: fit_mixture(LOGS, logs, targets),
+        lambda logs, targets: nll(Mixture((1.0, 1.0))(logs, LOGS), targets),
+        lambda logs, targets: nll(Mixture((1.0, 1.0))(LOGS, logs), targets),
     ],
 )
 def test_what_is_no_probability_is_no_answer(ask, bad):
     broken = LOGS.copy()
     broken[1, 0, 2] = bad
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match=f"sum to {bad}"):
         ask(broken, TARGETS)
     ask(LOGS, TARGETS)
     for targets in (TARGETS + 0.5, TARGETS + 2, TARGETS - 1, TARGETS[:1], TARGETS[:, :1]):
@@ -96,9 +98,10 @@ def test_counts_in_the_form_of_a_model():
 
 def test_the_weight_of_counts_goes_to_what_knows_the_target():
     targets = RNG.integers(5, size=(400, 1))
-    knows = np.full((400, 1, 5), -3.0, np.float32)
-    np.put_along_axis(knows, targets[:, :, None], 0.0, axis=2)
-    noise = RNG.normal(size=knows.shape).astype(np.float32) - 9
+    knows = np.full((400, 1, 5), np.log(0.04), np.float32)
+    np.put_along_axis(knows, targets[:, :, None], np.log(0.84), axis=2)
+    noise = RNG.normal(size=knows.shape).astype(np.float32)
+    noise -= np.log(np.exp(noise).sum(axis=2, keepdims=True))
     assert fit_mixture(knows, noise, targets).weights == (0.0,)
     assert fit_mixture(noise, knows, targets).weights == (3.0,)  # the largest of the grid
 
@@ -226,10 +229,6 @@ def test_bad_values_are_refused(values, where, match):
         Resample(1, 0)
 
 
-def test_an_estimate_is_printed_in_per_cent():
-    assert Estimate(-0.004, -0.01, 0.002).percent() == "-0.4 (-1.0 to 0.2)"
-
-
 def test_draws_depend_on_the_seed_alone_and_by_default_on_none():
     """The same draws in every process: the first interval of the default seed."""
     values = np.arange(20.0)
@@ -284,16 +283,24 @@ def test_a_rigid_mix_keeps_the_models_share_and_another_may_lower_it():
     """A model that is too sure, and wrong half the time."""
     targets = RNG.integers(2, size=(600, 1))
     sure = np.full((600, 1, 2), -9.0, np.float32)
-    np.put_along_axis(sure, (targets ^ (RNG.random((600, 1)) < 0.3))[:, :, None], -1e-4, axis=2)
+    np.put_along_axis(sure, (targets ^ (RNG.random((600, 1)) < 0.3))[:, :, None], -1.2e-4, axis=2)
     even = np.log(np.full((600, 1, 2), 0.5, np.float32))
     assert fit_mixture(sure, even, targets, rigid=True).shares == (1.0,)
     assert fit_mixture(sure, even, targets).shares == (0.1,)  # log(.7 / .3) over 9
 
 
 def test_nothing_but_minus_infinity_or_more_than_certain_is_no_answer():
-    for wrong in (np.full_like(LOGS, -np.inf), LOGS + 5):
+    for wrong in (np.full_like(LOGS, -np.inf), LOGS + 5, LOGS - 25, LOGS + 0.002):
         with pytest.raises(ValueError, match="expected logarithms of probabilities"):
             hits(wrong, TARGETS)
+    assert hits(LOGS + np.float32(0.0005), TARGETS)[0, 0]  # rounding
+
+
+def test_a_mixture_takes_models_of_its_own_levels_only():
+    with pytest.raises(ValueError, match="model has 2 levels, expected 3 as the mix"):
+        Mixture((1.0, 1.0, 1.0))(LOGS, LOGS)
+    with pytest.raises(ValueError, match=r"counts have shape \(2, 1, 3\), expected \(2, 2, 3\)"):
+        Mixture((1.0, 1.0))(LOGS, LOGS[:, :1])
 
 
 def test_seeds_widen_an_interval_by_t_and_users_by_the_bootstrap():

@@ -214,3 +214,30 @@ def test_shares_beyond_the_first_and_whole_prefixes() -> None:
         prefix_rows(PrefixHash(2, 1, 3, 101), catalog.level(2).prefixes)
     with pytest.raises(ValueError, match="rows is empty"):
         confused(np.zeros((0, 2), np.int64))
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "size", "printed", "ours"),
+    [
+        ("beauty_letter", 2, 256, [1575], [0]),
+        ("instruments", 2, 2048, [2, 4, 0], [0, 0, 0]),
+        ("games", 3, 16384, [0, 0, 0], [0, 0, 0]),
+    ],
+)
+def test_prefixes_that_the_theory_page_counts(catalogues, name, length, size, printed, ours):
+    """Confused by all four heads, a seed each; a little above the size of the code book, few."""
+    codes = catalogues(name).codes
+    prefixes = np.unique(codes[:, :length], axis=0)
+    for scheme, wanted in (("printed", printed), ("mixed", ours)):
+        found = [
+            confused(prefix_rows(PrefixHash(4, 4, 4, size, scheme=scheme, seed=seed), prefixes))
+            for seed in range(len(wanted))
+        ]
+        assert found == wanted
+
+
+def test_a_table_no_larger_than_the_code_book_confuses_thousands_as_printed():
+    pairs = np.unique(np.random.default_rng(0).integers(2048, size=(100_000, 2)), axis=0)
+    hashes = {s: PrefixHash(2, 2, 4, 2048, scheme=s) for s in ("printed", "mixed")}
+    assert confused(prefix_rows(hashes["printed"], pairs)) > 4000
+    assert confused(prefix_rows(hashes["mixed"], pairs)) == 0

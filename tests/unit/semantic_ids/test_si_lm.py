@@ -73,6 +73,69 @@ def test_the_attached_model_starts_as_the_bare_one(lm):
     assert not torch.equal(attach(lm, encoder(), GRID)(tokens).logits, bare)
 
 
+def test_a_cache_that_hides_codes_is_refused(lm):
+    model = attach(lm, encoder(), GRID)
+    tokens = torch.from_numpy(GRID[np.arange(3), [1, 2, 3]])[None]
+    with torch.no_grad():
+        first = model(tokens[:, :2], use_cache=True)
+        cache = first.past_key_values
+        with pytest.raises(ValueError, match="past_key_values are given, expected none"):
+            model(tokens[:, 2:], past_key_values=cache)
+        bare = attach(lm, None, GRID)  # nothing to miss
+        found = bare(tokens[:, 2:], past_key_values=bare(tokens[:, :2]).past_key_values).logits
+        assert torch.allclose(found[:, -1], bare(tokens).logits[:, -1], atol=1e-5)
+
+
+def test_tables_are_trained_as_the_page_on_own_data_says(lm):
+    from copy import deepcopy
+
+    from lib.semantic_ids.optim import RowAdam
+    from lib.semantic_ids.training import split_parameters
+
+    model = attach(deepcopy(lm), encoder(), GRID)
+    tokens = torch.from_numpy(GRID[np.arange(3), [1, 2, 3]])[None]
+    body, own, tables, matrices = split_parameters(model)
+    assert (len(tables), len(own), len(matrices)) == (1, 1, 0)
+    rest = [*body, *own]
+    optimisers = [torch.optim.AdamW(rest, 1e-2), RowAdam(tables, 1e-2)]
+    before = model(tokens, labels=tokens).loss.item()
+    for _ in range(5):
+        loss = model(tokens, labels=tokens).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(rest, 1.0)
+        for one in optimisers:
+            one.step()
+            one.zero_grad()
+    assert loss.item() < before
+    model(tokens, labels=tokens).loss.backward()
+    with pytest.raises(RuntimeError, match="sparse gradients"):
+        torch.optim.AdamW(model.parameters()).step()
+
+
+@pytest.mark.parametrize("how", ["weights", "autocast"])
+def test_a_model_in_half_precision_gets_what_the_encoder_adds(lm, how):
+    from copy import deepcopy
+
+    tokens = torch.from_numpy(GRID[np.arange(3), [1, 2, 3]])[None]
+    half = deepcopy(lm).to(torch.bfloat16) if how == "weights" else lm
+    model = attach(half, encoder(), GRID)
+    wanted = attach(lm, encoder(), GRID).embed(tokens)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=how == "autocast"):
+        found = model.embed(tokens)
+        logits = model(tokens).logits
+    assert found.dtype == half.get_input_embeddings().weight.dtype
+    assert torch.allclose(found.float(), wanted, atol=0.02)
+    assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize(
+    "change", [{"n_levels": 4}, {"n_codes": 9}, {"n_codes": 4}, {"d_model": 20}]
+)
+def test_an_encoder_of_other_codes_or_width_is_not_attached(lm, change):
+    with pytest.raises(ValueError, match=r"n_levels, n_codes, d_model .* expected \(3, 8, 16\)"):
+        attach(lm, encoder(replace(MEMORY, **change)), GRID)
+
+
 def test_greedy_completion_keeps_to_what_is_allowed(lm):
     model = attach(lm, encoder(), GRID)
     prompt = torch.from_numpy(GRID[np.arange(3), [1, 2, 3]])[None].expand(2, -1)

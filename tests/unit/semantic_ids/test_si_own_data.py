@@ -40,6 +40,31 @@ def test_the_page_runs_from_a_readers_files_to_an_answer(made_up, tmp_path, monk
     assert all(np.array_equal(a, b) for a, b in zip(read.sequences, data.sequences, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("times", "error"),
+    [
+        (["2024-02-03 10:00", "2024-02-03 9:00", "2024-01-11 09:00"], None),
+        (["03/02/2024", "11/01/2024", "12/01/2024"], "ISO8601"),
+        ([1.0, 2.0, np.inf], "infinite"),
+        (["2024-02-03 10:00", "2024-02-03", "2024-01-11T09:00+02:00"], None),
+    ],
+)
+def test_times_that_could_be_read_in_two_ways_are_refused(times, error, tmp_path, monkeypatch):
+    codes = pd.DataFrame({"item": ["a", "b", "c"], "c1": 0, "c2": [0, 1, 2], "c3": 0})
+    codes.to_csv(tmp_path / "codes.csv", index=False)
+    log = pd.DataFrame({"user": 1, "item": ["a", "b", "c"], "time": times})
+    log.to_csv(tmp_path / "log.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    first = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
+    if error:
+        with pytest.raises(ValueError, match=error):
+            exec(first, {})
+    else:
+        names: dict[str, object] = {}
+        exec(first, names)
+        assert names["data"].sequences[0].tolist() == [2, 1, 0]  # in the order of their times
+
+
 @pytest.mark.parametrize(("own", "loss"), [(False, np.log(2)), (True, 0.0)])
 def test_a_linear_reading_of_shared_rows_is_no_count_table(own, loss):
     # Two heads of two rows; no two prefixes share both, yet each row is shared.

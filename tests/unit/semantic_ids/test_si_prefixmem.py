@@ -203,7 +203,7 @@ def test_what_forgets_its_rows_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("fault", ["missing", "truncated", "other", "nan"])
+@pytest.mark.parametrize("fault", ["missing", "truncated", "other", "nan", "one bit"])
 def test_a_bad_file_is_refused(tmp_path, fault):
     file = tmp_path / "memory.safetensors"
     encoder = made(TRAINED)
@@ -216,6 +216,10 @@ def test_a_bad_file_is_refused(tmp_path, fault):
         file.write_bytes(file.read_bytes()[:-40])
     if fault == "other":
         file.write_text("no tensors")
+    if fault == "one bit":
+        changed = bytearray(file.read_bytes())
+        changed[-3] ^= 1
+        file.write_bytes(bytes(changed))
     expected = FileNotFoundError if fault == "missing" else ValueError
     with pytest.raises(expected, match="NaN" if fault == "nan" else "save_encoder"):
         load_encoder(file)
@@ -258,6 +262,7 @@ def test_bad_codes_are_refused(codes, error, match):
         ({"active_levels": (2.5,)}, "active_levels.0. is 2.5"),
         ({"active_levels": (3, 3)}, "expected each value once"),
         ({"n_levels": 1}, "active_levels"),
+        ({"active_levels": ()}, "active_levels is empty"),
         ({"n_codes": 0}, "n_codes is 0"),
         ({"d_model": 1.5}, "d_model is 1.5"),
         ({"max_order": 0}, "max_order is 0"),
@@ -308,6 +313,13 @@ def test_any_shape_is_causal_and_starts_at_nothing(n_levels, n_codes, size, head
     encoder = made(replace(config, init_std=0.5))
     assert guarantees.sees_no_further(encoder, codes.numpy(), n_codes, 6)
     assert encoder.hash.rows(codes).max() < encoder.table.num_embeddings
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 12), (1, 4, 12), (4, 12)])
+def test_every_code_has_its_embedding_and_none_is_cut_away(shape):
+    encoder = made(TRAINED)
+    with pytest.raises(ValueError, match=r"hidden has shape .*, expected \(2, 4, 'd_model'\)"):
+        encoder(codes_of((2, 4)), torch.zeros(shape))
 
 
 def test_codes_are_checked_also_where_nothing_is_added():
