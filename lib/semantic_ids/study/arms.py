@@ -62,8 +62,9 @@ KS: tuple[int, ...] = (5, 10, 20, 50, 100)
 SHUFFLE_SEED = 606
 """Exchanges histories between users."""
 
-SHAPE = TransformerConfig(max_items=21, d_model=48, n_layers=1, n_heads=2)
-"""The backbone: one layer of width 48, histories of twenty items."""
+SHAPE = TransformerConfig(max_items=21, d_model=128, n_layers=1, n_heads=4)
+"""The backbone: one layer of width 128, which on validation users finds as much as two of width 96
+in less time; histories of twenty items."""
 
 
 def recipe(steps: int, items_per_batch: int = 512) -> TrainConfig:
@@ -75,7 +76,7 @@ def recipe(steps: int, items_per_batch: int = 512) -> TrainConfig:
     return TrainConfig(
         steps=steps,
         items_per_batch=items_per_batch,
-        lr=0.03,
+        lr=0.05,
         matrix_lr=0.04,
         warmup=min(50, max(1, steps // 4)),
         weight_decay=0.1,

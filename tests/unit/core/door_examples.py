@@ -113,6 +113,7 @@ EXAMPLES: dict[str, Callable[[], dict[str, Any]]] = {
     "core.sources.resources": lambda: {"files": []},
     "core.sources.imported": lambda: {"codes": ["import os"], "files": []},
     "core.sources.parse": lambda: {"code": "x = 1"},
+    "stats.paired_shares": lambda: {"first": [1, 1, 0, 1], "second": [0, 1, 0, 0]},
     "stats.equivalent": lambda: {
         "values": np.array([0.1, -0.2, 0.1, 0.2]),
         "margins": (-0.5, 0.5),

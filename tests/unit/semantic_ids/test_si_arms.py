@@ -302,7 +302,7 @@ def test_bleu_of_runs_is_averaged_over_the_seeds_drawn():
 
 def test_every_generative_model_is_trained_by_one_recipe():
     assert recipe(100) == TrainConfig(
-        steps=100, items_per_batch=512, lr=0.03, matrix_lr=0.04, warmup=25, weight_decay=0.1,
+        steps=100, items_per_batch=512, lr=0.05, matrix_lr=0.04, warmup=25, weight_decay=0.1,
         average=0.2,
     )  # fmt: skip
     assert recipe(1000, 128).warmup == 50
