@@ -507,7 +507,7 @@ _MADE: dict[tuple[Any, ...], tuple[dict[str, str], dict[str, bytes]]] = {}
 
 def redo(recipe: audit.Recipe) -> dict[str, str]:
     """Make a run's files again with `runner.redo`, once in a process for equal inputs and seed."""
-    used = tuple((kind, digest_file(file)) for kind, file in sorted(recipe.used.items()))
+    used = tuple((kind, *map(digest_file, one)) for kind, one in sorted(recipe.used.items()))
     key = (recipe.run, recipe.attributes["seed"], used)
     if key not in _MADE:
         versions = runner.redo(recipe)
@@ -529,7 +529,7 @@ def _replays(sample: Sample) -> list[str]:
             found.append(f"{run} cannot be replayed: {type(error).__name__}")
             continue
         if not again.agrees:
-            found.append(f"{run} differs: {again.differing} {again.versions}")
+            found.append(f"{run} differs: {again.differing} {again.versions} {again.inputs}")
     return found
 
 
