@@ -203,10 +203,10 @@ def _bags(folder: Path, records: Records) -> Iterator[Finding]:
             yield Finding("stray", run, path, f"says that it is of {claimed}")
 
 
-Plan = dict[str, tuple[Any, Any] | None]
+_Plan = dict[str, tuple[Any, Any] | None]
 
 
-def _plans(folder: Path, records: Records) -> Iterator[tuple[str, Plan | None]]:
+def _plans(folder: Path, records: Records) -> Iterator[tuple[str, _Plan | None]]:
     """Yield where a plan is, and scenario and seed by run; None for what is no plan.
 
     A plan is any recorded `CampaignMetadata` whose JSON has ``runs``: names, or a mapping of names

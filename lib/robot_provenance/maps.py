@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,6 @@ Cells = npt.NDArray[np.int8]
 FREE, OCCUPIED, UNKNOWN = 0, 1, -1
 PIXELS = {FREE: 254, OCCUPIED: 0, UNKNOWN: 205}
 """Grey values that the map server writes; 205 lies between the two usual thresholds."""
-_Unknown = Literal["refuse", "keep", "free"]
 THRESHOLDS = {"occupied_thresh": 0.65, "free_thresh": 0.196}
 
 
@@ -222,7 +221,7 @@ def _pixels(content: bytes, name: str) -> Floats:
     return pixels
 
 
-def load_grid(yaml_path: Path, unknown: _Unknown = "refuse") -> Grid:
+def load_grid(yaml_path: Path, unknown: Literal["refuse", "keep", "free"] = "refuse") -> Grid:
     """Load a map: the YAML file and the image it names.
 
     Parameters
@@ -245,7 +244,7 @@ def load_grid(yaml_path: Path, unknown: _Unknown = "refuse") -> Grid:
         If a file is missing or spelled otherwise, a field is missing, not a finite number or out
         of range, the map is rotated (yaw), the mode is not trinary, or the image is damaged.
     """
-    yaml_path, policy = Path(yaml_path), check.known("unknown", unknown, get_args(_Unknown))
+    yaml_path, policy = Path(yaml_path), check.known("unknown", unknown, ("refuse", "keep", "free"))
     _must_exist(yaml_path, "map file")
     try:
         content = yaml.safe_load(yaml_path.read_text(encoding="utf-8"))
