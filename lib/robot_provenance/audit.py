@@ -28,14 +28,13 @@ from lib.robot_provenance.record import (
     IRIS,
     LOG,
     RELATIONS,
-    Activity,
     Entity,
     Records,
     digest_file,
     digest_folder,
     load,
 )
-from lib.robot_provenance.vocabulary import place_iri
+from lib.robot_provenance.vocabulary import ACTIVITY_KINDS, named, place_iri
 
 TABLE = "metrics.csv"
 UNRECORDED = re.compile(rf"(runs/[^/]+/)?{re.escape(LOG)}|{re.escape(crate.DESCRIPTOR)}")
@@ -204,30 +203,47 @@ def _bags(folder: Path, records: Records) -> Iterator[Finding]:
             yield Finding("stray", run, path, f"says that it is of {claimed}")
 
 
-def _runs(folder: Path, records: Records) -> Iterator[Finding]:
-    """Yield runs that are not both planned, recorded once, and there.
+_Plan = dict[str, tuple[Any, Any] | None]
 
-    The plan is any recorded `CampaignMetadata` whose JSON has ``runs``: names, or a mapping of
-    names to scenario and seed.
+
+def _plans(folder: Path, records: Records) -> Iterator[tuple[str, _Plan | None]]:
+    """Yield where a plan is, and scenario and seed by run; None for what is no plan.
+
+    A plan is any recorded `CampaignMetadata` whose JSON has ``runs``: names, or a mapping of names
+    to scenario and seed.
     """
+    for path, entity in _latest(records).items():
+        content = _object(folder / path) if entity.kind == "CampaignMetadata" else None
+        if content is None or "runs" not in content:
+            continue
+        runs = content["runs"]
+        runs = dict.fromkeys(map(str, runs)) if isinstance(runs, list) else runs
+        pairs = runs.values() if isinstance(runs, dict) else ["none"]
+        right = all(one is None or (isinstance(one, list) and len(one) == 2) for one in pairs)
+        yield path, runs if right else None
+
+
+def _runs(folder: Path, records: Records) -> Iterator[Finding]:
+    """Yield runs that are not both planned, recorded once, and there."""
     executions = Counter(
         one.run for one in records.activities.values() if one.kind == "TestExecution" and one.run
     )
     for run, count in executions.items():
         if count > 1:
             yield Finding("duplicate", run, "", f"{count} executions of one run are recorded")
-    for path, entity in _latest(records).items():
-        content = _object(folder / path) if entity.kind == "CampaignMetadata" else None
-        if content is None or "runs" not in content:
+    for path, planned in _plans(folder, records):
+        if planned is None:
+            text = "runs is neither names nor a mapping of names to scenario and seed"
+            yield Finding("unreadable", "", path, text)
             continue
         # A campaign that was prepared and not yet executed has suppressed nothing.
         started = records.of_kind("CampaignExecution") or executions
-        for run in content["runs"] if started else ():
+        for run in planned if started else ():
             if run not in executions:
                 text = "is planned, but no execution of it is recorded"
                 yield Finding("suppressed", run, path, text)
         for run in executions:
-            if run not in content["runs"]:
+            if run not in planned:
                 yield Finding("unplanned", run, path, "was executed, but is not planned")
 
 
@@ -258,11 +274,10 @@ def _results(folder: Path, records: Records) -> Iterator[Finding]:
 
 def _told(folder: Path, records: Records) -> Iterator[tuple[str, str, dict[str, Any] | None]]:
     """Yield where something is said of a run, the run, and what; None for what is no table."""
-    for path, entity in _latest(records).items():
-        plan = _object(folder / path) if entity.kind == "CampaignMetadata" else None
-        runs = (plan or {}).get("runs")
-        for run, (scenario, seed) in runs.items() if isinstance(runs, dict) else ():
-            yield path, run, {"run": run, "scenario": scenario, "seed": seed}
+    for path, planned in _plans(folder, records):
+        for run, pair in (planned or {}).items():
+            if pair is not None:
+                yield path, run, {"run": run, "scenario": pair[0], "seed": pair[1]}
     measures: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for one in records.quantities:
         of = records.entities.get(one.subject)
@@ -339,15 +354,16 @@ class Recipe:
     run : str
     target : Path
         An empty folder for the new files, named as in the run's own folder.
-    used : mapping of str to Path
-        The files that the execution used, by kind, at their recorded places.
+    used : mapping of str to tuple of Path
+        The files that the execution used, by kind, in the order of the record, at their recorded
+        places.
     attributes : mapping
         Of the execution, such as its seed.
     """
 
     run: str
     target: Path
-    used: Mapping[str, Path]
+    used: Mapping[str, tuple[Path, ...]]
     attributes: Mapping[str, Any]
 
 
@@ -362,11 +378,14 @@ class Replay:
         Recorded files of the run that came out otherwise, or did not come out.
     versions : tuple of (str, str, str)
         Software whose recorded version is not that of now: name, recorded, now.
+    inputs : tuple of str
+        Used files that are not there, or whose bytes are not those of the record.
     """
 
     run: str
     differing: tuple[str, ...]
     versions: tuple[tuple[str, str, str], ...]
+    inputs: tuple[str, ...] = ()
 
     @property
     def identical(self) -> bool:
@@ -375,17 +394,8 @@ class Replay:
 
     @property
     def agrees(self) -> bool:
-        """Whether every file came out, by the software that the record names."""
-        return self.identical and not self.versions
-
-
-def _execution(records: Records, run: str) -> Activity:
-    found = [
-        one for one in records.activities.values() if one.run == run and one.kind == "TestExecution"
-    ]
-    if len(found) != 1:
-        raise ReplayError(f"{run}: {len(found)} executions are recorded, expected one")
-    return found[0]
+        """Whether every file came out, from the inputs and by the software of the record."""
+        return not (self.differing or self.versions or self.inputs)
 
 
 def replay(
@@ -393,12 +403,15 @@ def replay(
     run: str,
     again: Callable[[Recipe], Mapping[str, str]],
     records: Records | None = None,
+    *,
+    kind: str = "TestExecution",
 ) -> Replay:
     """Have every file of a run made again from its record alone, and compare all of them.
 
-    The record says what the execution used, and its seed; their bytes are taken from the recorded
-    places. The old outputs are not opened: the recorded digest of each is compared with that of the
-    new one, whichever activity of the run made it.
+    The record says what the execution used, and its parameters; the bytes are taken from the
+    recorded places, and their digests compared with the recorded ones. The old outputs are not
+    opened: the recorded digest of each is compared with that of the new one, whichever activity of
+    the run made it.
 
     Parameters
     ----------
@@ -409,6 +422,8 @@ def replay(
         software that did it now, by name.
     records : Records, optional
         Those of the folder's logs by default.
+    kind : str
+        Of the activity that executed the run: a key of ``ACTIVITY_KINDS``, or an IRI.
 
     Returns
     -------
@@ -417,16 +432,23 @@ def replay(
     Raises
     ------
     ReplayError
-        If the record does not say what was used, with which seed, or which files were made.
+        If the run has not one such activity, its record does not say what was used or which files
+        were made, or `again` fails.
     """
     run, folder = check.text("run", run), Path(folder)
+    kind = named("kind", kind, ACTIVITY_KINDS, {})
     records = load(folder) if records is None else records
-    activity = _execution(records, run)
-    used: dict[str, Path] = {}
-    for usage in records.usages:
-        entity = records.entities.get(usage.entity)
-        if usage.activity == activity.id and entity is not None and entity.path:
-            used.setdefault(entity.kind, folder / entity.path)
+    found = [a for a in records.activities.values() if (a.run, a.kind) == (run, kind)]
+    if len(found) != 1:
+        raise ReplayError(f"{run}: {len(found)} executions are recorded, expected one")
+    told = dict.fromkeys(one.entity for one in records.usages if one.activity == found[0].id)
+    inputs = [one for name in told if (one := records.entities.get(name)) and one.path]
+    used: dict[str, tuple[Path, ...]] = {}
+    for one in inputs:
+        used[one.kind] = (*used.get(one.kind, ()), folder / one.path)
+    there = (one.path for one in inputs if (folder / one.path).exists())
+    digests = {path: _digest(folder / path) for path in there}
+    changed = [one.path for one in inputs if digests.get(one.path) != one.sha256]
     mine = {one.id for one in records.activities.values() if one.run == run}
     made = {
         entity.path.removeprefix(f"runs/{run}/"): entity.sha256
@@ -436,13 +458,12 @@ def replay(
         and run_of(entity.path) == run
     }
     lacking = [what for what, known in (("inputs", used), ("outputs", made)) if not known]
-    lacking += [] if "seed" in activity.attributes else ["seed"]
     if lacking:
         raise ReplayError(f"{run}: its record does not say: {', '.join(lacking)}")
     with tempfile.TemporaryDirectory() as place:
         target = Path(place)
         try:
-            now = again(Recipe(run, target, used, activity.attributes))
+            now = again(Recipe(run, target, used, found[0].attributes))
         except Exception as error:
             text = f"{type(error).__name__}: {error}"
             raise ReplayError(f"{run}: cannot be made again from its record: {text}") from error
@@ -461,4 +482,4 @@ def replay(
         (name, then[name], now.get(name, "")) for name in then if then[name] != now.get(name, "")
     ]
     paths = tuple(f"runs/{run}/{name}" for name in differing)
-    return Replay(run, paths, tuple(sorted(versions)))
+    return Replay(run, paths, tuple(sorted(versions)), tuple(changed))

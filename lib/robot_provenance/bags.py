@@ -2,8 +2,10 @@
 
 A bag that we write is a folder with ``bag.mcap`` and ``metadata.yaml``. Stamps are *simulated*
 time, so that two writes of the same run are the same bytes and a replay can be compared by digest.
-What is read may be any bag: its files are those that ``metadata.yaml`` names, and topics that are
-not in this table are counted and left out.
+What is read may be any bag whose ``/pose``, ``/cmd_vel`` and ``/scan`` are of these types, or whose
+``/cmd_vel`` is a geometry_msgs/Twist, which has no stamp, so that the bag's own time counts. Its
+files are those that ``metadata.yaml`` names; topics that are not in this table are counted and left
+out.
 
 | topic | message | what |
 | --- | --- | --- |
@@ -37,6 +39,9 @@ TOPICS: dict[str, str] = {
     "/scan": "sensor_msgs/msg/LaserScan",
 }
 """Message type by topic."""
+
+UNSTAMPED = ("/cmd_vel", "geometry_msgs/msg/Twist")
+"""What Nav2 sent by default until December 2024."""
 
 NANO = 1_000_000_000
 
@@ -97,9 +102,8 @@ def _messages(run: Any, max_range: float) -> list[tuple[int, str, Any]]:
         head = header(stamp(ns // NANO, ns % NANO), frame)
         rows.append((ns, topic, types[TOPICS[topic]](head, *content)))
 
-    for t, (x, y, yaw), (v, w) in zip(
-        run.t.tolist(), run.pose.tolist(), run.command.tolist(), strict=True
-    ):
+    steps = zip(run.t.tolist(), run.pose.tolist(), run.command.tolist(), strict=True)
+    for t, (x, y, yaw), (v, w) in steps:
         # Rounded, so that every processor writes the same bytes.
         turn = quaternion(0.0, 0.0, round(math.sin(yaw / 2), 9), round(math.cos(yaw / 2), 9))
         put("/pose", t, "map", pose(point(x, y, 0.0), turn))
@@ -151,11 +155,8 @@ def write(
         if t.size and not (np.isfinite(t).all() and t[0] >= 0 and (np.diff(t) >= 0).all()):
             raise BagError("a time goes backwards, below zero or is not finite; expected seconds")
         for array, width in zip(arrays, (3, 2) if len(arrays) > 1 else (None,), strict=True):
-            if (
-                array.ndim != 2
-                or len(array) != len(t)
-                or (width or array.shape[1]) != array.shape[1]
-            ):
+            wrong = array.ndim != 2 or len(array) != len(t)
+            if wrong or (width or array.shape[1]) != array.shape[1]:
                 raise BagError(f"{len(t)} times and an array of shape {array.shape}")
             if width and not np.isfinite(array).all():
                 raise BagError("a pose or command is not finite")
@@ -213,7 +214,8 @@ def read(folder: Path) -> Bag:
     Raises
     ------
     BagError
-        If it is missing or truncated, or one of our topics carries another type of message.
+        If it is missing or truncated, one of our topics carries another type of message, a pose or
+        command is not finite, a quaternion is not of length 1, or scans differ in length.
     """
     from rosbags.rosbag2 import Reader
 
@@ -222,18 +224,19 @@ def read(folder: Path) -> Bag:
     found: dict[str, list[tuple[float, Any]]] = {topic: [] for topic in TOPICS}
     try:
         with Reader(folder) as reader:
-            for connection, _, raw in reader.messages():
+            for connection, ns, raw in reader.messages():
                 topic, kind = connection.topic, connection.msgtype
                 counts[topic] = counts.get(topic, 0) + 1
                 if topic not in TOPICS:
                     continue
-                if kind != TOPICS[topic]:
+                if kind != TOPICS[topic] and (topic, kind) != UNSTAMPED:
                     raise BagError(f"{topic} carries {kind}, expected {TOPICS[topic]}")
                 message = types.deserialize_cdr(raw, kind)
-                stamp = message.header.stamp
-                # As the simulator counts: seconds with six decimals.
-                seconds = round(stamp.sec + stamp.nanosec / NANO, 6)
-                found[topic].append((seconds, _content(topic, message)))
+                if kind == TOPICS[topic]:
+                    ns = message.header.stamp.sec * NANO + message.header.stamp.nanosec
+                found[topic].append((ns / NANO, _content(topic, message)))
+        if len({len(ranges) for _, ranges in found["/scan"]}) > 1:
+            raise BagError("/scan has messages of different length, expected as many beams in each")
     except Exception as error:
         # Whatever a decoder throws at a damaged file becomes one error that names the bag.
         raise BagError(f"{folder}: cannot be read: {type(error).__name__}: {error}") from error
@@ -256,12 +259,21 @@ def read(folder: Path) -> Bag:
 
 
 def _content(topic: str, message: Any) -> Any:
+    told: tuple[float, ...]
     if topic == "/pose":
-        at, turn = message.pose.position, message.pose.orientation
-        return at.x, at.y, 2 * math.atan2(turn.z, turn.w)
-    if topic == "/cmd_vel":
-        return message.twist.linear.x, message.twist.angular.z
-    return np.asarray(message.ranges, np.float32)
+        at, q = message.pose.position, message.pose.orientation
+        if not abs(math.hypot(q.x, q.y, q.z, q.w) - 1) < 0.01:
+            raise BagError(f"{topic}: the quaternion {(q.x, q.y, q.z, q.w)}, expected length 1")
+        turn = q.w * q.z + q.x * q.y, q.w * q.w + q.x * q.x - q.y * q.y - q.z * q.z
+        told = at.x, at.y, math.atan2(2 * turn[0], turn[1])
+    elif topic == "/cmd_vel":
+        twist = getattr(message, "twist", message)
+        told = twist.linear.x, twist.angular.z
+    else:
+        return np.asarray(message.ranges, np.float32)
+    if not all(map(math.isfinite, told)):
+        raise BagError(f"{topic}: {told}, expected finite numbers")
+    return told
 
 
 def trace(bag: Bag, path: Path) -> Path:

@@ -446,7 +446,7 @@ def resolve(
             repair = table[scenario.map_file]
             current = replace(scenario, map_file=repair.to_path, derived_from=scenario.digest)
             applied[repair].append(scenario.name)
-        path = current.map_file
+        path = str(PurePosixPath(current.map_file))
         mesh = (meshes or {}).get(scenario.mesh_file)
         current = replace(current, map_digest=map_files.get(path), mesh_digest=mesh)
         done.append(current)
@@ -470,7 +470,7 @@ def _checked_repairs(
     for repair in repairs:
         if repair.from_path in table:
             raise CampaignError(f"two repairs of {repair.from_path!r}")
-        if repair.from_path in files:
+        if str(PurePosixPath(repair.from_path)) in files:
             raise CampaignError(f"{repair.from_path!r} is a map; a repair must not replace it")
         if repair.to_path not in files:
             raise CampaignError(f"repair to {repair.to_path!r}: there is no such map")

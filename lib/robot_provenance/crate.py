@@ -117,8 +117,24 @@ class _Builder:
             if a.kind == "SoftwareAgent"
         ]
         if not found:
-            raise CrateError(f"{activity.kind} {activity.label!r}: no software took part in it")
+            raise CrateError(
+                f"{activity.kind} {activity.label!r}: no software took part in it, and the profile "
+                "asks of each step for the program that did it"
+            )
         return found
+
+    def who(self, activity: Activity) -> list[Any]:
+        """Return the people who took part in an activity, or for whom its software acted."""
+        known = self.records.agents
+        agents = [known[one] for one in self.agents[activity.id]]
+        agents += [known[one.acts_for] for one in agents if one.acts_for in known]
+        return [
+            self.add(
+                name, one.kind, name=one.name, url=name if name.startswith("http") else one.url
+            )
+            for name, one in {one.id: one for one in agents}.items()
+            if one.kind != "SoftwareAgent"
+        ]
 
     def language(self, workflow: Entity) -> Any:
         """Return the language a workflow is written in: what its record says, else Python."""
@@ -138,7 +154,7 @@ class _Builder:
             instrument=instruments,
             object=self.of(self.used[activity.id]),
             result=self.of(self.made[activity.id]),
-            agent=self.people(),
+            agent=self.who(activity),
             **_when(activity),
         )
 
@@ -181,13 +197,9 @@ class _Builder:
             )
             tools[word] |= {one.id: one for one in found}
             actions.append(self.action(activity, found))
-            control = self.add(
-                self._fragment(activity, "control-"),
-                "ControlAction",
-                name=f"control of {activity.label}",
-                instrument=steps[word],
-                object=actions[-1],
-            )
+            told = {"instrument": steps[word], "object": actions[-1]}
+            name = self._fragment(activity, "control-")
+            control = self.add(name, "ControlAction", name=f"control of {activity.label}", **told)
             owner = part_of.get(activity.id, "")
             controls[owner if owner in mains else next(iter(mains))].append(control)
             # What the parts of a workflow's execution made is what the execution made.
@@ -199,12 +211,8 @@ class _Builder:
         engines = {one.id: one for main in mains.values() for one in self.tools(main)}
         workflow = self._workflow(mains)
         node = self.things[workflow.id]
-        node.properties()["@type"] = [
-            "File",
-            "SoftwareSourceCode",
-            "ComputationalWorkflow",
-            "HowTo",
-        ]
+        kinds = ["SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
+        node.properties()["@type"] = ["File", *kinds]
         node["programmingLanguage"] = self.language(workflow)
         node["hasPart"], node["step"] = [*parts.values()], [*steps.values()]
         node["softwareRequirements"], node["version"] = [*engines.values()], workflow.sha256[:16]
@@ -212,20 +220,15 @@ class _Builder:
         for name, main in mains.items():
             organised.append(self.action(main, [node]))
             own = [one for key, one in engines.items() if key not in parts]
-            if not own:
-                raise CrateError(f"{main.label!r}: no software took part that ran the workflow")
+            # A program may do steps as well; as the engine the profile wants it apart from these.
+            first = next(iter(engines.values()))
+            told = {key: first.get(key) for key in ("name", "softwareVersion", "url")}
+            own = own or [self.add("#engine", "SoftwareApplication", sameAs=first, **told)]
             if controls[name]:
-                organised.append(
-                    self.add(
-                        self._fragment(main, "organise-"),
-                        "OrganizeAction",
-                        name=f"organisation of {main.label}",
-                        instrument=own[0],
-                        object=controls[name],
-                        result=organised[-1],
-                        **_when(main),
-                    )
-                )
+                told = {"instrument": own[0], "object": controls[name], "result": organised[-1]}
+                told |= {"name": f"organisation of {main.label}", **_when(main)}
+                organise = self._fragment(main, "organise-")
+                organised.append(self.add(organise, "OrganizeAction", **told))
         self._root(node, organised + actions)
         document: dict[str, Any] = self.crate.metadata.generate()
         for one in document["@graph"]:

@@ -295,9 +295,8 @@ def serialize(records: Records, notation: Notation) -> str:
         return str(to_prov(records).get_provn())
     if notation == "prov-json":
         return str(to_prov(records).serialize(format="json"))
-    form = pyoxigraph.RdfFormat.from_extension(
-        {"turtle": "ttl", "json-ld": "jsonld"}.get(notation, "nt")
-    )
+    endings = {"turtle": "ttl", "json-ld": "jsonld"}
+    form = pyoxigraph.RdfFormat.from_extension(endings.get(notation, "nt"))
     prefixes = None if notation == "nt" else PREFIXES
     quads = to_store(records).quads_for_pattern(None, None, None, None)
     stream = io.BytesIO()
@@ -375,13 +374,10 @@ def to_prov(records: Records) -> ProvDocument:
         ends = name(made.entity), name(made.activity)
         document.generation(*ends, made.time, name(label), role(made))
     for label, comes in _named(records.derivations):
-        document.derivation(
-            name(comes.entity),
-            name(comes.source),
-            name(comes.activity) if comes.activity else None,
-            identifier=name(label),
-            other_attributes=[("rp:reason", comes.reason)] if comes.reason else None,
-        )
+        ends = name(comes.entity), name(comes.source)
+        by = name(comes.activity) if comes.activity else None
+        why = [("rp:reason", comes.reason)] if comes.reason else None
+        document.derivation(*ends, by, identifier=name(label), other_attributes=why)
     for label, part in _named(records.associations):
         plan = name(part.plan) if part.plan else None
         document.association(name(part.activity), name(part.agent), plan, name(label))

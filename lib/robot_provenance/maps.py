@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -213,16 +213,15 @@ def _pixels(content: bytes, name: str) -> Floats:
     """Return an image's grey values in [0, 1], top row first."""
     try:
         with Image.open(io.BytesIO(content)) as image:
-            if image.mode != "L":
-                raise MapError(f"{name}: an image of mode {image.mode!r}, expected 8 bits of grey")
-            return np.asarray(image, float) / 255
-    except MapError:
-        raise
+            mode, pixels = image.mode, np.asarray(image, float) / 255 if image.mode == "L" else None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise MapError(f"{name}: no image, or a damaged one: {error}") from error
+    if pixels is None:
+        raise MapError(f"{name}: an image of mode {mode!r}, expected 8 bits of grey")
+    return pixels
 
 
-def load_grid(yaml_path: Path) -> Grid:
+def load_grid(yaml_path: Path, unknown: Literal["refuse", "keep", "free"] = "refuse") -> Grid:
     """Load a map: the YAML file and the image it names.
 
     Parameters
@@ -230,6 +229,10 @@ def load_grid(yaml_path: Path) -> Grid:
     yaml_path : Path
         The YAML file. Its and its image's names must match in case, also on a file system that
         would not mind, for the folder would be missing the map on another machine.
+    unknown : {"refuse", "keep", "free"}
+        What becomes of pixels of 205, which the map server writes for unknown, where the file's
+        ``free_thresh`` (0.25 is a default of Nav2) makes them free: the map is refused, they stay
+        unknown, or they are free, as Nav2 reads them.
 
     Returns
     -------
@@ -241,7 +244,7 @@ def load_grid(yaml_path: Path) -> Grid:
         If a file is missing or spelled otherwise, a field is missing, not a finite number or out
         of range, the map is rotated (yaw), the mode is not trinary, or the image is damaged.
     """
-    yaml_path = Path(yaml_path)
+    yaml_path, policy = Path(yaml_path), check.known("unknown", unknown, ("refuse", "keep", "free"))
     _must_exist(yaml_path, "map file")
     try:
         content = yaml.safe_load(yaml_path.read_text(encoding="utf-8"))
@@ -269,16 +272,17 @@ def load_grid(yaml_path: Path) -> Grid:
     image_path = yaml_path.parent / image
     _must_exist(image_path, f"{yaml_path.name} names an image that")
     stored = image_path.read_bytes()
-    shade, unknown = _pixels(stored, str(image_path)), PIXELS[UNKNOWN] / 255
+    shade = _pixels(stored, str(image_path))
     occupancy = shade if content.get("negate", 0) else 1 - shade
-    if bool(np.any((abs(occupancy - (1 - unknown)) < 1e-6) & (occupancy < free))):
+    vague = (abs(occupancy - (1 - PIXELS[UNKNOWN] / 255)) < 1e-6) & (occupancy < free)
+    if policy == "refuse" and vague.any():
         raise MapError(
-            f"{yaml_path}: free_thresh is {free}, so that pixels that mean unknown would be free; "
-            f"expected at most {THRESHOLDS['free_thresh']}"
+            f"{yaml_path}: free_thresh is {free}, so that pixels that mean unknown would be free, "
+            f"as Nav2 reads them; expected at most {THRESHOLDS['free_thresh']}, or say `unknown`"
         )
     cells = np.full(shade.shape, UNKNOWN, np.int8)
     cells[occupancy > occupied] = OCCUPIED
-    cells[occupancy < free] = FREE
+    cells[(occupancy < free) & ~(vague & (policy == "keep"))] = FREE
     origin, digest = _origin(content, yaml_path), hashlib.sha256(stored).hexdigest()
     return Grid(cells[::-1], resolution, origin, digest, yaml_path.name)
 

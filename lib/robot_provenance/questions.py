@@ -9,7 +9,6 @@ by row, with that of an oracle that reads the runs themselves and no provenance 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,6 @@ from lib.robot_provenance.vocabulary import SPARQL_HEAD
 
 if TYPE_CHECKING:
     import pyoxigraph
-
-__all__ = ["AUTHORS", "OURS", "QUESTIONS", "Question", "Row", "answer"]
 
 Row = tuple[str, ...]
 
@@ -103,13 +100,19 @@ def answer(graph: rdflib.Graph | pyoxigraph.Store, question: Question) -> list[R
     list of tuple of str
         Rows, sorted; the same row comes as often as the engine returns it.
 
+    Raises
+    ------
+    ValueError
+        If the query returns another number of columns than the question has.
+
     Examples
     --------
     >>> answer(rdflib.Graph(), OURS[0])
     []
     """
     result: Any = graph.query(question.query)
-    keys: Sequence[Any] = question.columns
-    if isinstance(graph, rdflib.Graph):
-        keys = range(len(question.columns))
-    return sorted(tuple(_plain(row[key]) for key in keys) for row in result)
+    told = getattr(result, "vars" if isinstance(graph, rdflib.Graph) else "variables", None) or ()
+    if len(told) != len(question.columns):
+        text = f"{question.id}: the query returns {len(told)} columns"
+        raise ValueError(f"{text}, expected {len(question.columns)}: {question.columns}")
+    return sorted(tuple(_plain(row[i]) for i in range(len(told))) for row in result)

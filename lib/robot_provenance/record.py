@@ -12,6 +12,7 @@ is part of every identifier, so that records of two executions can be put togeth
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -377,7 +378,8 @@ class Running:
         Raises
         ------
         RecordError
-            If it is not there, or was generated before.
+            If it is not there, or these bytes were generated there before; a file that was
+            overwritten with others is another one.
         ValueError
             If the kind or role is unknown.
         """
@@ -389,14 +391,7 @@ class Running:
             self.derived(found, source, reason=reason)
         return found
 
-    def made(
-        self,
-        value: Any,
-        *,
-        kind: str,
-        label: str,
-        role: str = "output",
-    ) -> Entity:
+    def made(self, value: Any, *, kind: str, label: str, role: str = "output") -> Entity:
         """Record a value that was made and is in no file; its digest is of canonical JSON."""
         role = self._recorder.word("role", role, ROLES)
         scope = local_name(self.iri) + "/"
@@ -466,8 +461,8 @@ class Recorder:
     Parameters
     ----------
     folder : Path
-        Where the log ``records.jsonl`` is. A run's may have another name while it is written: its
-        files are recorded below ``runs/<run>``.
+        Where the log ``records.jsonl`` is. A run's lies in ``runs/`` of `root`, and may have
+        another name while it is written: its files are recorded below ``runs/<run>``.
     campaign : str
         Name of the campaign.
     root : Path, optional
@@ -489,7 +484,8 @@ class Recorder:
     ValueError
         If a name, an IRI or a UUID is none.
     RecordError
-        If a log that is there belongs to something else.
+        If a log that is there belongs to something else or is open elsewhere, or a run's is at a
+        place where `load` would not look for it.
 
     Examples
     --------
@@ -533,28 +529,36 @@ class Recorder:
         self._rows: dict[str, dict[str, Any]] = {}
         self._measured: set[tuple[str, str]] = set()
         self._made: set[str] = set()
+        where = self.root / "runs"
+        if run and self.folder.resolve().parent != where.resolve():
+            raise RecordError(f"{folder}: of run {run!r}, expected a folder in {where}")
         slug(campaign)
         self.now()
 
     def __enter__(self) -> Recorder:
-        file, whole, dropped = self.folder / LOG, self.root / LOG, b""
+        file, whole = self.folder / LOG, self.root / LOG
         self.folder.mkdir(parents=True, exist_ok=True)
         for log in (file, whole):
             if log.is_file() and log.stat().st_size:
                 with log.open("rb") as stream:
                     header = _header(stream.readline(), log)
                 self.execution = self.execution or header["execution"]
-                told = (
-                    ("campaign", "execution", "run") if log == file else ("campaign", "execution")
-                )
+                told = ("campaign", "execution", *(["run"] if log == file else []))
                 _same_log(log, header, {name: getattr(self, name) for name in told})
         self.execution = self.execution or str(uuid.uuid4())
-        if file.is_file():
-            content = file.read_bytes()
-            end = content.rfind(b"\n") + 1
-            self._count, dropped = content.count(b"\n"), content[end:]
-            os.truncate(file, end)
-        self._stream = file.open("ab")
+        ours = file.open("ab")
+        try:
+            # Two that count the same lines would give one name to two activities.
+            fcntl.flock(ours, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            ours.close()
+            raise RecordError(f"{file}: is open elsewhere, expected one recorder a log") from None
+        self._stream, content = ours, file.read_bytes()
+        end = content.rfind(b"\n") + 1
+        self._count, dropped = content.count(b"\n"), content[end:]
+        os.truncate(file, end)
+        rows = (_parse(line, str(file)) for line in content[:end].splitlines())
+        self._made = {str(row.get("entity")) for row in rows if row["r"] == "Generation"}
         header = {"r": "log", "format": FORMAT, "campaign": self.campaign, "run": self.run}
         header |= {"execution": self.execution, "about": self._about}
         self._line(header | ({"dropped": dropped.decode("utf-8", "replace")} if dropped else {}))
@@ -562,6 +566,8 @@ class Recorder:
 
     def __exit__(self, *_: object) -> None:
         if self._stream is not None:
+            # Not by closing alone: a forked process may still hold the file.
+            fcntl.flock(self._stream, fcntl.LOCK_UN)
             self._stream.close()
             self._stream = None
 
@@ -648,9 +654,7 @@ class Recorder:
         for name, given in values.items():
             value = given.item() if isinstance(given, np.generic) else given
             if not isinstance(value, str | int | float | bool):
-                raise RecordError(
-                    f"{name} is {given!r}, expected a text, a number or a truth value"
-                )
+                raise RecordError(f"{name} is {given!r}, expected a text, number or truth value")
             if isinstance(value, float):
                 check.number(name, value)
             if name in LINKS:
@@ -774,11 +778,10 @@ class Recorder:
         self.write(one)
 
     def made_by(self, activity: str, entity: str, role: str) -> None:
-        """Record a generation; refuse a second one of the same place."""
-        place = entity.partition("#")[0]
-        if place in self._made:
-            raise RecordError(f"{place}: generated twice, expected once")
-        self._made.add(place)
+        """Record a generation; refuse a second one of the same bytes at the same place."""
+        if self._short(entity) in self._made:
+            raise RecordError(f"{entity}: generated twice, expected once")
+        self._made.add(self._short(entity))
         self.write(Generation(entity, activity, role, self.now()))
 
     def _inner(self, place: Path) -> str:
@@ -946,10 +949,9 @@ def load(folder: Path) -> Records:
         header = _header(lines[0] if lines else b"", file)
         whole = whole or header
         _same_log(file, header, {name: whole[name] for name in ("campaign", "execution")})
-        if logs.setdefault(header["run"], file) != file:
-            raise RecordError(
-                f"run {header['run']!r} is recorded twice: {logs[header['run']]} and {file}"
-            )
+        first = logs.setdefault(header["run"], file)
+        if first != file:
+            raise RecordError(f"run {header['run']!r} is recorded twice: {first} and {file}")
         about |= header["about"]
         for number, line in enumerate(lines, 1):
             row, where = _parse(line, f"{file}:{number}"), f"{file}:{number}"
@@ -998,6 +1000,8 @@ def _thing(row: dict[str, Any], header: Mapping[str, Any], known: Mapping[str, A
     if kind is Entity:
         row = _of_name(row["id"], base) | row
     before = known.get(row["id"]) if kind is Activity else None
+    if before and {"kind", "start"} <= row.keys():
+        raise ValueError(f"{row['id']} begins twice")
     one = replace(before, **row) if before else kind(**row)
     if kind is Activity and not before:
         one = replace(one, run=header["run"], status=row.get("status", "interrupted"))

@@ -171,15 +171,11 @@ def validate_crate(folder: Path, severity: Severity = "REQUIRED") -> CrateReport
     executed = result.executed_checks
     if not executed:
         raise ValidationError(f"{folder}: no check was executed")
-    issues = sorted(
-        Finding(
-            str(issue.check.identifier),
-            str(issue.severity.name),
-            str(issue.message or ""),
-            str(issue.violatingEntity or ""),
-        )
-        for issue in result.get_issues(models.Severity[severity])
+    told = (
+        (one.check.identifier, one.severity.name, one.message or "", one.violatingEntity or "")
+        for one in result.get_issues(models.Severity[severity])
     )
+    issues = sorted(Finding(*map(str, one)) for one in told)
     skipped = tuple(sorted(str(one.identifier) for one in result.skipped_checks))
     return CrateReport(used, len(executed), skipped, tuple(issues))
 

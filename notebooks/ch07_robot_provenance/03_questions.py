@@ -121,6 +121,26 @@ ledger.report(
 )
 
 # %% [markdown]
+# What the questions do not see: where the authors' guide asks for a time, ours ask only whether one is
+# recorded. So every time of the record may be moved, and as many answers stay exact.
+
+# %%
+YEARS = timedelta(days=9999)
+late = {
+    name: replace(a, start=a.start - YEARS, end=a.end - YEARS)
+    for name, a in records.activities.items()
+}
+moved = {"activities": late}
+for name in ("usages", "generations"):
+    links = getattr(records, name)
+    moved[name] = tuple(replace(one, time=one.time - YEARS) for one in links)
+wrong = export.to_store(replace(records, **moved))
+answered = {one.id: answer(wrong, one) for one in QUESTIONS}
+print(
+    f"all times moved: {exact(answered, QUESTIONS)} of {len(QUESTIONS)} exact"
+)
+
+# %% [markdown]
 # ## Constraints
 #
 # PROV-CONSTRAINTS {cite:p}`provconstraints2013` says when a record can be a history: which events must

@@ -61,11 +61,14 @@ def check(document: ProvBundle) -> Report:
         parts += [(name, bundles[name]) for name in sorted(bundles)]
     violations: list[Violation] = []
     clock: list[Violation] = []
+    uncompared = 0
     for name, part in parts:
         instance = read(part, name)
         check_impossible(instance)
         events = Events(instance)
         check_order(events)
         clock += check_clock(events)
+        naive = [moment.tzinfo is None for moment, *_ in events.times]
+        uncompared += 0 if all(naive) else sum(naive)
         violations += sorted(instance.violations, key=lambda v: (v.constraint, v.code, v.message))
-    return Report(tuple(violations), tuple(clock))
+    return Report(tuple(violations), tuple(clock), uncompared)

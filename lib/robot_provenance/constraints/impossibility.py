@@ -15,19 +15,13 @@ OBJECTS: Final = ("entity", "activity", "agent")
 DISJOINT: Final = frozenset(KEYED) - {"activity", "wasDerivedFrom", "wasInfluencedBy"}
 
 
-def _specializations(instance: Instance) -> dict[int, list[tuple[int, Statement]]]:
-    """Return general -> (specific, statement), on representatives."""
-    find = instance.terms.find
-    below: dict[int, list[tuple[int, Statement]]] = defaultdict(list)
-    for s in instance.by_kind["specializationOf"]:
-        below[find(s.args[1])].append((find(s.args[0]), s))
-    return below
-
-
 def _inherited(instance: Instance, start: Iterable[Statement]) -> dict[int, tuple[Statement, ...]]:
     """Spread an entity statement to all specialisations: inference 21 with 19."""
     find = instance.terms.find
-    below = _specializations(instance)
+    # General -> (specific, statement), on representatives.
+    below: dict[int, list[tuple[int, Statement]]] = defaultdict(list)
+    for s in instance.by_kind["specializationOf"]:
+        below[find(s.args[1])].append((find(s.args[0]), s))
     reached: dict[int, tuple[Statement, ...]] = {}
     queue = []
     for s in start:
@@ -117,10 +111,7 @@ def check_impossible(instance: Instance) -> None:
     for term, found in _types(instance).items():
         if "entity" in found and "activity" in found:
             clash = [found["entity"], found["activity"]]
-            steps = [
-                f"{s.text} makes {show(term)} an {t}"
-                for t, s in zip(("entity", "activity"), clash, strict=True)
-            ]
+            steps = [f"{found[k].text} makes {show(term)} an {k}" for k in ("entity", "activity")]
             message = f"{show(term)} is an entity and an activity"
             numbers = () if {s.kind for s in clash} == {"entity", "activity"} else (50,)
             instance.report(55, clash, steps, message, constraints=numbers)

@@ -123,9 +123,7 @@ class Terms:
     def show(self, term: int) -> str:
         """Return `term` for a reader."""
         value = self.value(term)
-        if value is None:
-            return "(unknown)"
-        return value.isoformat() if isinstance(value, datetime) else str(value)
+        return "(unknown)" if value is None else _shown(value)
 
 
 @dataclass(slots=True)
@@ -173,17 +171,8 @@ class Instance:
         self._reported.add(key)
         texts = dict.fromkeys(s if isinstance(s, str) else s.text for s in statements)
         numbers = set(constraints) | ({code} if isinstance(code, int) else set())
-        self.violations.append(
-            Violation(
-                code=str(code),
-                name=name or NAMES[int(code)],
-                statements=tuple(texts),
-                witness=tuple(witness),
-                message=message,
-                constraints=tuple(sorted(numbers)),
-                bundle=self.bundle,
-            )
-        )
+        told = (str(code), name or NAMES[int(code)], tuple(texts), tuple(witness), message)
+        self.violations.append(Violation(*told, tuple(sorted(numbers)), self.bundle))
 
     def _infer(self) -> None:
         terms, fresh = self.terms, self.terms.variable
@@ -295,10 +284,8 @@ class Instance:
         if not named:
             return
         rest = (s for kind in KEYED[1:-1] if kind != "wasDerivedFrom" for s in self.by_kind[kind])
-        shared = [*loose, *(s for s in rest if find(s.ident) in named)]
-        for a, b in self._grouped(
-            (s for s in shared if find(s.ident) in named), lambda s: find(s.ident)
-        ):
+        shared = (s for s in (*loose, *rest) if find(s.ident) in named)
+        for a, b in self._grouped(shared, lambda s: find(s.ident)):
             if a.kind != b.kind:
                 for position, word in enumerate(("influencee", "influencer")):
                     if find(a.args[position]) != find(b.args[position]):

@@ -66,10 +66,14 @@ class Report:
         What makes the document invalid. Empty if it is valid.
     clock : tuple of Violation
         ``T1`` findings. They do not touch `valid`: PROV-CONSTRAINTS never compares two times.
+    uncompared : int
+        Recorded times without a zone beside others that have one: the two are never compared, so
+        that `clock` may miss what contradicts.
     """
 
     violations: tuple[Violation, ...]
     clock: tuple[Violation, ...]
+    uncompared: int = 0
 
     @property
     def valid(self) -> bool:

@@ -37,11 +37,7 @@ def authors_campaign(repairs: Iterable[Repair] | None = None) -> Resolution:
         If the data set ``robovast`` cannot be had.
     """
     files = authors_sources()
-    maps = {
-        name.removeprefix(NAVIGATION): file
-        for name, file in files.items()
-        if name.endswith(".yaml")
-    }
+    maps = {k.removeprefix(NAVIGATION): v for k, v in files.items() if k.endswith(".yaml")}
     scenarios = load_vast(files[NAVIGATION + "small_dataset.vast"])
     return resolve(scenarios, maps, repairs)
 

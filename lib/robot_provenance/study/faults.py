@@ -315,6 +315,10 @@ def _forge_verdict(s: Sample) -> None:
     _forge(s, "outcome", outcome, success=outcome == "success")
 
 
+def _forge_seed(s: Sample) -> None:
+    _forge(s, "seed", _result(s)["seed"] + 1, "scenario.json")
+
+
 def _forge_measure(s: Sample) -> None:
     _edit(s, "result.json", metrics=_result(s)["metrics"] | {"path_length_m": 1.23})
     _column(s, "path_length_m", 1.23)
@@ -365,11 +369,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("stale crate", "crate", _stale, names_run=False),
     # everything that speaks of the change is rewritten to fit
     Fault("forged verdict", "forgery", _forge_verdict),
-    Fault(
-        "forged seed",
-        "forgery",
-        lambda s: _forge(s, "seed", _result(s)["seed"] + 1, "scenario.json"),
-    ),
+    Fault("forged seed", "forgery", _forge_seed),
     Fault("forged measure", "forgery", _forge_measure),
     Fault("forged trace", "forgery", _forge_trace),
     Fault("suppressed run", "forgery", _suppress),
@@ -507,7 +507,7 @@ _MADE: dict[tuple[Any, ...], tuple[dict[str, str], dict[str, bytes]]] = {}
 
 def redo(recipe: audit.Recipe) -> dict[str, str]:
     """Make a run's files again with `runner.redo`, once in a process for equal inputs and seed."""
-    used = tuple((kind, digest_file(file)) for kind, file in sorted(recipe.used.items()))
+    used = tuple((kind, *map(digest_file, one)) for kind, one in sorted(recipe.used.items()))
     key = (recipe.run, recipe.attributes["seed"], used)
     if key not in _MADE:
         versions = runner.redo(recipe)
@@ -529,7 +529,7 @@ def _replays(sample: Sample) -> list[str]:
             found.append(f"{run} cannot be replayed: {type(error).__name__}")
             continue
         if not again.agrees:
-            found.append(f"{run} differs: {again.differing} {again.versions}")
+            found.append(f"{run} differs: {again.differing} {again.versions} {again.inputs}")
     return found
 
 

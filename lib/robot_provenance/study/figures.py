@@ -64,11 +64,8 @@ def lineage_table(records: Records, run: str) -> tuple[pd.DataFrame, pd.DataFram
     nodes = pd.DataFrame(rows, columns=["id", "label", "kind", "x", "y", "detail"])
     number = {name: f"n{i}" for i, name in enumerate(nodes["id"])}
     at = {row[0]: (row[3], row[4]) for row in rows}
-    pairs = sorted(graph.edges, key=str)
-    edges = pd.DataFrame(
-        [(number[a], number[b], *at[a], *at[b]) for a, b in pairs],
-        columns=["a", "b", "x", "y", "x2", "y2"],
-    )
+    told = [(number[a], number[b], *at[a], *at[b]) for a, b in sorted(graph.edges, key=str)]
+    edges = pd.DataFrame(told, columns=["a", "b", "x", "y", "x2", "y2"])
     return nodes.assign(id=nodes["id"].map(number)), edges
 
 
@@ -96,11 +93,8 @@ def lineage_explorer(records: Records, run: str) -> alt.LayerChart:
     # From top to bottom: the ranks of the table are the rows of the picture.
     x = alt.X("y:Q", axis=None, scale=alt.Scale(domain=[-1.8, 2.5]))
     y = alt.Y("x:Q", axis=None, scale=alt.Scale(reverse=True, padding=12))
-    shape = alt.Shape(
-        "kind:N",
-        scale=alt.Scale(domain=["file or value", "step"], range=["circle", "square"]),
-        legend=alt.Legend(title=None, orient="top"),
-    )
+    marks = alt.Scale(domain=["file or value", "step"], range=["circle", "square"])
+    shape = alt.Shape("kind:N", scale=marks, legend=alt.Legend(title=None, orient="top"))
     ends, tips = {"x": x, "y": y, "x2": "y2:Q", "y2": "x2:Q"}, ["label:N", "detail:N"]
     base = alt.Chart(edges).mark_rule(color="#cfcfcf").encode(**ends)
     rule = alt.Chart(lit_edges).mark_rule(color="#005a9c", strokeWidth=2).encode(**ends)

@@ -15,11 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from lib.core import check, sweeps
 from lib.robot_provenance.campaign import Scenario
 from lib.robot_provenance.maps import Grid
-from lib.robot_provenance.study.navsim import SimConfig, simulate
+from lib.robot_provenance.study import lidar
+from lib.robot_provenance.study.navsim import SimConfig, planner, simulate
 
 Floats = npt.NDArray[np.float64]
 
@@ -175,6 +177,32 @@ def compare(one: Association, other: Association) -> tuple[float, tuple[float, f
     """
     ahead = one.draws[:, 1] - other.draws[:, 1]
     return float(ahead[0]), _ends(ahead)
+
+
+def has_way(grid: Grid, scenario: Scenario, config: SimConfig, *, boxes: bool = False) -> bool:
+    """Return whether a map has a way from the start to every goal; no robot is driven.
+
+    Parameters
+    ----------
+    grid : Grid
+    scenario : Scenario
+        With its start and goals inside the map; each is met as near as the robot must meet a goal.
+    config : SimConfig
+        Walls grow by the robot's radius and the margin that it keeps.
+    boxes : bool
+        Whether the scenario's boxes are drawn into the map, grown as the walls are.
+    """
+    planning = planner(grid, config.radius + config.margin, config.comfort)
+    free, at = planning.free.copy(), (planning.x, planning.y)
+    for box in scenario.boxes if boxes else ():
+        free[planning.free] &= lidar.box_distance(*at, [box]) >= planning.radius
+    parts = ndimage.label(free, np.ones((3, 3)))[0]
+    n, found = int(config.goal_tolerance / grid.resolution), []
+    for stop in (scenario.start, *scenario.goals):
+        row, column, _ = (int(one) for one in grid.index(stop.x, stop.y))
+        near = parts[max(row - n, 0) : row + n + 1, max(column - n, 0) : column + n + 1]
+        found.append({*near.flat} - {0})
+    return bool(set.intersection(*found))
 
 
 def _drive(task: tuple[Grid, tuple[Scenario, ...], int, SimConfig]) -> list[bool]:

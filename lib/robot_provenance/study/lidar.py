@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -159,7 +160,7 @@ def cast(
 def _frames(x: float, y: float, boxes: Sequence[Box]) -> tuple[Floats, ...]:
     """Return cosines and sines of boxes, where a point lies in their frames, half their sides."""
     cos, sin = np.array([unit(box.yaw) for box in boxes]).T
-    px, py = np.array([(x - box.x, y - box.y) for box in boxes]).T
+    px, py = np.moveaxis(np.array([(x - box.x, y - box.y) for box in boxes]), 1, 0)
     half = np.array([(box.length / 2, box.width / 2) for box in boxes]).T
     return cos, sin, cos * px + sin * py, cos * py - sin * px, *half
 
@@ -195,10 +196,14 @@ def box_ranges(at: tuple[float, float], to: Floats, boxes: Sequence[Box]) -> Flo
     return nearest
 
 
-def box_distance(x: float, y: float, boxes: Sequence[Box]) -> float:
-    """Return the distance in m from a point to the nearest box; 0 inside, inf without boxes."""
+def box_distance(x: Any, y: Any, boxes: Sequence[Box]) -> Any:
+    """Return the distance in m from a point to the nearest box; 0 inside, inf without boxes.
+
+    Of one box, also the distances of many points.
+    """
     if not boxes:
         return math.inf
     _, _, ox, oy, half_x, half_y = _frames(x, y, boxes)
     out = np.maximum([abs(ox) - half_x, abs(oy) - half_y], 0.0)
-    return float(np.sqrt((out * out).sum(axis=0).min()))
+    away = np.sqrt((out * out).sum(axis=0).min(axis=0))
+    return away if np.ndim(x) else float(away)

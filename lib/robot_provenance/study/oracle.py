@@ -123,6 +123,8 @@ def truth(campaign: Truth) -> dict[str, list[Row]]:
         By `Question.id`; rows sorted as `answer` sorts them.
     """
     runs, c, creator = campaign.runs, campaign, CREATOR["name"]
+    failed = [r for r in runs if r.result["outcome"] != "success"]
+    driven, lost = (Counter(r.pgm for r in some) for some in (runs, failed))
     wheres: dict[str, list[Any]] = {
         "A1": [(model, creator, "true") for model in c.models],
         "A2": [(c.vast, c.osc, creator)] if c.vast else [],
@@ -145,24 +147,13 @@ def truth(campaign: Truth) -> dict[str, list[Row]]:
         "A9": [
             (r.path("scenario.json"), kind) for r in runs for kind in variations(r.entry["content"])
         ],
-        "A10": [
-            (
-                place,
-                str(sum(r.result["outcome"] != "success" for r in runs if r.pgm == place)),
-                str(sum(r.pgm == place for r in runs)),
-            )
-            for place in {r.pgm for r in runs}
-        ],
+        "A10": [(place, str(lost[place]), str(count)) for place, count in driven.items()],
         "O1": [(digest_file(c.folder / r.pgm), r.name) for r in runs],
         "O2": [(file,) for file in _upstream(c)],
         "O3": [
             (image, r.path("result.json")) for r in runs for image in (r.pgm, *_originals(c, r.pgm))
         ],
-        "O4": [
-            (r.name, r.result["outcome"], str(r.entry["seed"]))
-            for r in runs
-            if r.result["outcome"] != "success"
-        ],
+        "O4": [(r.name, r.result["outcome"], str(r.entry["seed"])) for r in failed],
         "O5": sorted(
             {
                 tuple(sorted((a.entry["name"], b.entry["name"])))

@@ -209,6 +209,8 @@ def prepare(
     ------
     RunnerError
         If the folder holds another plan, a map is missing, or two runs would have one identifier.
+    RecordError
+        If a preparation was killed half-way here: its files are recorded and are not made twice.
     """
     folder, config, sources = Path(folder), config or SimConfig(), sources or {}
     if not scenarios or not seeds:
@@ -218,7 +220,7 @@ def prepare(
     for one in scenarios:
         if one.map_digest is None or one.map_digest not in grids:
             raise RunnerError(f"{one.name}: no grid for its map {one.map_file!r}")
-        files.setdefault(one.map_digest, {})[one.map_file] = None
+        files.setdefault(one.map_digest, {})[str(PurePosixPath(one.map_file))] = None
         for seed in seeds:
             name = run_id(one.name, seed)
             if name in runs:
@@ -368,15 +370,18 @@ def redo(recipe: Recipe) -> dict[str, str]:
     Raises
     ------
     RunnerError
-        If the recorded scenario is not the plan's.
+        If the recorded scenario is not the plan's, or the recorded image not that of the map.
     """
-    plan = json.loads(recipe.used["CampaignMetadata"].read_text(encoding="utf-8"))
-    told = json.loads(recipe.used["ConcreteScenario"].read_text(encoding="utf-8"))
+    kinds = ("CampaignMetadata", "ConcreteScenario", "MapMetadata", "OccupancyGrid")
+    (planning,), (scenario,), (table,), (image,) = (recipe.used[kind] for kind in kinds)
+    plan, told = (json.loads(one.read_text(encoding="utf-8")) for one in (planning, scenario))
     planned = plan["scenarios"][plan["runs"][recipe.run][0]]
     if {**told, "seed": None} != {**planned, "seed": None}:
         raise RunnerError(f"{recipe.run}: its scenario is not that of the plan")
+    if image_of(table).resolve() != image.resolve():
+        raise RunnerError(f"{recipe.run}: its map names {image_of(table)}, its record {image}")
     _write_scenario(recipe.target, told, int(recipe.attributes["seed"]))
-    _write_run(recipe.target, plan, recipe.run, load_grid(recipe.used["MapMetadata"]))
+    _write_run(recipe.target, plan, recipe.run, load_grid(table))
     bags.trace(bags.read(recipe.target / "bag"), recipe.target / "trace.csv")
     return software() | {"simulated robot": software()[OURS]}
 

@@ -1,7 +1,7 @@
 """One campaign, told in different ways: the thesis as an experiment.
 
 The paper argues that provenance must be recorded in the process that makes the data, not added to
-the finished data set. So one finished campaign is told three times.
+the finished data set. So one finished campaign is told in four ways.
 
 - *Tables only*: what the table of runs says, which is what most data sets publish.
 - *Scan afterwards*: somebody walks through the folder when all is over, hashes every file and reads
@@ -9,7 +9,7 @@ the finished data set. So one finished campaign is told three times.
   file's content makes. It cannot know what no file says: who acted and when, in which order, what
   came from what, and what was repaired.
 - *Integrated*: the records made while it happened, with an activity for each step, or for each kind
-  of step in a whole campaign.
+  of step in a whole campaign: two ways.
 
 Each telling is a `Records`, so that the same exports, questions and checks apply to all of them.
 """

@@ -490,10 +490,128 @@ def test_what_is_not_recorded_cannot_be_replayed(pair: Path, records: Records) -
         replay(pair, "nobody", runner.redo, records)
     with pytest.raises(ReplayError, match=f"{RUN}: 2 executions"):
         replay(pair, RUN, runner.redo, executed_twice(pair, records))
-    with pytest.raises(ReplayError, match="does not say: seed"):
+    with pytest.raises(ReplayError, match="cannot be made again from its record: KeyError: 'seed'"):
         replay(pair, RUN, runner.redo, with_activity(records, attributes={"outcome": "success"}))
     with pytest.raises(ReplayError, match="does not say: inputs"):
         replay(pair, RUN, runner.redo, replace(records, usages=()))
+
+
+@pytest.mark.parametrize(
+    "kind", ["OccupancyGrid", "MapMetadata", "CampaignMetadata", "ConcreteScenario"]
+)
+def test_a_record_that_lacks_an_input_cannot_be_replayed(
+    pair: Path, records: Records, kind: str
+) -> None:
+    mine, kinds = execution(records).id, {k: one.kind for k, one in records.entities.items()}
+    kept = tuple(u for u in records.usages if (u.activity, kinds[u.entity]) != (mine, kind))
+    assert len(kept) == len(records.usages) - 1
+    with pytest.raises(ReplayError, match=f"KeyError: '{kind}'"):
+        replay(pair, RUN, runner.redo, replace(records, usages=kept))
+
+
+def test_another_image_than_the_maps_is_refused(
+    pair: Path, records: Records, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(pair, folder)
+    (image,) = [one for one in records.entities.values() if one.kind == "OccupancyGrid"]
+    shutil.copyfile(folder / image.path, folder / "other.pgm")
+    moved = records.entities | {image.id: replace(image, path="other.pgm")}
+    with pytest.raises(ReplayError, match=r"its map names .*, its record .*other\.pgm"):
+        replay(folder, RUN, runner.redo, replace(records, entities=moved))
+
+
+def test_a_replay_looks_whether_its_inputs_are_those_of_the_record(
+    pair: Path, records: Records, tmp_path: Path
+) -> None:
+    """One grey value that the map server reads alike: the outputs are the same, the input not."""
+    folder = tmp_path / "copy"
+    shutil.copytree(pair, folder)
+    (image,) = (folder / "inputs").rglob("*.pgm")
+    content = image.read_bytes()
+    image.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    again = replay(folder, RUN, runner.redo, records)
+    assert again.inputs == (image.relative_to(folder).as_posix(),)
+    assert again.identical
+    assert not again.agrees
+    assert replay(pair, RUN, runner.redo, records).inputs == ()
+
+
+def own_run(folder: Path, **told: Any) -> None:
+    """Record a run of a caller's own kind, of two inputs of one kind and no seed."""
+    folder.mkdir()
+    for name in "ba":
+        (folder / f"{name}.csv").write_text(name)
+    with record.Recorder(folder, campaign="own"):
+        pass
+    terms = {"Grasp": "https://ex.org/robot#Grasp"}
+    place = folder / "runs" / "t1"
+    with (
+        record.Recorder(place, campaign="own", root=folder, run="t1", terms=terms) as recorder,
+        recorder.activity("Grasp", "t1", attributes=told) as step,
+    ):
+        for name in "ba":
+            step.used(folder / f"{name}.csv")
+        (place / "o.txt").write_text("ba")
+        step.generated(place / "o.txt")
+
+
+def test_a_run_of_ones_own_is_replayed(tmp_path: Path) -> None:
+    folder, seen = tmp_path / "own", []
+    own_run(folder, force=2.5)
+
+    def redo(recipe: audit.Recipe) -> dict[str, str]:
+        seen.append((recipe.used, dict(recipe.attributes)))
+        text = "".join(one.read_text() for one in recipe.used["File"])
+        (recipe.target / "o.txt").write_text(text)
+        return {}
+
+    kind = "https://ex.org/robot#Grasp"
+    again = replay(folder, "t1", redo, kind=kind)
+    assert again.agrees
+    assert seen == [({"File": (folder / "b.csv", folder / "a.csv")}, {"force": 2.5})]
+    (folder / "a.csv").write_text("c")
+    again = replay(folder, "t1", redo, kind=kind)
+    assert (again.inputs, again.differing) == (("a.csv",), ("runs/t1/o.txt",))
+    with pytest.raises(ReplayError, match="t1: 0 executions are recorded"):
+        replay(folder, "t1", redo)
+    with pytest.raises(ValueError, match="kind is 'Graps'"):
+        replay(folder, "t1", redo, kind="Graps")
+
+
+def test_an_input_that_is_gone_is_named(tmp_path: Path) -> None:
+    own_run(tmp_path / "own")
+    (tmp_path / "own" / "b.csv").unlink()
+
+    def redo(recipe: audit.Recipe) -> dict[str, str]:
+        (recipe.target / "o.txt").write_text("ba")
+        return {}
+
+    again = replay(tmp_path / "own", "t1", redo, kind="https://ex.org/robot#Grasp")
+    assert (again.inputs, again.identical, again.agrees) == (("b.csv",), True, False)
+
+
+@pytest.mark.parametrize(
+    "runs", [5, "near-s0", {"near-s0": [1]}, {"near-s0": {"seed": 1}}, {"near-s0": 1}]
+)
+def test_a_plan_of_another_shape_is_a_finding(
+    pair: Path, records: Records, tmp_path: Path, runs: Any
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(pair, folder)
+    edit(folder / "campaign.json", runs=runs)
+    found = audit.audit(folder, records)
+    text = "runs is neither names nor a mapping of names to scenario and seed"
+    assert Finding("unreadable", "", "campaign.json", text) in found
+    assert {one.code for one in found} == {"unreadable", "changed"}
+
+
+def test_a_plan_may_list_names(pair: Path, records: Records, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(pair, folder)
+    edit(folder / "campaign.json", runs=[RUN, "near-s2"])
+    codes = {(one.code, one.run) for one in audit.audit(folder, records)}
+    assert {("suppressed", "near-s2"), ("unplanned", OTHER)} <= codes
 
 
 def test_a_scenario_that_is_not_the_plans_is_refused(

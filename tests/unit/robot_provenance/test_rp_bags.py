@@ -88,6 +88,10 @@ def test_stamps_are_finer_than_a_millisecond(run: navsim.Run, tmp_path: Path) ->
     found = bags.read(write(fine, tmp_path / "bag"))
     assert np.array_equal(found.t, np.round(fine.t, 6))
     assert np.array_equal(found.scan_t, np.round(fine.scan_t, 6))
+    # As fine as a stamp is.
+    near = replace(run, t=run.t + 1e-9, scan_t=run.scan_t + 3e-7)
+    found = bags.read(write(near, tmp_path / "near"))
+    assert (found.t[0], found.scan_t[0]) == (1e-9, 3e-7)
 
 
 def test_a_run_in_which_nothing_happened(run: navsim.Run, tmp_path: Path) -> None:
@@ -203,3 +207,91 @@ def test_a_topic_of_ours_with_another_message_is_refused(tmp_path: Path) -> None
         writer.write(pose, 1, types.serialize_cdr(types.types[text]("here"), text))
     with pytest.raises(BagError, match="/pose carries std_msgs/msg/String, expected geometry"):
         bags.read(tmp_path / "b")
+
+
+def foreign(folder: Path, *rows: tuple[str, str, Any]) -> Path:
+    """Write a bag of messages a second apart, from the third on; a row is topic, type, content."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    types = store.types
+
+    def made(kind: str, content: Any, t: int) -> Any:
+        vector = types["geometry_msgs/msg/Vector3"]
+        head = types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](t, 0), "map")
+        if kind == "sensor_msgs/msg/LaserScan":
+            seen = np.ones(content, np.float32)
+            return types[kind](head, 0.0, 0.0, 0.1, 0.0, 0.0, 0.0, 9.0, seen, seen[:0])
+        if kind == "geometry_msgs/msg/Twist":
+            return types[kind](vector(content[0], 0.0, 0.0), vector(0.0, 0.0, content[1]))
+        if kind == "geometry_msgs/msg/TwistStamped":
+            return types[kind](head, made("geometry_msgs/msg/Twist", content, t))
+        x, *turn = content
+        at = types["geometry_msgs/msg/Point"](x, 0.0, 0.0)
+        turned = types["geometry_msgs/msg/Quaternion"](*turn)
+        return types[kind](head, types["geometry_msgs/msg/Pose"](at, turned))
+
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        known: dict[str, Any] = {}
+        for t, (topic, kind, content) in enumerate(rows, 3):
+            if topic not in known:
+                known[topic] = writer.add_connection(topic, kind, typestore=store)
+            message = store.serialize_cdr(made(kind, content, t), kind)
+            writer.write(known[topic], t * bags.NANO, message)
+    return folder
+
+
+def test_a_command_without_a_stamp_has_the_bags_time(tmp_path: Path) -> None:
+    twist = ("/cmd_vel", "geometry_msgs/msg/Twist")
+    found = bags.read(foreign(tmp_path / "b", (*twist, (0.2, 0.1)), (*twist, (0.3, -0.1))))
+    assert found.command.tolist() == [[0.2, 0.1], [0.3, -0.1]]
+    assert found.counts["/cmd_vel"] == 2
+
+
+POSE, COMMAND = ((topic, bags.TOPICS[topic]) for topic in ("/pose", "/cmd_vel"))
+
+
+@pytest.mark.parametrize(
+    ("roll", "pitch", "yaw"),
+    [(0, 0, 0.5), (0, 0.6, 0.5), (0.7, 0, -2.0), (-0.4, 0.6, 3.0), (np.pi / 2, 0, 0.25)],
+)
+@pytest.mark.parametrize("scale", [1, -1, 0.995])
+def test_yaw_of_a_tilted_robot(
+    tmp_path: Path, roll: float, pitch: float, yaw: float, scale: float
+) -> None:
+    (a, b, c), (p, q, r) = (f(np.array([roll, pitch, yaw]) / 2).tolist() for f in (np.cos, np.sin))
+    turn = (
+        p * b * c - a * q * r,
+        a * q * c + p * b * r,
+        a * b * r - p * q * c,
+        a * b * c + p * q * r,
+    )
+    told = tuple(scale * one for one in turn)
+    found = bags.read(foreign(tmp_path / "b", (*POSE, (1.5, *told))))
+    assert found.pose[0].tolist() == pytest.approx([1.5, 0.0, yaw], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ((*POSE, (1.0, 0.0, 0.0, 0.0, 0.0)), r"/pose: the quaternion .*, expected length 1"),
+        ((*POSE, (1.0, 0.0, 0.0, 0.0, 1.02)), r"/pose: the quaternion .*, expected length 1"),
+        ((*POSE, (1.0, 0.0, 0.0, np.nan, 1.0)), r"/pose: the quaternion .*, expected length 1"),
+        ((*POSE, (np.nan, 0.0, 0.0, 0.0, 1.0)), r"/pose: \(nan, .*expected finite"),
+        (
+            ("/cmd_vel", bags.TOPICS["/cmd_vel"], (np.inf, 0.0)),
+            r"/cmd_vel: \(inf, .*expected finite",
+        ),
+    ],
+)
+def test_a_pose_or_command_that_is_none(tmp_path: Path, row: Any, says: str) -> None:
+    with pytest.raises(BagError, match=says):
+        bags.read(foreign(tmp_path / "b", row))
+
+
+def test_scans_of_two_lengths(tmp_path: Path) -> None:
+    scan = ("/scan", bags.TOPICS["/scan"])
+    assert bags.read(foreign(tmp_path / "a", (*scan, 4), (*scan, 4))).scans.shape == (2, 4)
+    with pytest.raises(BagError, match=r"b: cannot be read: .*/scan has messages of different"):
+        bags.read(foreign(tmp_path / "b", (*scan, 4), (*scan, 5)))

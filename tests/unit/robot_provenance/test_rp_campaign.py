@@ -100,6 +100,19 @@ def test_a_file_that_is_no_yaml(tmp_path):
         campaign.load_vast(tmp_path / "c.vast")
 
 
+@pytest.mark.parametrize("path", ["./maps/m.yaml", "maps//m.yaml", "maps/./m.yaml"])
+def test_a_right_path_is_no_slip_however_it_is_written(root, path):
+    found = campaign.resolve([scenario("a", path)], root)
+    (one,) = found.ok
+    assert one.map_file == path
+    assert one.map_digest == found.map_files["maps/m.yaml"]
+    assert found.unresolved == ()
+    assert found.report()["map found"] == 1
+    wrong = Repair(path, "0.5 door/n.yaml", "a guess", "file name")
+    with pytest.raises(CampaignError, match="is a map; a repair must not replace it"):
+        campaign.resolve([scenario("a", path)], root, [wrong])
+
+
 def test_nothing_is_matched_that_is_not_at_its_path(root):
     given_ = [
         scenario("found"),

@@ -225,6 +225,17 @@ def test_the_clock_follows_paths_through_events_without_time():
     assert check(parse(naive)).clock == ()
 
 
+def test_times_that_are_never_compared_are_counted():
+    """An activity that starts without a zone and ends nine hours earlier with one is no finding."""
+    both = "activity(ex:r,2026-01-01T00:00:00,2025-12-31T15:00:00Z) "
+    found = check(parse(both))
+    assert (found.valid, found.clock, found.uncompared) == (True, (), 1)
+    more = both + f"wasGeneratedBy(ex:a,-,{T1}) activity(ex:s,2026-01-01T00:00:00,-)"
+    assert check(parse(more)).uncompared == 2
+    for alike in (both.replace("Z", ""), both.replace("00:00:00,", "00:00:00Z,"), "entity(ex:a)"):
+        assert check(parse(alike)).uncompared == 0
+
+
 def test_equal_bytes_made_twice_need_two_entities():
     made = f"wasGeneratedBy(ex:{{}},ex:a,{T1}) wasGeneratedBy(ex:{{}},ex:b,{T2}) "
     one = check(parse(made.format("sha256-c", "sha256-c")))

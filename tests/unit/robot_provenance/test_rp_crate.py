@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rp_grids import by_digest
 
-from lib.robot_provenance import crate, record
+from lib.robot_provenance import crate, record, validation
 from lib.robot_provenance.crate import CrateError
 from lib.robot_provenance.record import Records
 from lib.robot_provenance.study import floorplans, runner
@@ -182,3 +182,72 @@ def test_an_execution_without_a_plan_makes_no_crate(records: Records) -> None:
     plain = tuple(replace(one, plan="") for one in records.associations)
     with pytest.raises(CrateError, match="followed no plan"):
         crate.build(replace(records, associations=plain))
+
+
+def by_hand(folder: Path, **told: Any) -> Records:
+    """Record a campaign of one step; who took part in it and in the whole is told."""
+    folder.mkdir()
+    (folder / "w.py").write_text("x")
+    creator = {"kind": "Person", "name": "Ada", "iri": "https://ex.org/ada"}
+    about = {"title": "t", "description": "d", "license": runner.LICENCE, "creators": [creator]}
+    with record.Recorder(folder, campaign="c", about=about) as r:
+        who = {
+            "Bea": r.agent("Bea", kind="Person", iri="https://ex.org/bea"),
+            "Carl": r.agent("Carl", kind="Person"),
+            "engine": r.agent("engine", version="1", url="https://ex.org/e"),
+        }
+        who["tool"] = r.agent("tool", version="1", url="https://ex.org/t", acts_for=who["Carl"])
+        plan, whom = r.file(folder / "w.py", kind="Workflow"), [who[n] for n in told["whole"]]
+        with (
+            r.activity("CampaignExecution", "all", plan=plan, agent=whom) as whole,
+            r.activity("TestExecution", "t1", agent=[who[n] for n in told["step"]]) as step,
+        ):
+            step.informed_by(whole.iri)
+            (folder / "o.csv").write_text("1")
+            step.generated(folder / "o.csv")
+    return record.load(folder)
+
+
+def agents(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the names of the agents of each action."""
+    found, told = nodes(document), {}
+    for one in found.values():
+        if one["@type"] == "CreateAction":
+            some = one.get("agent", [])
+            some = [some] if isinstance(some, dict) else some
+            told[one["name"]] = [found[who["@id"]]["name"] for who in some]
+    return told
+
+
+@pytest.mark.parametrize(
+    ("whole", "step", "expected"),
+    [
+        (["engine", "Bea"], ["tool", "Bea"], {"all": ["Bea"], "t1": ["Bea", "Carl"]}),
+        (["engine"], ["tool"], {"all": [], "t1": ["Carl"]}),
+        (["engine"], ["engine", "Bea"], {"all": [], "t1": ["Bea"]}),
+    ],
+)
+def test_who_did_a_step_is_who_is_recorded(
+    tmp_path: Path, whole: list[str], step: list[str], expected: dict[str, list[str]]
+) -> None:
+    """The creators of the data set are its authors, and did no step that they are not told of."""
+    document = crate.build(by_hand(tmp_path / "c", whole=whole, step=step))
+    assert agents(document) == expected
+    root = nodes(document)["./"]
+    assert root["author"] == {"@id": "https://ex.org/ada"}
+
+
+def test_a_program_may_order_the_steps_and_do_them(tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    document = crate.build(by_hand(folder, whole=["engine"], step=["engine"]))
+    (order,) = [one for one in document["@graph"] if one["@type"] == "OrganizeAction"]
+    engine = nodes(document)[order["instrument"]["@id"]]
+    assert engine["sameAs"]["@id"].endswith("/agent/engine-1")
+    assert (engine["name"], engine["softwareVersion"]) == ("engine", "1")
+    crate.write(folder)
+    assert validation.validate_crate(folder).passed
+
+
+def test_a_step_without_a_program_says_what_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(CrateError, match="'t1': no software took part in it, and the profile asks"):
+        crate.build(by_hand(tmp_path / "c", whole=["engine"], step=["Bea"]))

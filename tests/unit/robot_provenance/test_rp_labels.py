@@ -3,14 +3,18 @@
 import numpy as np
 import pytest
 
+from lib.robot_provenance.campaign import Box, Pose, Scenario
+from lib.robot_provenance.maps import Grid
 from lib.robot_provenance.study.labels import (
     Association,
     associate,
     cluster_of,
     compare,
+    has_way,
     label,
     shuffle,
 )
+from lib.robot_provenance.study.navsim import SimConfig
 
 
 def made(effect: float, seed: int):
@@ -106,3 +110,44 @@ def test_shuffled_labels_lie_around_zero():
     dealt = shuffle(*made(0.3, 1), seed=3, n_shuffles=199)
     assert dealt.intervals[0][0] < 0 < dealt.intervals[0][1]
     assert abs(dealt.within) < 0.4
+
+
+def two_rooms(door: int) -> Grid:
+    """Return two rooms of 2 m x 1 m, with a door of so many cells of 0.05 m between them."""
+    cells = np.ones((24, 84), np.int8)
+    cells[2:22, 2:82] = 0
+    cells[:, 41:43] = 1
+    cells[12 - door // 2 : 12 + door - door // 2, 41:43] = 0
+    return Grid(cells, 0.05, (0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("door", "box", "plain", "boxed"),
+    [
+        (10, None, True, True),
+        # The robot and its margin need 0.39 m.
+        (6, None, False, False),
+        # In the door; beside the way; the robot just gets by, and just not.
+        (10, Box(2.1, 0.6), True, False),
+        (10, Box(0.5, 0.9, 0.0, 0.2, 0.2), True, True),
+        (10, Box(1.5, 1.0, 0.0, 0.9, 0.2), True, True),
+        (10, Box(1.5, 1.0, 0.0, 0.98, 0.2), True, False),
+        # Turned by a right angle, length and width change places.
+        (10, Box(1.5, 1.0, 0.0, 0.2, 0.98), True, True),
+        (10, Box(1.5, 1.0, np.pi / 2, 0.2, 0.98), True, False),
+    ],
+)
+def test_a_way_with_and_without_boxes(door, box, plain, boxed):
+    one = Scenario("a", "m.yaml", Pose(0.6, 0.4), (Pose(3.5, 0.6),), (box,) if box else ())
+    grid = two_rooms(door)
+    found = has_way(grid, one, SimConfig()), has_way(grid, one, SimConfig(), boxes=True)
+    assert found == (plain, boxed)
+    # Drawing a box in leaves the map as it was.
+    assert has_way(grid, one, SimConfig()) is plain
+
+
+def test_a_way_to_every_goal():
+    grid, goals = two_rooms(6), (Pose(1.5, 0.6), Pose(3.5, 0.6))
+    near, both = (Scenario("a", "m.yaml", Pose(0.6, 0.6), goals[:n]) for n in (1, 2))
+    assert has_way(grid, near, SimConfig())
+    assert not has_way(grid, both, SimConfig())

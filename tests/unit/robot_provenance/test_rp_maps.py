@@ -216,7 +216,13 @@ def test_unknown_cells_do_not_become_free(tmp_path, negate, grey):
     (tmp_path / "m.yaml").write_text(text.format(0.25))
     with pytest.raises(MapError, match=r"free_thresh is 0.25, so that pixels that mean unknown"):
         load_grid(tmp_path / "m.yaml")
+    # Who means it may say what these pixels are, and leave the file as it is.
+    assert load_grid(tmp_path / "m.yaml", "keep").cells.tolist() == [[UNKNOWN, 1 * negate]]
+    assert load_grid(tmp_path / "m.yaml", "free").cells.tolist() == [[FREE, 1 * negate]]
+    with pytest.raises(ValueError, match="unknown is 'drop'"):
+        load_grid(tmp_path / "m.yaml", "drop")
     (tmp_path / "m.yaml").write_text(text.format(0.196))
+    assert load_grid(tmp_path / "m.yaml", "free").cells[0, 0] == UNKNOWN
     assert load_grid(tmp_path / "m.yaml").cells[0, 0] == UNKNOWN
     # Where no pixel is of that grey, the threshold harms nobody.
     (tmp_path / "m.pgm").write_bytes(b"P5\n2 1\n255\n" + bytes([255 * (1 - negate), 254]))

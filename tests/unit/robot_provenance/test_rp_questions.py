@@ -232,3 +232,16 @@ def test_a_map_of_another_name_is_the_same_content(
         for question, same in (("O1", True), ("O4", True), ("O11", True), ("A10", False)):
             a, b = (answer(export.to_store(r), by_id[question]) for r in (ours, theirs))
             assert (a == b) == same, question
+
+
+@pytest.mark.parametrize("columns", [(), ("a", "b")])
+def test_a_query_of_another_number_of_columns_is_refused(
+    recorded: Records, columns: tuple[str, ...]
+) -> None:
+    asked = Question("X", "", columns, "SELECT ?a WHERE { ?a a prov:Activity } LIMIT 2")
+    for graph in (export.to_rdf(recorded), export.to_store(recorded)):
+        text = f"X: the query returns 1 columns, expected {len(columns)}"
+        with pytest.raises(ValueError, match=text):
+            answer(graph, asked)
+        # The order of the query's columns counts, and not their names.
+        assert len(answer(graph, replace(asked, columns=("activity",)))) == 2

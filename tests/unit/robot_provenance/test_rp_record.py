@@ -219,6 +219,86 @@ def test_generated_twice_is_refused(tmp_path: Path) -> None:
             step.generated(tmp_path / "a.csv")
 
 
+def test_an_overwritten_file_is_another_one(tmp_path: Path) -> None:
+    """Checkpoints of one path: each is generated once, in one session or in two."""
+    model, names = tmp_path / "model.pt", []
+    for content in ("first", "second"):
+        with Recorder(tmp_path, campaign="demo") as recorder:
+            for step_of in ("a", "b"):
+                with recorder.activity("Postprocessing", f"{content} {step_of}") as step:
+                    model.write_text(f"{content} {step_of}")
+                    names.append(step.generated(model).id)
+    told = load(tmp_path)
+    assert len({*names}) == 4
+    assert [one.entity for one in told.generations] == names
+    assert {one.status for one in told.activities.values()} == {"completed"}
+    assert [told.entities[name].path for name in names] == ["model.pt"] * 4
+
+
+@pytest.mark.parametrize("run", ["", "r0"])
+def test_the_same_bytes_are_generated_once_in_two_sessions(tmp_path: Path, run: str) -> None:
+    folder = tmp_path / "runs" / "r0" if run else tmp_path
+    for session in range(2):
+        with Recorder(folder, campaign="demo", root=tmp_path, run=run) as recorder:
+            (folder / "a.csv").write_text("1")
+            with recorder.activity("Postprocessing", "one") as step:
+                if session:
+                    with pytest.raises(RecordError, match=r"a.csv#.*: generated twice"):
+                        step.generated(folder / "a.csv")
+                else:
+                    step.generated(folder / "a.csv")
+    assert len(load(tmp_path).generations) == 1
+
+
+def test_a_log_has_one_recorder_at_a_time(tmp_path: Path) -> None:
+    """Two would give one name to two activities, and one of these would be lost."""
+    with Recorder(tmp_path, campaign="demo") as first:
+        with (
+            pytest.raises(RecordError, match=r"records.jsonl: is open elsewhere"),
+            Recorder(tmp_path, campaign="demo"),
+        ):
+            pass
+        with first.activity("TestExecution", "a1") as step:
+            step.attribute(seed=3)
+    with Recorder(tmp_path, campaign="demo") as second, second.activity("TestExecution", "b1"):
+        pass
+    assert [one.label for one in load(tmp_path).activities.values()] == ["a1", "b1"]
+
+
+def test_a_recorder_can_be_opened_again_after_an_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match="no display"),
+        Recorder(tmp_path, campaign="demo") as one,
+        one.activity("TestExecution", "a1"),
+    ):
+        raise OSError("no display")
+    with Recorder(tmp_path, campaign="demo"):
+        pass
+
+
+def test_an_activity_begins_once(tmp_path: Path) -> None:
+    """Logs of two recorders, put together by hand, do not overwrite each other in silence."""
+    with Recorder(tmp_path, campaign="demo") as recorder, recorder.activity("TestExecution", "a1"):
+        pass
+    lines = (tmp_path / LOG).read_bytes().splitlines(keepends=True)
+    (tmp_path / LOG).write_bytes(b"".join([*lines, lines[1]]))
+    with pytest.raises(RecordError, match=r":4: .*/.prov/1-TestExecution begins twice"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["trials/t1", "runs/a/t1", "runs", "."])
+def test_a_runs_log_lies_where_it_is_looked_for(tmp_path: Path, place: str) -> None:
+    with pytest.raises(RecordError, match=r"of run 't1', expected a folder in .*runs"):
+        Recorder(tmp_path / place, campaign="demo", root=tmp_path, run="t1")
+    told = {"campaign": "demo", "root": tmp_path, "run": "t1"}
+    with (
+        Recorder(tmp_path / "runs" / "t1", **told) as recorder,  # type: ignore[arg-type]
+        recorder.activity("TestExecution", "t1"),
+    ):
+        pass
+    assert load(tmp_path).runs() == ["t1"]
+
+
 def test_truncated_last_line_is_tolerated_and_told(tmp_path: Path) -> None:
     whole = small(tmp_path)
     log = tmp_path / "runs" / "r1" / LOG
