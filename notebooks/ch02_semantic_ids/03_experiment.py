@@ -222,8 +222,7 @@ report(
 # level 3, and with the numbers of level 4. Its numerator stands beside it in nats; after 0.6 epoch,
 # where both models get a share near 0 and the mix is the table, only that is told. *Rigid* leaves the model's share in the mix at 1; it cannot tame
 # a flat model that is too sure of itself, and PrefixMem then seems to know much that counting does not.
-# The last row asks the same with the trie in the place of counts, which tames nobody either. The control
-# leaves no loss: it shows where an encoder lands that knows everything, counts included. It is no upper
+# The control leaves no loss: it shows where an encoder lands that knows everything, counts included. It is no upper
 # bound: one that knows only what the counts do not has a ratio of 1.
 
 # %% tags=["trained-nats"]
@@ -252,11 +251,6 @@ report(
     "ch02.ours.residual.nats",
     [nats(*part) for part in parts],
     control=nats(small, DEEP, FREELY, "rows at random"),
-)
-report(
-    "ch02.ours.trie.nats",
-    [nats(study, levels, "trie_nll") for study, levels, _ in parts[:4]],
-    control=nats(small, DEEP, "trie_nll", "rows at random"),
 )
 
 # %% [markdown]
