@@ -101,6 +101,8 @@ PERCENT = Trained(abs=0, rel=0.01, why="seeds")
         ("level   9.9\nlevel  54.2", "level  10.1\nlevel  54.2"),  # one digit more, one blank less
         ("[0.5  0.25]", "[0.51 0.2 ]"),
         ("<td>54.2</td>", "<td>54.6</td>"),
+        ("[holds] ch02.t2 0.2 [0.1, 0.3]", "[inconclusive] ch02.t2 0.1 [-0.1, 0.2]"),
+        ("holds in direction 0.2", "differs 0.1"),
         ('{"value": [0.0288, 3.0]}', '{"value": [0.0293, 3.5]}'),
     ],
 )
@@ -119,6 +121,8 @@ def test_what_agrees(stored: str, fresh: str) -> None:
         ("1,250 users", "1,251 users", "1,251 for 1,250"),
         ("0.5 of 600 users", "0.5 of 6000 users", "6000 for 600"),
         ("holds 0.5", "differs 0.5", "the text"),
+        ("holds 0.5 of 600", "differs 0.5 of 601", "601 for 600"),
+        ("flat holds 0.5", "PrefixMem holds 0.6", "the text"),
         ("flat 0.5, PrefixMem 0.6", "PrefixMem 0.6, flat 0.5", "the text"),
         ("0.5 0.6", "0.5", "the text"),
         ("0.5\n0.6", "0.5 0.6", "the text"),
