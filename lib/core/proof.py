@@ -5,8 +5,8 @@ last bit, and thousands of steps make that the third digit. So a code cell that 
 numbers carries the tag ``trained-NAME``, and ``trained:`` in its chapter's ``claims.yml`` says how
 far NAME's decimal numbers may lie from the stored ones. Text, order and integers stay equal. So do
 verdicts, but where the tolerance itself can turn one (``tests/notebooks/test_trained.py`` names
-these rows): it is computed from the numbers. Cells without the tag stay equal to the character. Pictures are not compared (nbval skips
-PNG), here or elsewhere.
+these rows): it is computed from the numbers. Cells without the tag stay equal to the character.
+Pictures are not compared (nbval skips PNG), here or elsewhere.
 
 As a pytest plugin (``-p lib.core.proof``) it only puts the stored text in the place of a fresh one
 that agrees with it; the comparison itself remains nbval's.
