@@ -312,9 +312,8 @@ ledger.report(
 # And what does a lower threshold buy? As the repository does it, each chip's
 # node is made as large as the threshold allows. A planner may choose.
 
+
 # %%
-
-
 def ratios(found):
     usd = np.array([one.value("cost_usd") for one in found])
     return usd[1:] / usd[0]
@@ -544,6 +543,8 @@ ledger.report(
     control=[tighter(4.0)] * 4 + [tighter(2.0)],
     digits=5,
 )
+
+# %%
 pd.DataFrame(
     {
         "rule and what is opened": [
