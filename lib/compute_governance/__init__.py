@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         Assumptions,
         InfeasibleError,
         Network,
-        Plans,
         branch_search,
         plan,
     )
@@ -31,7 +30,6 @@ __all__ = [
     "InfeasibleError",
     "Network",
     "Node",
-    "Plans",
     "Regime",
     "bootstrap",
     "branch_search",

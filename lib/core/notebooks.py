@@ -485,6 +485,8 @@ def compute(
         km=AsyncKernelManager(kernel_name="python3", kernel_spec_manager=specs),
         timeout=CELL_SECONDS,
         record_timing=False,
+        # The kernel would warn that it runs over TCP: on this machine alone, and it always does.
+        extra_arguments=["--IPKernelApp.log_level=40"],
         resources={"metadata": {"path": str(notebook.source.parent)}},
     )
     try:

@@ -202,6 +202,7 @@ print("items beyond the first of their ID:", catalog.shared())
 print("for example", sid, "is the ID of items", catalog.items(sid).tolist())
 
 # %% [markdown]
+# (ch02-counts)=
 # ## The line the paper lacks
 #
 # Count, over train interactions only, which code follows each prefix. Predict the most frequent one,
@@ -301,6 +302,7 @@ ledger.report(
 )
 
 # %% [markdown]
+# (ch02-tree)=
 # ## The tree, node by node
 #
 # Click a first code above; below are the nodes of its subtree, a band for each number of codes

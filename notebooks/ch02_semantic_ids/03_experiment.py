@@ -73,8 +73,8 @@ def deep(ask):
 #
 # First of all the flat arm that the encoder is compared with has to give what the repository that the
 # data come from publishes: hit rates of a generative baseline. It is the very arm of the comparisons
-# below, after 6 epochs; items are found by beam search with the trie. **The test users were looked at before**: settings come from
-# validation users, but the width of this search was first 20 and is 50 now, as in an earlier version.
+# below, after 6 epochs; items are found by beam search with the trie. **The test users were looked at before** (see
+# {doc}`what we could not test </book/ch02_semantic_ids/beyond>`).
 # Everything below is said of a model of this size, which two seeds at two budgets leave time for.
 
 # %% tags=["trained-shares"]

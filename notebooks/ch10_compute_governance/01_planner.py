@@ -44,6 +44,7 @@ from lib.compute_governance.study.searches import (
 from lib.core import figures, ledger
 
 figures.use()
+pd.set_option("display.max_colwidth", None)
 nodes = catalogue()
 
 # %% [markdown]
@@ -97,12 +98,25 @@ ledger.report(
 
 # %%
 two = plan(Node(CHIPS["H100"], 16, "FP8"), 2, 91e9)
-told = ["step_s", "payload_bits", "sync_s", "h", "tokens", "c_threshold"]
-told += ["overtraining", "eta_h", "eta_compression", "eta_replica", "chi"]
-told += ["c_local", "c_quality", "cost_usd"]
-values = [f"{two.value(key):.5g}" for key in told]
-units = [UNITS[key] for key in told]
-pd.DataFrame({"value": values, "what it is": units}, index=told)
+named = {
+    "a local step": "step_s",
+    "what is sent": "payload_bits",
+    "an exchange": "sync_s",
+    "H": "h",
+    "tokens": "tokens",
+    "compute spent": "c_threshold",
+    "overtraining": "overtraining",
+    "η, first factor": "eta_h",
+    "η, second factor": "eta_compression",
+    "η, third factor": "eta_replica",
+    "χ": "chi",
+    "C_local": "c_local",
+    "C_quality": "c_quality",
+    "cost": "cost_usd",
+}
+values = [tables.flop(two.value(key), 5) for key in named.values()]
+units = [UNITS[key] for key in named.values()]
+pd.DataFrame({"value": values, "unit, and what it is": units}, index=[*named])
 
 # %% [markdown]
 # ## Table 1: the published search
@@ -113,16 +127,7 @@ pd.DataFrame({"value": values, "what it is": units}, index=told)
 # %%
 published = {key: author_search(t, nodes) for key, t in tables.TARGETS.items()}
 exact = {key: branch_search(t, nodes) for key, t in tables.TARGETS.items()}
-
-
-def overview(plans):
-    keys = ["n", "params", "h", "eta", "chi", "c_local", "c_quality"]
-    frames = [p.frame(*keys, "overtraining", "cost_usd") for p in plans]
-    table = pd.concat(frames, ignore_index=True)
-    return table.map(lambda x: f"{x:.4g}" if isinstance(x, float) else x)
-
-
-overview(published.values())
+tables.overview(published.values())
 
 
 # %%
@@ -160,7 +165,7 @@ better = {
     key: branch_search(1e25, nodes, network=network)
     for key, network in networks.items()
 }
-overview(by_network.values())
+tables.overview(by_network.values())
 
 
 # %%
@@ -428,14 +433,17 @@ def free_rise(cap):
 tight = Regime(mem_gb=rule.mem_gb / 2)
 cap = pd.DataFrame(
     {
-        "author, smaller nodes": cap_rise("author", rule.shrink(nodes)),
-        "branch, smaller nodes": cap_rise("branch", rule.shrink(nodes)),
-        "branch, catalogue": cap_rise("branch", rule.allowed(nodes)),
-        "any size": free_rise(rule),
+        "published search, smaller nodes": cap_rise(
+            "author", rule.shrink(nodes)
+        ),
+        "ours, smaller nodes": cap_rise("branch", rule.shrink(nodes)),
+        "ours, catalogue": cap_rise("branch", rule.allowed(nodes)),
+        "ours, any size": free_rise(rule),
     },
     index=pd.MultiIndex.from_tuples(cases, names=["metric", "target"]),
 )
-cap.round(0)
+told = cap.map(lambda percent: f"{round(percent):+,} %")
+told.rename(tables.METRICS, level="metric").rename(tables.flop, level="target")
 
 # %%
 many, few = (
@@ -446,18 +454,18 @@ unmet = Regime(mem_gb=max(n.mem_gb for n in nodes)).shrink(nodes)
 nothing = cap_rise("author", unmet)
 ledger.report(
     "ch10.memcap.cost",
-    [*cap["author, smaller nodes"].iloc[[0, 2]], many / few],
+    [*cap["published search, smaller nodes"].iloc[[0, 2]], many / few],
     control=[nothing[0], nothing[2], 1.0 + nothing[2] / 100],
 )
 ledger.report(
     "ch10.ours.memcap.metric",
-    [round(x) for x in cap["branch, catalogue"]],
+    [round(x) for x in cap["ours, catalogue"]],
     control=[round(x) for x in cap_rise("branch", tight.allowed(nodes))],
 )
 ledger.report(
     "ch10.ours.memcap.choice",
-    dict(zip(("1e25", "2.1e25"), cap["any size"].iloc[:2], strict=True))
-    | {"C_quality 1e25": cap["any size"].iloc[2]},
+    dict(zip(("1e25", "2.1e25"), cap["ours, any size"].iloc[:2], strict=True))
+    | {"C_quality 1e25": cap["ours, any size"].iloc[2]},
     control=dict(
         zip(("1e25", "2.1e25"), free_rise(Regime(2.0))[:2], strict=True)
     )
@@ -474,10 +482,9 @@ ledger.report(
 
 # %%
 goals = tables.decades(1e24, 1e26, 13)
-titles = {"c_local": "C_local", "c_quality": "C_quality"}
 both = [
     (title, goal, *(one.value("cost_usd") for one in pair))
-    for metric, title in titles.items()
+    for metric, title in tables.METRICS.items()
     for goal in goals
     for pair in [cheapest_under([Regime(), rule], goal, nodes, metric=metric)]
 ]
@@ -500,7 +507,7 @@ figures.show(
 
 # %%
 size = []
-for metric, title in titles.items():
+for metric, title in tables.METRICS.items():
     for chip in ("GH200", "H100"):
         for count in (1, 2, 4, 6, 8, 12, 16):
             some = [Node(CHIPS[chip], count, "FP8")]

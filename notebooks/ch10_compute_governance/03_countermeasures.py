@@ -40,11 +40,18 @@ from lib.compute_governance.study.priors import (
     median_rates,
 )
 from lib.compute_governance.study.searches import cheapest
-from lib.compute_governance.study.tables import cost_curves, decades
+from lib.compute_governance.study.tables import (
+    METRICS,
+    cost_curves,
+    decades,
+    dollars,
+    flop,
+)
 from lib.core import figures, ledger
 from lib.stats import binomial
 
 figures.use()
+pd.set_option("display.max_colwidth", None)
 nodes = catalogue()
 SEED, DRAWS = 20_260_528, 20_000
 
@@ -71,21 +78,35 @@ seen = {name: exposure(found) for name, found in plans.items()}
 pd.DataFrame(
     {
         name: {
-            "plan": plans[name].labels()[0],
-            **{key: f"{value:,.4g}" for key, value in vars(one).items()},
+            "cheapest plan": plans[name].labels()[0],
+            "sites": f"{one.sites:,.0f}",
+            "people": f"{one.people:,.0f}",
+            "chips": f"{one.chips:,.0f}",
+            "money": dollars(one.usd),
+            "years": f"{one.years:.2f}",
         }
         for name, one in seen.items()
     }
 ).T
 
 # %%
+meanings = {
+    "leak": "reports by a person who knows, a year",
+    "inspect": "inspections of a site, a year",
+    "notice": "chance that an inspection recognises the node",
+    "audit": "chance that an audit misses a chip, a year",
+    "visible": "spending noticed in half of the cases (powers of ten, $)",
+    "steep": "how fast that chance rises (logits a power of ten)",
+}
 pd.DataFrame(
     {
-        "rate": list(PRIORS),
-        "from": [p.low for p in PRIORS.values()],
-        "to": [p.high for p in PRIORS.values()],
-        "scale": ["log" if p.log else "plain" for p in PRIORS.values()],
-    }
+        "from": [f"{p.low:g}" for p in PRIORS.values()],
+        "to": [f"{p.high:g}" for p in PRIORS.values()],
+        "drawn evenly": [
+            "in the logarithm" if p.log else "as it is" for p in PRIORS.values()
+        ],
+    },
+    index=[meanings[key] for key in PRIORS],
 )
 
 # %% [markdown]
@@ -291,10 +312,8 @@ ledger.report(
 # And what does a lower threshold buy? As the repository does it, each chip's
 # node is made as large as the threshold allows. A planner may choose.
 
+
 # %%
-metrics = {"c_local": "C_local", "c_quality": "C_quality"}
-
-
 def ratios(found):
     usd = np.array([one.value("cost_usd") for one in found])
     return usd[1:] / usd[0]
@@ -307,14 +326,15 @@ forced = {
             for rule in rules
         ]
     )
-    for metric, title in metrics.items()
+    for metric, title in METRICS.items()
 }
 chosen = {
     title: ratios(cheapest_under(rules, 1e25, nodes, metric=metric))
-    for metric, title in metrics.items()
+    for metric, title in METRICS.items()
 }
 side = {"largest node": pd.DataFrame(forced), "any node": pd.DataFrame(chosen)}
-pd.concat(side, axis=1).set_axis([f"{t:g}" for t in limits[1:]]).round(2)
+by_limit = pd.concat(side, axis=1).set_axis([f"{t:g}" for t in limits[1:]])
+by_limit.rename_axis("threshold").map("{:.2f} times".format)
 
 # %%
 ledger.report(
@@ -374,7 +394,7 @@ grids = {
     title: frontier(
         1e25, nodes, limits, memories, metric=metric, systems=systems
     )
-    for metric, title in metrics.items()
+    for metric, title in METRICS.items()
 }
 figures.show(
     plots.frontier_figure(grids, len(systems)),
@@ -386,9 +406,19 @@ figures.show(
 
 # %%
 best = grids["C_quality"]
-best[best["efficient"]].drop_duplicates(["burden", "cost_usd"]).assign(
-    cost=lambda t: (t["cost_usd"] / 1e6).round(1)
-)[["h100_eq", "mem_gb", "burden", "cost", "plan", "sites"]]
+on = best[best["efficient"]].drop_duplicates(["burden", "cost_usd"])
+pd.DataFrame(
+    {
+        "systems covered": on["burden"],
+        "cost": on["cost_usd"].map(dollars),
+        "cap on memory": [
+            f"{gb:,.0f} GB" if np.isfinite(gb) else "none"
+            for gb in on["mem_gb"]
+        ],
+        "plan": on["plan"],
+        "sites": on["sites"].map("{:,.0f}".format),
+    }
+).set_index(on["h100_eq"].map("{:g}".format).rename("threshold (H100-eq)"))
 
 
 # %%
@@ -448,9 +478,8 @@ def rise(metric, limit, gb=np.inf):
 
 
 rises = rise("c_local", 4.0)
-rises.T.rename_axis("Mbit/s").round(2).set_axis(
-    [f"{target:.1e}" for target in rises.index], axis=1
-)
+told = rises.T.rename_axis(index="Mbit/s", columns="target (FLOP)")
+told.rename(columns=lambda c: flop(c, 2)).map("{:.2f}".format)
 
 # %%
 tabled = np.argmin(np.abs(np.log10(rises.index.to_numpy() / 1e25)))
@@ -514,11 +543,29 @@ ledger.report(
     control=[tighter(4.0)] * 4 + [tighter(2.0)],
     digits=5,
 )
-pd.DataFrame(edge, index=["cost over that at 16"]).round(2)
+
+# %%
+pd.DataFrame(
+    {
+        "rule and what is opened": [
+            "4, a bound of 30",
+            "4, a bound of 50",
+            "4, a target of 1.2e25",
+            "4, a site costs $200,000",
+            "2, no bound",
+        ],
+        "cost over that at 16": [f"{times:.2f}" for times in edge.values()],
+    }
+).set_index("rule and what is opened")
 
 # %% [markdown]
 # A little beside the tables' point the threshold of 4 is no longer free, and
-# without the bound even 2 costs nothing. The same pairs to play with:
+# without the bound even 2 costs nothing.
+#
+# (ch10-explorer)=
+# ## To play with
+#
+# The pairs of above, for any threshold:
 
 # %%
 figures.show_chart(

@@ -114,7 +114,16 @@ ledger.report(
 # constants are drawn from these ranges:
 
 # %%
-pd.DataFrame(RANGES, index=["from", "to"]).T
+plain_names = {
+    "law": "scaling law",
+    "mfu": "share of the peak speed",
+    "alpha_base": "base of α(P)",
+    "replica_scale": "replica exponent",
+    "quality_shift": "compression quality",
+    "unused": "unused (control)",
+}
+told = pd.DataFrame(RANGES, index=["from", "to"]).T
+told.rename(plain_names).map("{:.2f}".format)
 
 # %%
 versions = {
@@ -296,7 +305,7 @@ for goal in (1e24, 1e25, 3.8e25):
             told = f"{margin:.2f}", f"{found.value('cost_usd') / usual:.2f}"
         except InfeasibleError:
             told = f"above {MOST}", "none found"
-        sure.append((f"{goal:.2g}", name, *told))
+        sure.append((tables.flop(goal, 2), name, *told))
 pd.DataFrame(
     sure, columns=["target", "errors", "margin for 95 %", "cost, times"]
 )
@@ -340,7 +349,8 @@ figures.show(
 
 # %%
 share = {name: np.isinf(values_).mean() for name, values_ in costs.items()}
-pd.Series(share).round(3).to_frame("draws without any plan")
+told = (100 * pd.Series(share)).map("{:.1f} %".format)
+told.to_frame("share of draws without any plan")
 
 
 # %%
@@ -413,14 +423,6 @@ ledger.report(
 
 # %%
 SAMPLES = pick(smoke=128, book=2_048, full=8_192)
-plain_names = {
-    "law": "scaling law",
-    "mfu": "share of the peak speed",
-    "alpha_base": "base of α(P)",
-    "replica_scale": "replica exponent",
-    "quality_shift": "compression quality",
-    "unused": "unused (control)",
-}
 plan = rows["1e+25"]
 indices = {
     title: sobol_indices(plan, metric, SAMPLES, seed=SEED, law=known)
@@ -468,14 +470,22 @@ ledger.report(
     control=float(series_indices["shuffled family"].table.loc["law", "first"]),
     digits=3,
 )
-pd.concat({k: one.table for k, one in indices.items()}, axis=1).round(3)
+orders = {
+    "first": "first order",
+    "first_95": "±",
+    "total": "total",
+    "total_95": "± of it",
+}
+both = pd.concat({k: one.table for k, one in indices.items()}, axis=1)
+both.rename(plain_names).rename(columns=orders).round(3)
 
 # %% [markdown]
 # ## Compression scenarios
 
 # %%
 moves = scenario_moves(list(rows.values()))
-moves.loc[:, ~moves.columns.str.startswith("expected")].round(1)
+told = moves.set_index("plan").map("{:+.1f} %".format)
+told.loc[:, ~told.columns.str.startswith("expected")]
 
 # %%
 largest = moves[["expected", "optimistic", "conservative"]].abs().max()

@@ -102,6 +102,11 @@ ledger.report(
     [run.value("sync_s"), chosen.value("h")],
     control=[dense.value("sync_s"), dense_free.value("h")],
 )
+ledger.report(
+    "ch10.ours.covenant.computing",
+    share_computing(run),
+    control=share_computing(dense),
+)
 
 
 # %%
@@ -154,9 +159,12 @@ def shares(name, many=chips):
 
 
 modes = ("none", "synchronous", "checkpoint_elastic", "async", "relay")
-pd.DataFrame(
-    {name: (100 * shares(name)).round(3) for name in modes}, index=chips
-).rename_axis("chips")
+words = ("no checkpoint", "restart", "elastic", "asynchronous", "relay")
+told = {
+    word: [f"{100 * share:.3f} %" for share in shares(name)]
+    for word, name in zip(words, modes, strict=True)
+}
+pd.DataFrame(told, index=[f"{g:,}" for g in chips]).rename_axis("chips")
 
 # %%
 slowed = Assumptions(window_s=year_and_half * 3_600, overtraining=(1e-3, 1e3))

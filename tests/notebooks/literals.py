@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
+import warnings
 from bisect import bisect_left
 from collections.abc import Iterator
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from lib.core import notebooks
 from lib.core.ledger import load_chapter
@@ -30,10 +35,37 @@ _WITHIN = re.compile(rf"(?<![\w.]){_NUMBER}(?![\w])")
 # What makes a number out of numbers and texts, and nothing else.
 _MAKERS = (abs, bool, complex, float, int, max, min, pow, round, str, sum, Fraction, Decimal)
 TRANSPARENT: dict[str, Any] = {one.__name__: one for one in _MAKERS} | {"Rational": Fraction}
+# The same of libraries: `np.float64(516) / 1000`, `math.fsum([0.5, 0.016])`. Nothing whose cost
+# grows with a number (`np.zeros`, `math.factorial`), and nothing that reads.
+_OF_MATH = (
+    "ceil cos e exp fabs floor fsum hypot ldexp log log10 log2 pi pow prod sin sqrt sumprod tan"
+)
+_OF_NUMPY = (
+    "abs absolute add array asarray average ceil cos cumsum diff divide dot double e exp "
+    "float16 float32 float64 floor hypot int16 int32 int64 log log10 log2 longdouble max maximum "
+    "mean median min minimum multiply negative nanmean nansum pi power prod reciprocal round sign "
+    "sin sqrt square subtract sum tan true_divide"
+)
+
+
+def _given(module: Any, names: str) -> SimpleNamespace:
+    return SimpleNamespace(**{n: getattr(module, n) for n in names.split() if hasattr(module, n)})
+
+
+MODULES = {"math": _given(math, _OF_MATH), "np": _given(np, _OF_NUMPY)}
+MODULES["numpy"] = MODULES["np"]
+_NUMPY_NEEDS = {"__import__": __import__}  # a method of an array imports; no name can say it
+BARE = ("fsum", "prod", "sqrt", "float32", "float64")  # as imported from there
+TRANSPARENT |= MODULES | {
+    name: getattr(MODULES["np"] if name.startswith("float") else MODULES["math"], name)
+    for name in BARE
+}
 
 
 def as_number(value: Any) -> float | None:
     """Return the number that a constant, a result or a text is; None if it is none."""
+    if isinstance(value, np.generic | np.ndarray) and value.size == 1:
+        value = value.item()
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
@@ -98,7 +130,7 @@ def fold(node: ast.AST) -> float | None:
     for one in ast.walk(node):
         if isinstance(one, ast.Name) and one.id not in TRANSPARENT:
             return None
-        if isinstance(one, ast.Attribute) and not isinstance(one.value, ast.Constant):
+        if isinstance(one, ast.Attribute) and one.attr.startswith("_"):
             return None
         if isinstance(one, ast.Lambda | ast.comprehension):
             return None
@@ -109,7 +141,9 @@ def fold(node: ast.AST) -> float | None:
                 return None
     try:
         code = compile(ast.Expression(node), "<typed>", "eval")
-        return as_number(eval(code, {"__builtins__": {}}, dict(TRANSPARENT)))
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return as_number(eval(code, {"__builtins__": _NUMPY_NEEDS}, dict(TRANSPARENT)))
     except Exception:  # what does not evaluate is no number
         return None
 

@@ -128,6 +128,18 @@ SPELLINGS = [
     "int('516') / 1000",
     "float(''.join(['0.', '516']))",
     "float(f'0.{516}')",
+    "np.float64(516) / 1000",
+    "np.float64('0.516')",
+    "numpy.float64(0.516)",
+    "np.divide(516, 1000)",
+    "np.mean([0.5, 0.532])",
+    "np.array([0.5, 0.016]).sum()",
+    "np.array([516]) / 1000",
+    "math.fsum([0.5, 0.016])",
+    "fsum([0.5, 0.016])",
+    "math.sqrt(0.266256)",
+    "math.ldexp(0.129, 2)",
+    "math.prod((4, 0.129))",
 ]
 
 
@@ -141,6 +153,8 @@ SPELLINGS = [
         # Something is computed, but it is not what is reported.
         'ledger.report("ch01.share", {} if measured else measured)',
         'rows = [measured]\nrows.append({})\n\n# %%\nledger.report("ch01.share", rows[-1])',
+        'ledger.report("ch01.share", measured * 0 + ({}))',
+        'x = {}\nledger.report("ch01.share", x + measured - measured)',
     ],
 )
 def test_every_spelling_of_a_claimed_number_is_seen(
@@ -258,6 +272,8 @@ def test_what_counts_as_a_typed_number() -> None:
     assert {line for line, value in found if value == 61 / 84} == {2, 3, 4}
     assert not [value for line, value in found if line in (5, 6)]
     assert {value for _, value in literals(ast.parse("10 ** 10 ** 10"))} == {10, 10**10}
+    for text in ("math.pi", "np.zeros(3)", "np.load('a')", "np.random.rand()", "math.__name__"):
+        assert not [v for _, v in literals(ast.parse(text)) if v not in (0, 1, 3)]
     assert list(numbers_within("x1=3, y=-2.5 or v4b")) == [3, -2.5]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,16 @@ from lib.core import check
 
 __all__ = [
     "LATENCIES",
+    "METRICS",
     "NETWORKS",
     "PRINTED",
     "TARGETS",
     "cost_curves",
     "decades",
+    "dollars",
     "fixed",
+    "flop",
+    "overview",
     "printed_cost",
     "printed_flop",
     "printed_ratio",
@@ -58,6 +62,9 @@ NETWORKS: dict[str, Network] = {
     "b1000g": Network.mbps(1_000_000, latency_s=1e-4),
 }
 """Networks of Table 2."""
+
+METRICS: dict[str, str] = {"c_local": "C_local", "c_quality": "C_quality"}
+"""How pages write the metrics."""
 
 LATENCIES = (0.01, 0.03, 0.1, 0.3)
 """Latencies of Table 3, seconds."""
@@ -98,6 +105,49 @@ def printed_cost(usd: float) -> float:
     (30.7, 2320.0)
     """
     return fixed(usd / 1e9, 2) * 1_000.0 if usd >= 1e9 else fixed(usd / 1e6, 1)
+
+
+def flop(value: float, digits: int = 3) -> str:
+    """Write FLOP as the pages do.
+
+    Examples
+    --------
+    >>> flop(1e25), flop(1.2894e24), flop(2.1544e24, 2)
+    ('1e25', '1.29e24', '2.2e24')
+    """
+    mantissa, _, exponent = f"{value:.{digits}g}".partition("e+")
+    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
+
+
+def dollars(usd: float) -> str:
+    """Write dollars in millions, for a reader: three digits, all those before the point.
+
+    Examples
+    --------
+    >>> dollars(1_613_800.0), dollars(91_270_000.0), dollars(2_323_806_000.0)
+    ('$1.61 M', '$91.3 M', '$2,324 M')
+    """
+    millions = usd / 1e6
+    return f"${millions:,.{2 if millions < 10 else 1 if millions < 100 else 0}f} M"
+
+
+def overview(plans: Iterable[Plans]) -> pd.DataFrame:
+    """Return single plans as a table to read: signs, units and numbers as on the pages."""
+    table = pd.concat([plan.frame() for plan in plans], ignore_index=True)
+    return pd.DataFrame(
+        {
+            "plan": table["plan"],
+            "nodes": table["n"].map("{:,.0f}".format),
+            "model (10⁹ parameters)": (table["params"] / 1e9).map("{:.0f}".format),
+            "H": table["h"].map("{:.0f}".format),
+            "η": table["eta"].map("{:.4f}".format),
+            "χ": table["chi"].map("{:.4f}".format),
+            "C_local (FLOP)": table["c_local"].map(flop),
+            "C_quality (FLOP)": table["c_quality"].map(flop),
+            "overtraining": table["overtraining"].map("{:.1f}".format),
+            "cost": table["cost_usd"].map(dollars),
+        }
+    ).set_index("plan")
 
 
 def row_numbers(plan: Plans) -> list[float]:

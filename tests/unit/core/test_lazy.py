@@ -19,6 +19,9 @@ PACKAGES = [slug.partition("_")[2] for slug in chapter_slugs()]
 @pytest.mark.parametrize("name", PACKAGES)
 def test_a_package_exports_five_to_a_dozen_names(name: str) -> None:
     package = import_module(f"lib.{name}")
+    (claims,) = (ROOT / "book").glob(f"ch*_{name}/claims.yml")
+    if "This chapter is a skeleton." in claims.read_text(encoding="utf-8"):
+        pytest.skip("a skeleton exports nothing yet")
     assert 5 <= len(package.__all__) <= 12
     homes = declared(Path(str(package.__file__)))
     for exported in package.__all__:

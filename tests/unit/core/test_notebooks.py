@@ -371,6 +371,17 @@ def test_run_touches_only_what_is_stale(
     assert notebooks.check([fresh]) == []
 
 
+def test_a_kernel_starts_without_a_word_of_its_own(
+    fresh: Notebook, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It warns that it runs over TCP otherwise; what a cell says of itself is kept."""
+    text = 'import warnings; warnings.warn("odd"); print(double(3))'
+    fresh.source.write_text(fresh.source.read_text().replace("print(double(3))", text))
+    made = notebooks.compute(fresh)
+    assert "TCP" not in capfd.readouterr().err
+    assert "odd" in str(made.cells[1].outputs)
+
+
 def test_a_failing_cell_leaves_the_stored_notebook(
     fresh: Notebook, capsys: pytest.CaptureFixture[str]
 ) -> None:
