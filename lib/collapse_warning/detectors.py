@@ -105,8 +105,9 @@ def _pieces(x: Floats, window: int, block: int, score: Callable[[Floats], Floats
     Pieces begin where a block of `_moments` does, so that they change no digit.
     """
     scores = _empty(x)
-    span = max(1, _CHUNK // block) * block
-    rows = max(1, _CHUNK // min(span, x.shape[1]))
+    # Many units and few blocks: a short rest of each unit would cost as much as a whole piece.
+    rows = min(len(x), max(1, _CHUNK // min(8 * block, x.shape[1])))
+    span = max(1, _CHUNK // rows // block) * block
     starts = product(range(0, len(x), rows), range(0, x.shape[1] - window + 1, span))
     for unit, at in starts:
         part = np.s_[unit : unit + rows, at + window - 1 : at + window - 1 + span]

@@ -106,7 +106,7 @@ def test_rolling_scores_take_little_memory(detector, shape):
     detector(x)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 10 * x.nbytes
+    assert peak < 11 * x.nbytes
 
 
 def test_nothing_cancels_after_a_spike_or_far_from_zero():
