@@ -11,6 +11,7 @@ tie between series and label.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -115,8 +116,8 @@ def label_leak(
     ----------
     panel : DataFrame or Panel
         A table with columns ``unit``, ``time``, ``value``, ``is_event``, or a panel. Series are
-        aligned at their ends, and where their lengths differ at their starts as well; as many
-        steps as the shortest unit has are looked at.
+        aligned at their ends, and where their lengths differ at their starts as well. A step that
+        only longer units have is asked of those.
     eligible : ndarray of bool, shape (n_units,), optional
         Whether each unit could have become an event, in the order of the panel's units.
     tail : int
@@ -162,33 +163,47 @@ def label_leak(
         if not able[data.is_event].all():
             raise ValueError("eligible is false for an event, expected true")
         unlabelable = float((~able[~data.is_event]).mean())
-    reach = int(data.lengths.min())
-    ends = data.last(reach).values  # noqa: PD011
-    allowed = max(1, int(tolerance * min(data.n_events, data.n_controls)))
+    ends = data.last(min(tail, int(data.lengths.min()))).values  # noqa: PD011
+    allowed = _allowed(tolerance, data.is_event)
     tests = (
-        _value(data, ends, allowed),
-        _alike(ends[:, -tail:], data, allowed),
+        _value(data, tolerance),
+        _alike(ends, data, allowed),
         _state(data, allowed),
         _length(data, n_permutations, np.random.default_rng(seed)),
     )
     return LeakReport(data.n_events, data.n_controls, tests, alpha, unlabelable)
 
 
-def _value(data: Panel, ends: Floats, allowed: int) -> LeakTest:
-    """Ask whether one value, so many steps before the end, settles the label by its size."""
-    reach = ends.shape[1]
-    same = data.lengths.min() == data.lengths.max()
-    values = ends if same else np.hstack([data.first(reach).values, ends])  # noqa: PD011
-    errors = _errors(values, data.is_event)
-    at = int(np.argmin(errors[::-1]))
-    fewest = int(errors[::-1][at])
-    start = 2 * reach - 1 - at
-    where = f"{at} steps before the end" if at < reach else f"{start} steps after the start"
-    words = f"one value, {where}, separates the classes but for {fewest} units"
-    if fewest > allowed:
-        return LeakTest("value", words, False, 1.0)
-    p_value = len(errors) * _chance(data.n_events, data.n_controls, fewest)
-    return LeakTest("value", words, True, min(1.0, p_value))
+def _allowed(tolerance: float, labels: Bools) -> int:
+    """Return how many units may lie on the wrong side."""
+    return max(1, int(tolerance * min(labels.sum(), (~labels).sum())))
+
+
+def _value(data: Panel, tolerance: float) -> LeakTest:
+    """Ask whether one value, so many steps before the end, settles the label by its size.
+
+    Steps that only longer units have are asked of these, and paid for as all others are.
+    """
+    edges = [0, *np.unique(data.lengths).tolist()]
+    sides = ("before the end", "after the start")[: len(edges) - 1]
+    found: list[tuple[float, int, int, LeakTest]] = []
+    for low, high in pairwise(edges):
+        some = np.flatnonzero(data.lengths >= high)
+        labels, steps = data.is_event[some], np.arange(low, high)
+        if labels.all() or not labels.any():
+            break
+        of = f"of {len(some)} " if low else ""
+        for side, at in zip(sides, (data.lengths[some, None] - 1 - steps, steps), strict=False):
+            errors = _errors(data.values[some[:, None], at], labels)  # noqa: PD011
+            wrong, step = int(errors.min()), low + int(errors.argmin())
+            text = (
+                f"one value, {step} steps {side}, separates the classes but for {wrong} {of}units"
+            )
+            strong = wrong <= _allowed(tolerance, labels)
+            chance = _chance(int(labels.sum()), int((~labels).sum()), wrong) if strong else 1.0
+            p_value = min(1.0, edges[-1] * len(sides) * chance)
+            found.append((p_value, low, wrong, LeakTest("value", text, strong, p_value)))
+    return min(found, key=lambda one: one[:3])[3]
 
 
 def _errors(values: Floats, labels: Bools) -> Ints:

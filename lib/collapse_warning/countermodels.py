@@ -43,9 +43,8 @@ class Order:
         check.known("hypothesis", hypothesis, HYPOTHESES)
         r, n = self.below, len(self.below)
         if hypothesis == "transitive":
-            return all(
-                r[i, k] for i, j, k in itertools.product(range(n), repeat=3) if r[i, j] and r[j, k]
-            )
+            triples = itertools.product(range(n), repeat=3)
+            return all(r[i, k] for i, j, k in triples if r[i, j] and r[j, k])
         if hypothesis == "strict":
             return bool(r[0, 1] and not r[1, 0])
         return bool(r[1, 2] and r[2, 0])

@@ -9,7 +9,9 @@ detector: the contract sets them.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, Protocol, TypeAlias, Unpack, runtime_checkable
 
 import numpy as np
@@ -92,8 +94,25 @@ def _standardised(values: npt.ArrayLike, reference: int) -> tuple[Floats, Bools]
     return z, flat
 
 
-_CHUNK = 2**18
-"""Values whose windows are summed at a time: room for the sums, whatever the panel's size."""
+_CHUNK = 2**13
+"""Values whose windows are scored at a time: room for some thirty numbers each, and in the cache,
+whatever the panel's size."""
+
+
+def _pieces(x: Floats, window: int, block: int, score: Callable[[Floats], Floats]) -> Floats:
+    """Return the scores of windows, worked out for some units and some of their times at a time.
+
+    Pieces begin where a block of `_moments` does, so that they change no digit.
+    """
+    scores = _empty(x)
+    # Many units and few blocks: a short rest of each unit would cost as much as a whole piece.
+    rows = min(len(x), max(1, _CHUNK // min(8 * block, x.shape[1])))
+    span = max(1, _CHUNK // rows // block) * block
+    starts = product(range(0, len(x), rows), range(0, x.shape[1] - window + 1, span))
+    for unit, at in starts:
+        part = np.s_[unit : unit + rows, at + window - 1 : at + window - 1 + span]
+        scores[part] = score(x[part[0], at : part[1].stop])
+    return scores
 
 
 def _moments(x: Floats, y: Floats, width: int) -> tuple[Floats, Floats, Floats]:
@@ -108,13 +127,6 @@ def _moments(x: Floats, y: Floats, width: int) -> tuple[Floats, Floats, Floats]:
     -------
     tuple of ndarray, shape (n_units, n_times - width + 1)
     """
-    rows = max(1, _CHUNK // x.shape[1])
-    parts = [_joined(x[at : at + rows], y[at : at + rows], width) for at in range(0, len(x), rows)]
-    first, second, both = (np.concatenate(one) for one in zip(*parts, strict=True))
-    return first, second, both
-
-
-def _joined(x: Floats, y: Floats, width: int) -> tuple[Floats, Floats, Floats]:
     n_units, n_times = x.shape
     blocks = -(-n_times // width)
     room = ((0, 0), (0, blocks * width - n_times))
@@ -130,11 +142,8 @@ def _joined(x: Floats, y: Floats, width: int) -> tuple[Floats, Floats, Floats]:
     two = begin[..., following, np.maximum(inside - 1, 0)] * (right > 0)
     apart = (two[:2] - one[:2]) * (right > 0)
     weight = left * right / width
-    return (
-        one[2] + two[2] + apart[0] ** 2 * weight,
-        one[3] + two[3] + apart[1] ** 2 * weight,
-        one[4] + two[4] + apart[0] * apart[1] * weight,
-    )
+    found = one[2:] + two[2:] + apart[[0, 1, 0]] * apart[[0, 1, 1]] * weight
+    return found[0], found[1], found[2]
 
 
 def _running(pair: Floats) -> Floats:
@@ -155,8 +164,8 @@ def _largest(x: Floats, width: int) -> Floats:
     """Largest absolute value of each window, shape (n_units, n_times - width + 1)."""
     n_units, n_times = x.shape
     blocks = -(-n_times // width)
-    size = np.pad(np.abs(x), ((0, 0), (0, blocks * width - n_times)))
-    size = size.reshape(n_units, blocks, width)
+    room = ((0, 0), (0, blocks * width - n_times))
+    size = np.pad(np.abs(x), room).reshape(n_units, blocks, width)
     begin = np.maximum.accumulate(size, axis=2).reshape(n_units, -1)
     end = np.maximum.accumulate(size[..., ::-1], axis=2)[..., ::-1].reshape(n_units, -1)
     starts = np.arange(n_times - width + 1)
@@ -177,10 +186,7 @@ def _by_time(x: Floats) -> tuple[Floats, Floats]:
 class Level:
     """The value itself: the plainest detector there is."""
 
-    @property
-    def name(self) -> str:
-        """Short name."""
-        return "level"
+    name = "level"
 
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return the values."""
@@ -214,10 +220,10 @@ class Variance:
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return the rolling variance."""
         x, power = _scaled(_checked(values))
-        scores = _empty(x)
-        if x.shape[1] >= self.window:
-            squares = _moments(x, x, self.window)[0]
-            scores[:, self.window - 1 :] = squares / (self.window - self.ddof) * power * power
+        w = self.window
+        scores = _pieces(x, w, w, lambda part: _moments(part, part, w)[0] / (w - self.ddof))
+        scores *= power
+        scores *= power
         return scores
 
 
@@ -247,16 +253,15 @@ class AC1:
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return the rolling lag-one autocorrelation."""
         x, _ = _scaled(_checked(values))
-        scores = _empty(x)
-        if x.shape[1] < self.window:
-            return scores
+        return _pieces(x, self.window, self.window - 1, self._part)
+
+    def _part(self, x: Floats) -> Floats:
         pairs = self.window - 1
         before, after, together = _moments(x[:, :-1], x[:, 1:], pairs)
         floor = pairs * (_FLAT * _largest(x, self.window)) ** 2
         flat = np.minimum(before, after) <= floor
         power = np.where(flat, 1.0, before) * np.where(flat, 1.0, after)
-        scores[:, self.window - 1 :] = np.where(flat, -np.inf, together / np.sqrt(power))
-        return scores
+        return np.where(flat, -np.inf, together / np.sqrt(power))
 
 
 @dataclass(frozen=True)
@@ -434,8 +439,7 @@ class PermutationEntropy:
         n_patterns = self.window - reach
         entropy = np.zeros((len(x), x.shape[1] - self.window + 1))
         for kind in kinds:
-            seen = np.cumsum(code == kind, axis=1)
-            seen = np.pad(seen, ((0, 0), (1, 0)))
+            seen = np.pad(np.cumsum(code == kind, axis=1), ((0, 0), (1, 0)))
             share = (seen[:, n_patterns:] - seen[:, :-n_patterns]) / n_patterns
             entropy -= share * np.log(np.where(share > 0, share, 1))
         scores[:, self.window - 1 :] = -entropy / math.log(math.factorial(self.order))
@@ -627,10 +631,7 @@ class Glr:
 class AlwaysAlarm:
     """Alarms at every time of every unit: a baseline without skill."""
 
-    @property
-    def name(self) -> str:
-        """Short name."""
-        return "always alarm"
+    name = "always alarm"
 
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return one score for all."""
@@ -641,10 +642,7 @@ class AlwaysAlarm:
 class NeverAlarm:
     """Never alarms: the other baseline without skill."""
 
-    @property
-    def name(self) -> str:
-        """Short name."""
-        return "never alarm"
+    name = "never alarm"
 
     def __call__(self, values: npt.ArrayLike) -> Floats:
         """Return minus infinity."""

@@ -60,11 +60,8 @@ def auc(event: npt.ArrayLike, control: npt.ArrayLike) -> float:
 
 def _wins(values: Floats, ordered: Floats) -> float:
     """Return the pairs in which a value exceeds one of the others, which are in order."""
-    sides = (
-        np.searchsorted(ordered, values, side="left"),
-        np.searchsorted(ordered, values, "right"),
-    )
-    return float(sum(one.sum() for one in sides)) / 2
+    low, high = ordered.searchsorted(values, "left"), ordered.searchsorted(values, "right")
+    return float(low.sum() + high.sum()) / 2
 
 
 def bca_interval(

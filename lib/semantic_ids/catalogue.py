@@ -296,9 +296,16 @@ class SidCatalog:
         length : int
             Length of the prefixes arrived at, 1 to `n_levels`.
         nodes, codes : int64 (n,)
-            A node of −1 stays −1.
+            A node of −1 stays −1, and a code that no item has there leads to −1.
         """
-        return self._below(self._down(length), nodes, codes)
+        level, nodes = self._down(length), self._nodes(length - 1, nodes)
+        codes = check.integers("codes", codes, shape=nodes.shape, empty=True)
+        return self._below(level, nodes, codes)
+
+    def _nodes(self, length: int, nodes: IntArray) -> IntArray:
+        """Return nodes of prefixes of one length, checked."""
+        below = len(self.level(length))
+        return check.integers("nodes", nodes, shape=("n",), empty=True, at_least=-1, below=below)
 
     def _below(self, level: Level, nodes: IntArray, codes: IntArray) -> IntArray:
         keys = level.keys
@@ -318,9 +325,7 @@ class SidCatalog:
             Nodes of ``length - 1`` codes; −1 allows nothing.
         """
         keys, children = self._down(length).keys, self.level(length - 1).children
-        nodes = check.integers(
-            "nodes", nodes, shape=("n",), empty=True, at_least=-1, below=len(children) - 1
-        )
+        nodes = self._nodes(length - 1, nodes)
         low = children[nodes].astype(np.int64)  # of −1 the last one, which begins nothing
         count = np.where(nodes < 0, 0, children[nodes + 1] - low)
         rows = np.repeat(np.arange(len(nodes)), count)

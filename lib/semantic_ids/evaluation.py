@@ -134,9 +134,8 @@ def with_trie(log_probs: LogProbs, targets: Ints, catalog: SidCatalog) -> LogPro
 
 
 def hits(log_probs: LogProbs, targets: Ints) -> Bools:
-    """Return where the likeliest code, the lowest of equals, is the true one, ``(n, n_levels)``."""
-    log_probs, targets = _asked(log_probs, targets)
-    return np.asarray(log_probs.argmax(axis=2) == targets, bool)
+    """Return where the true code is the likeliest, alone: ``top(…, 1)``, ``(n, n_levels)``."""
+    return top(log_probs, targets, 1)
 
 
 def nll(log_probs: LogProbs, targets: Ints) -> Floats:
@@ -193,6 +192,9 @@ def popularity_tertiles(targets: Ints, train: Ints, length: int) -> Ints:
 
 def recall(result: BeamResult, targets: Ints, ks: Sequence[int]) -> dict[int, Bools]:
     """Return whether the whole ID of the target is among the first k of the beam, for each k.
+
+    The beam's order is taken as it is. Equal scores stand in none (see `beam_search`), so of a
+    model that tells IDs apart badly neither this nor `item_recall` means anything.
 
     Raises
     ------

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 import safetensors
 import safetensors.torch
@@ -262,23 +262,26 @@ def save_encoder(encoder: PrefixMem, target: Path) -> Path:
     Raises
     ------
     ValueError
-        If its hash is no `PrefixHash`, so that nobody could tell which rows it means.
+        If it or its hash is of a class of one's own, which may find other rows than the file says.
     """
-    if not isinstance(encoder.hash, PrefixHash):
-        raise ValueError(f"hash is a {type(encoder.hash).__name__}, expected a PrefixHash")
+    for name, one, wanted in (("encoder", encoder, PrefixMem), ("hash", encoder.hash, PrefixHash)):
+        if type(one) is not wanted:
+            found = type(one).__name__
+            raise ValueError(f"{name} is a {found}, expected a {wanted.__name__} itself")
     tensors = {name: value.contiguous() for name, value in encoder.state_dict().items()}
-    about = {
-        "config": asdict(encoder.config),
-        "hash": encoder.hash.fields(),
-        "sha256": _digest(tensors),
-    }
+    hashing = cast(PrefixHash, encoder.hash).fields()
+    about = {"config": asdict(encoder.config), "hash": hashing, "sha256": _NO_DIGEST}
     text = {"prefixmem": json.dumps(about)}
-    return write_atomic(target, safetensors.torch.save(tensors, metadata=text))
+    whole = safetensors.torch.save(tensors, metadata=text)
+    return write_atomic(target, whole.replace(_NO_DIGEST.encode(), _digest(whole), 1))
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    """Return the digest of all weights with their names and shapes."""
-    return hashlib.sha256(safetensors.torch.save(tensors)).hexdigest()
+_NO_DIGEST = 64 * "0"
+"""What stands in the digest's place while the digest of the whole file is taken."""
+
+
+def _digest(whole: bytes) -> bytes:
+    return hashlib.sha256(whole).hexdigest().encode()
 
 
 def load_encoder(source: Path) -> PrefixMem:
@@ -300,20 +303,28 @@ def load_encoder(source: Path) -> PrefixMem:
         raise FileNotFoundError(
             f"{source}: no such file, expected one written by prefixmem.save_encoder"
         )
+    whole = Path(source).read_bytes()
     try:
+        tensors = safetensors.torch.load(whole)
         with safetensors.safe_open(source, framework="pt") as file:
             about = json.loads((file.metadata() or {})["prefixmem"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        digest = about["sha256"].encode()
+        # Before anything is made of it: a table of another size may not fit into memory.
+        if _digest(whole.replace(digest, _NO_DIGEST.encode(), 1)) != digest:
+            raise ValueError("altered since")
         encoder = PrefixMem(PrefixMemConfig(**about["config"]), PrefixHash.of_fields(about["hash"]))
         encoder.load_state_dict(tensors)
-        digest = about["sha256"]
-    except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:
+    except (
+        safetensors.SafetensorError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f"{source}: not a whole file written by prefixmem.save_encoder: {error}"
         ) from error
     for name, value in tensors.items():
         if not bool(torch.isfinite(value).all()):
             raise ValueError(f"{source}: {name} holds NaN or infinity, expected finite numbers")
-    if _digest(tensors) != digest:
-        raise ValueError(f"{source}: the weights are not those that save_encoder wrote: altered")
     return encoder

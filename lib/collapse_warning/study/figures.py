@@ -257,7 +257,8 @@ def roc_figure(points: pd.DataFrame, band: tuple[float, float]) -> Figure:
         ax.axvspan(*band, color="0.85", zorder=0)
         for name, color, marker in zip(families, colors(len(families)), MARKERS, strict=False):
             some = part[part["family"] == name]
-            label = name.removesuffix("_ews").replace("_", " ")
+            names = {"ac1": "AC1", "cusum": "CUSUM", "page_hinkley": "Page-Hinkley"}
+            label = names.get(name, name.removesuffix("_ews").replace("_", " "))
             ax.plot(some["fp"], some["tpr"], marker, color=color, fillstyle="none", label=label)
         ax.plot(np.geomspace(0.005, 1), np.geomspace(0.005, 1), color="0.5", lw=1, ls=":")
         ax.set_xscale("symlog", linthresh=0.005, linscale=0.3)

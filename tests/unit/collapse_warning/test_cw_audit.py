@@ -108,6 +108,36 @@ def test_a_label_near_the_start_is_found_where_lengths_differ(step):
     assert f"one value, {step} steps after the start, separates" in str(report)
 
 
+@pytest.mark.parametrize(("where", "step"), [("before the end", 26), ("after the start", 31)])
+def test_a_label_that_only_longer_units_have_is_found(where, step):
+    rng = np.random.default_rng(3)
+    labels = np.arange(90) < 30
+    series = [rng.normal(size=n) for n in rng.integers(20, 61, 90)]
+    longer = [one for one in series if len(one) > step]
+    for one, label in zip(series, labels, strict=True):
+        if len(one) > step:
+            one[-1 - step if where == "before the end" else step] = 9.0 * label
+    report = label_leak(Panel.from_series(series, labels))
+    assert report.leak("value")
+    words = (
+        f"one value, {step} steps {where}, separates the classes but for 0 of {len(longer)} units"
+    )
+    assert words in str(report)
+    # All columns that are looked at are paid for, those of the longest units too.
+    n_events = sum(len(one) > step for one in series[:30])
+    chance = _chance(n_events, len(longer) - n_events, 0)
+    assert report.tests[0].p_value == pytest.approx(2 * max(map(len, series)) * chance)
+
+
+def test_noise_of_unequal_lengths_is_rarely_called_a_leak():
+    found = 0
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        series = [rng.normal(size=n) for n in rng.integers(5, 41, 60)]
+        found += label_leak(Panel.from_series(series, np.arange(60) < 20), n_permutations=199).leaks
+    assert found <= 5
+
+
 def test_an_outlier_hides_nothing():
     rng = np.random.default_rng(1)
     labels = np.arange(90) < 30

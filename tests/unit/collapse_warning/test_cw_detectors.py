@@ -1,6 +1,7 @@
 """Detectors: causal, batched, and equal to their definitions."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import ordpy
@@ -86,11 +87,26 @@ def test_every_window_is_joined_of_two_blocks(window):
             np.testing.assert_allclose(ac1[window - 1 :], expected, rtol=1e-9, atol=1e-12)
 
 
-def test_units_are_taken_some_at_a_time(monkeypatch):
-    whole = Variance(7)(X), AC1(7)(X)
-    monkeypatch.setattr(detectors, "_CHUNK", 100)
-    np.testing.assert_array_equal(Variance(7)(X), whole[0])
-    np.testing.assert_array_equal(AC1(7)(X), whole[1])
+@pytest.mark.parametrize("window", [3, 4, 7, 30, 59, 60, 61])
+@pytest.mark.parametrize("chunk", [1, 20, 61, 100])
+def test_units_and_times_are_taken_some_at_a_time(monkeypatch, chunk, window):
+    """Where pieces are cut changes no bit."""
+    ones = (Variance(window), Variance(window, ddof=0), AC1(window))
+    flat = np.r_[X, 0 * X[:1], np.repeat(X[:1, ::15], 15, axis=1)]
+    whole = [one(flat).tobytes() for one in ones]
+    monkeypatch.setattr(detectors, "_CHUNK", chunk)
+    assert [one(flat).tobytes() for one in ones] == whole
+
+
+@pytest.mark.parametrize("detector", [Variance(30), AC1(30)], ids=lambda d: d.name)
+@pytest.mark.parametrize("shape", [(100, 400), (1, 100_000), (200, 2000)])
+def test_rolling_scores_take_little_memory(detector, shape):
+    x = np.zeros(shape)
+    tracemalloc.start()
+    detector(x)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 11 * x.nbytes
 
 
 def test_nothing_cancels_after_a_spike_or_far_from_zero():

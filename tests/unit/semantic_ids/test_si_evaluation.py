@@ -43,12 +43,19 @@ def test_hits_losses_and_places():
 
 
 def test_equal_scores_share_the_mean_of_their_places():
-    """A model that tells no codes apart has nothing in its top, whatever the target."""
+    """A model that tells no codes apart has nothing in its top, and no hit, whatever the target."""
     flat = np.full((6, 1, 12), -np.log(12), np.float32)
     targets = np.arange(0, 12, 2)[:, None]
     assert not top(flat, targets, 5).any()
     assert top(flat, targets, 7).all()  # the mean place is 6.5
-    assert hits(flat, targets)[:, 0].tolist() == [True] + [False] * 5
+    assert not hits(flat, targets).any()
+    two = np.log(np.array([[[0.4, 0.4, 0.2]]] * 3, np.float32))  # two of three share the first
+    assert not hits(two, np.arange(3)[:, None]).any()
+    some = np.random.default_rng(1).normal(size=(50, 2, 9)).round(1)  # with ties
+    some = (some - np.log(np.exp(some).sum(2, keepdims=True))).astype(np.float32)
+    wanted = some.argmax(2)
+    assert np.array_equal(hits(some, wanted), top(some, wanted, 1))
+    assert 0 < hits(some, wanted).mean() < 1
     pair = np.log(np.array([[[0.3, 0.3, 0.2, 0.2]]], np.float32))
     places = [[bool(top(pair, np.array([[c]]), k)[0, 0]) for k in (1, 2, 3, 4)] for c in range(4)]
     assert places == [[False, True, True, True]] * 2 + [[False, False, False, True]] * 2

@@ -203,6 +203,55 @@ def test_what_forgets_its_rows_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+class Shifted(PrefixHash):
+    """A hash with rows of its own."""
+
+    def rows(self, prefix):
+        return (super().rows(prefix) + 1) % self.n_rows
+
+
+class Doubled(PrefixMem):
+    """An encoder with a memory of its own."""
+
+    def memory(self, codes):
+        return 2 * super().memory(codes)
+
+
+def test_what_finds_other_rows_than_its_fields_say_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match="hash is a Shifted, expected a PrefixHash itself"):
+        save_encoder(PrefixMem(TRAINED, Shifted(4, 4, 2, 101)), tmp_path / "memory.safetensors")
+    with pytest.raises(ValueError, match="encoder is a Doubled, expected a PrefixMem itself"):
+        save_encoder(Doubled(TRAINED), tmp_path / "memory.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_altered_in_any_byte_is_refused(tmp_path):
+    """Weights, multipliers, config, names, digest and spaces alike."""
+    file = tmp_path / "memory.safetensors"
+    config = replace(TRAINED, n_levels=2, active_levels=(2,), n_heads=1, d_mem=2, table_size=3)
+    whole = save_encoder(made(config), file).read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    assert len(whole) - header == 4 * (2 * 3 * 2 + 12 * 2)
+    for at, byte in enumerate(whole):
+        # Another digit, the other case of a letter; and the last bit but one.
+        for changed in {(byte ^ 1), (byte ^ 32)} if at < header else {byte ^ 2}:
+            file.write_bytes(whole[:at] + bytes([changed]) + whole[at + 1 :])
+            with pytest.raises(ValueError, match="not a whole file written by prefixmem"):
+                load_encoder(file)
+    file.write_bytes(whole)
+    assert load_encoder(file).config == config
+
+
+def test_a_digit_of_a_multiplier_changes_rows_and_is_refused(tmp_path):
+    hashing = PrefixHash(4, 2, 1, 77, multipliers=[[3], [5], [2**62 + 9], [11]])
+    file = save_encoder(PrefixMem(TRAINED, hashing), tmp_path / "memory.safetensors")
+    whole = file.read_bytes()
+    assert whole.count(b"4611686018427387913") == 1
+    file.write_bytes(whole.replace(b"4611686018427387913", b"4611686018427387923"))
+    with pytest.raises(ValueError, match="altered since"):
+        load_encoder(file)
+
+
 @pytest.mark.parametrize("fault", ["missing", "truncated", "other", "nan", "one bit"])
 def test_a_bad_file_is_refused(tmp_path, fault):
     file = tmp_path / "memory.safetensors"
