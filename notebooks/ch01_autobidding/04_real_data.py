@@ -453,6 +453,7 @@ ledger.report(
 )
 
 
+# %%
 def finest_less(at_tie, at_equal):
     """What the finest model delivers less another level: means, intervals."""
     found = [
