@@ -869,7 +869,7 @@ ledger.report(
 # users: it says that a repaired protocol has something to ask, and nothing about the paper's three witnesses.
 #
 # Move the threshold with the slider. It opens at the landmark, inside the band; the same slider on the two
-# other protocols shows a staircase that jumps over the band, or one that has every event before it.
+# other protocols shows one staircase that jumps over the band and one that hits every event before it.
 
 # %% tags=["figure-explorer"]
 chosen = {
