@@ -84,6 +84,35 @@ print(
 ledger.report("ch05.markets.units", counted(), control=counted(min_rows=1))
 
 # %% [markdown]
+# ## When is before?
+#
+# A warning must come before. Four of the sixteen event units begin after the stated collapse of
+# their day, and two contain it.
+
+# %% tags=["figure-timeline"]
+placed = markets.timeline(units)
+figures.show(
+    timeline_figure(placed),
+    alt="Two bars of eight segments each; a black line marks the collapse. Ten "
+    "segments are before, two contain it, four come after.",
+    caption="Event units by the clock (UTC); black: the stated collapse.",
+)
+
+
+def overlap(table):
+    return [
+        int((table["where"] == w).sum()) for w in ("before", "across", "after")
+    ]
+
+
+two_hours = units["collapse"] - pd.Timedelta(hours=2)
+ledger.report(
+    "ch05.ours.markets.overlap",
+    overlap(placed),
+    control=overlap(markets.timeline(units.assign(collapse=two_hours))),
+)
+
+# %% [markdown]
 # ## The paper's detector, cell by cell
 #
 # A1 alarms if gain and persistence exceed their *q*-th control percentile and diversity stays below
@@ -454,35 +483,6 @@ ledger.report(
     "ch05.ours.markets.direction",
     of_gain(late, zero["30"]),
     control=of_gain(sixty, zero["60"]),
-)
-
-# %% [markdown]
-# ## When is before?
-#
-# A warning must come before. Four of the sixteen event units begin after the stated collapse of
-# their day, and two contain it.
-
-# %% tags=["figure-timeline"]
-placed = markets.timeline(units)
-figures.show(
-    timeline_figure(placed),
-    alt="Two bars of eight segments each; a black line marks the collapse. Ten "
-    "segments are before, two contain it, four come after.",
-    caption="Event units by the clock (UTC); black: the stated collapse.",
-)
-
-
-def overlap(table):
-    return [
-        int((table["where"] == w).sum()) for w in ("before", "across", "after")
-    ]
-
-
-two_hours = units["collapse"] - pd.Timedelta(hours=2)
-ledger.report(
-    "ch05.ours.markets.overlap",
-    overlap(placed),
-    control=overlap(markets.timeline(units.assign(collapse=two_hours))),
 )
 
 # %% [markdown]
