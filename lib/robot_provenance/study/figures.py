@@ -83,8 +83,8 @@ def lineage_explorer(records: Records, run: str) -> alt.LayerChart:
     chosen = pd.DataFrame(pairs, columns=["chosen", "id"])
     lit = chosen.merge(nodes, on="id")
     lit_edges = chosen.rename(columns={"id": "b"}).merge(edges, on="b")
-    names = [f"{one.label} ({one.detail.partition(', sha256')[0]})" for one in nodes.itertuples()]
-    listed = alt.binding_select(options=nodes["id"].tolist(), labels=names, name="chosen ")
+    names = nodes["label"] + " (" + nodes["detail"].str.partition(", sha256")[0] + ")"
+    listed = alt.binding_select(options=nodes["id"].tolist(), labels=names.tolist(), name="chosen ")
     start = [{"id": str(nodes["id"].iloc[-1])}]
     # Bound to a list, for the keyboard; the event is named, for else the list would replace it.
     how: dict[str, Any] = {"value": start, "bind": listed, "on": "click", "empty": False}
