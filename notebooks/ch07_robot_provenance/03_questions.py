@@ -74,11 +74,21 @@ with pd.option_context("display.max_colwidth", None):
 
 # %%
 rates = pd.DataFrame(answers["A10"], columns=AUTHORS[9].columns)
-rates["rate"] = (
-    rates["failures"].astype(int) / rates["runs"].astype(int)
-).round(2)
-rates["environment"] = [Path(p).stem for p in rates["environment"]]
-rates
+failed, of = (rates[one].astype(int) for one in ("failures", "runs"))
+places = [Path(p).stem for p in rates["environment"]]
+said = [f"{a} of {b} runs" for a, b in zip(failed, of, strict=True)]
+fig, ax = plt.subplots(figsize=(7, 2.2), layout="constrained")
+bars = ax.barh(places, failed / of, color=figures.PALETTE["vermillion"])
+ax.bar_label(bars, said, padding=4)
+ax.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xlabel="share of runs that failed")
+ax.invert_yaxis()
+ax.grid(False, axis="y")
+told = [f"{place}: {words}" for place, words in zip(places, said, strict=True)]
+figures.show(
+    fig,
+    alt=f"Failures by environment: {', '.join(told)}.",
+    caption="Failure rate by environment, as the record answers it (simulated).",
+)
 
 # %% [markdown]
 # The control takes away one statement, that a run used its map, and asks again. The two engines,
