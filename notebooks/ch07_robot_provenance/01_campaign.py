@@ -187,7 +187,8 @@ concrete = int(logical["concrete"].sum())
 print(
     f"{random_paths} have random paths and expand to {concrete:,} concrete ones"
 )
-environments.rename("logical scenarios").rename_axis("environment").to_frame()
+by_place = environments.rename({UNIVERSITY: "university"})
+by_place.rename("logical scenarios").rename_axis("environment").to_frame()
 
 # %%
 steps = [step for one in logical["steps"] for step in one]
