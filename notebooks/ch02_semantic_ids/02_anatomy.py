@@ -305,8 +305,8 @@ ledger.report(
 # (ch02-tree)=
 # ## The tree, node by node
 #
-# Click a first code above; below are the nodes of its subtree, a band for each number of codes
-# known, as wide as the share of test items that pass through. The colour is the accuracy of the
+# Click a first code above, or choose it from the list; below are the nodes of its subtree, a band for each
+# number of codes known, as wide as the share of test items that pass through. The colour is the accuracy of the
 # next code there. In the largest subtree even three known codes leave dozens of items apart; in the
 # small ones the prefix has said it all.
 
@@ -328,7 +328,8 @@ figures.show_chart(
     "dark in the largest subtree, bright in small ones.",
     caption="Count table on subtrees of Beauty (RQ-KMeans), from the largest to "
     "the smallest; nodes with one or two test items are left out. The second predictor "
-    "is fitted on the test items: the most that a table can know.",
+    "is fitted on the test items: the most that a table can know. These data carry "
+    "no names of items; the films below do.",
 )
 
 # %% [markdown]
@@ -352,15 +353,27 @@ assert agree > 0.999 > 0.5 > differ
 print(f"equal to faiss: {agree:.3f}; code books exchanged: {differ:.3f}")
 anatomy.summary(own).round(3)
 
+# %% [markdown]
+# Here a subtree is a kind of film: point at a node for titles that stand there.
+
 # %%
-share = [0, 7, 100]
-pd.DataFrame(
-    [(films["title"][i], own.codes[i].tolist()) for i in share]
-    + [
-        (films["title"][i], own.codes[i].tolist())
-        for i in own.catalog().items(own.codes[0][:2])[1:4]
-    ],
-    columns=["film", "codes"],
+last = own.split().test.targets
+chart = tree_explorer(
+    own.codes[last],
+    {
+        "train counts": anatomy.count_accuracy(own),
+        "best without the user": anatomy.count_accuracy(own, fitted_on="test"),
+    },
+    n_codes=own.n_codes,
+    names=[own.texts[film] for film in last],
+)
+figures.show_chart(
+    chart,
+    alt="Bars of ten subtrees of a catalogue of films by test items; below, the "
+    "nodes of the chosen one in two bands coloured by accuracy. A list names "
+    "subtrees by three films each.",
+    caption="Count table on subtrees of our own catalogue of films; nodes with one "
+    "test item are left out. Titles are the most frequent among the test items.",
 )
 
 # %% [markdown]

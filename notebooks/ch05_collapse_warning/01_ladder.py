@@ -12,8 +12,8 @@
 # The paper separates four things that a warning claim is made of: a theorem, a map from the world
 # to the theorem's quantities, a protocol, and an experiment. This notebook checks the first rung by
 # machine, shows what each hypothesis is needed for, and says what the proofs do not cover. It also
-# proves a fact that later notebooks lean on, that a miss which changes nothing is never left, and
-# counts how often the contract can be kept at all. Proofs in words are on the
+# proves a fact that later notebooks lean on, that a miss which changes nothing is never left. Before all
+# that it counts how often the contract can be kept at all. Proofs in words are on the
 # {doc}`theory page </book/ch05_collapse_warning/theory>`.
 
 # %%
@@ -25,104 +25,7 @@ from lib.collapse_warning.study.figures import power_figure
 from lib.core import figures, ledger
 
 figures.use()
-
-# %% [markdown]
-# ## The obstruction
-#
-# If *y* is strictly above *x*, *z* at least as high as *y*, and *x* at least as high as *z*, then
-# going round brings *y* below *x* again: a contradiction. So a process that goes round cannot have
-# made progress at every step. That is the whole theorem. For telemetry the paper takes the sum
-# $G + p - \delta$ as the height, where $G$ is a *gain*, $p$ a *persistence* and $\delta$ a *diversity*; what
-# these are in markets and for a recommender, the next two notebooks say.
-
-# %% [markdown]
-# ## Checked by Lean
-#
-# The files are checked by the Lean kernel itself, in a process of its own, with nothing imported.
-# The library is pinned by its digest. A file passes only if Lean exits with 0, reports no error,
-# and names no axiom under any theorem. These are our own statements and terms, not the author's
-# files (those need Mathlib). This is the whole of one; the others stand beside it.
-
-# %%
-print((lean.PROOFS / "bridge.lean").read_text(encoding="utf-8"))
-
-# %%
-checked = {
-    file.stem: lean.check(file) for file in sorted(lean.PROOFS.glob("*.lean"))
-}
-print("Lean", lean.version())
-pd.DataFrame(
-    [
-        (
-            name,
-            theorem,
-            result.exit_code,
-            ", ".join(axioms) or "none",
-            result.ok,
-        )
-        for name, result in checked.items()
-        for theorem, axioms in result.axioms.items()
-    ],
-    columns=["file", "theorem", "exit status", "axioms used", "accepted"],
-)
-
-# %% [markdown]
-# Controls: statements that are false, or proofs that cheat. Two of them exit with 0 and would pass
-# if the exit status were all that counted; the list of axioms gives them away.
-
-# %%
-rejected = {
-    file.stem: lean.check(file)
-    for file in sorted((lean.PROOFS / "false").glob("*.lean"))
-}
-pd.DataFrame(
-    [
-        (name, result.exit_code, result.ok, result.reason)
-        for name, result in rejected.items()
-    ],
-    columns=["file", "exit status", "accepted", "why"],
-)
-
-# %% [markdown]
-# ## What each hypothesis is needed for
-#
-# z3 looks for a relation on three elements that keeps all hypotheses but one; plain Python checks
-# what it found, entry by entry. With all hypotheses there is none.
-
-# %%
-orders = {name: find_order(name) for name in HYPOTHESES}
-pd.DataFrame(
-    [
-        (
-            name,
-            [
-                f"{a}≤{b}"
-                for i, a in enumerate("xyz")
-                for j, b in enumerate("xyz")
-                if i != j and model.below[i, j]
-            ],
-            *(model.holds(one) for one in HYPOTHESES),
-        )
-        for name, model in orders.items()
-    ],
-    columns=["dropped", "counter-model", *HYPOTHESES],
-)
-
-# %%
-verified = {
-    dropped: not model.holds(dropped)
-    and all(model.holds(one) for one in HYPOTHESES if one != dropped)
-    for dropped, model in orders.items()
-}
-whole = find_order() or find_order(size=4)
-print("none with all hypotheses (3 and 4 elements):", whole is None)
-
-# %% [markdown]
-# ## Absorbing misses
-#
-# The recommender benchmark has an engine without chance, whose state is a profile. In the frozen
-# protocol a miss changes nothing. Lean accepts that such an engine misses for ever after its first
-# miss, and refuses the same sentence for an engine whose miss may change the state.
+YES = {True: "yes", False: "no"}
 
 # %% [markdown]
 # ## The contract
@@ -157,6 +60,109 @@ figures.show(
     caption="Exact binomial probabilities. With few controls a detector that "
     "does just what the contract asks is more often refused than accepted.",
 )
+
+# %% [markdown]
+# ## The obstruction
+#
+# If *y* is strictly above *x*, *z* at least as high as *y*, and *x* at least as high as *z*, then
+# going round brings *y* below *x* again: a contradiction. So a process that goes round cannot have
+# made progress at every step. That is the whole theorem. For telemetry the paper takes the sum
+# $G + p - \delta$ as the height, where $G$ is a *gain*, $p$ a *persistence* and $\delta$ a *diversity*; what
+# these are in markets and for a recommender, the next two notebooks say.
+
+# %% [markdown]
+# ## Checked by Lean
+#
+# The files are checked by the Lean kernel itself, in a process of its own, with nothing imported.
+# The library is pinned by its digest. A file passes only if Lean exits with 0, reports no error,
+# and names no axiom under any theorem. These are our own statements and terms, not the author's
+# files (those need Mathlib). This is the whole of one; the others stand beside it.
+
+# %%
+print((lean.PROOFS / "bridge.lean").read_text(encoding="utf-8"))
+
+# %%
+checked = {
+    file.stem: lean.check(file) for file in sorted(lean.PROOFS.glob("*.lean"))
+}
+print("Lean", lean.version())
+pd.DataFrame(
+    [
+        (
+            name,
+            theorem,
+            result.exit_code,
+            ", ".join(axioms) or "none",
+            YES[result.ok],
+        )
+        for name, result in checked.items()
+        for theorem, axioms in result.axioms.items()
+    ],
+    columns=["file", "theorem", "exit status", "axioms used", "accepted"],
+).set_index("file")
+
+# %% [markdown]
+# Controls: statements that are false, or proofs that cheat. Two of them exit with 0 and would pass
+# if the exit status were all that counted; the list of axioms gives them away.
+
+# %%
+rejected = {
+    file.stem: lean.check(file)
+    for file in sorted((lean.PROOFS / "false").glob("*.lean"))
+}
+pd.DataFrame(
+    [
+        (
+            name.replace("_", " "),
+            result.exit_code,
+            YES[result.ok],
+            result.reason,
+        )
+        for name, result in rejected.items()
+    ],
+    columns=["file", "exit status", "accepted", "why"],
+).set_index("file")
+
+# %% [markdown]
+# ## What each hypothesis is needed for
+#
+# z3 looks for a relation on three elements that keeps all hypotheses but one; plain Python checks
+# what it found, entry by entry. With all hypotheses there is none.
+
+# %%
+orders = {name: find_order(name) for name in HYPOTHESES}
+pd.DataFrame(
+    [
+        (
+            name,
+            ", ".join(
+                f"{a} ≤ {b}"
+                for i, a in enumerate("xyz")
+                for j, b in enumerate("xyz")
+                if i != j and model.below[i, j]
+            ),
+            *(YES[model.holds(one)] for one in HYPOTHESES),
+        )
+        for name, model in orders.items()
+    ],
+    columns=["dropped", "counter-model", *HYPOTHESES],
+).set_index("dropped")
+
+# %%
+verified = {
+    dropped: not model.holds(dropped)
+    and all(model.holds(one) for one in HYPOTHESES if one != dropped)
+    for dropped, model in orders.items()
+}
+whole = find_order() or find_order(size=4)
+print("none with all hypotheses (3 and 4 elements):", YES[whole is None])
+
+# %% [markdown]
+# ## Absorbing misses
+#
+# The recommender benchmark has an engine without chance, whose state is a profile. In the frozen
+# protocol a miss changes nothing. Lean accepts that such an engine misses for ever after its first
+# miss, and refuses the same sentence for an engine whose miss may change the state.
 
 # %% [markdown]
 # ## What is verified, and what is not

@@ -84,6 +84,35 @@ print(
 ledger.report("ch05.markets.units", counted(), control=counted(min_rows=1))
 
 # %% [markdown]
+# ## When is before?
+#
+# A warning must come before. Four of the sixteen event units begin after the stated collapse of
+# their day, and two contain it.
+
+# %% tags=["figure-timeline"]
+placed = markets.timeline(units)
+figures.show(
+    timeline_figure(placed),
+    alt="Two bars of eight segments each; a black line marks the collapse. Ten "
+    "segments are before, two contain it, four come after.",
+    caption="Event units by the clock (UTC); black: the stated collapse.",
+)
+
+
+def overlap(table):
+    return [
+        int((table["where"] == w).sum()) for w in ("before", "across", "after")
+    ]
+
+
+two_hours = units["collapse"] - pd.Timedelta(hours=2)
+ledger.report(
+    "ch05.ours.markets.overlap",
+    overlap(placed),
+    control=overlap(markets.timeline(units.assign(collapse=two_hours))),
+)
+
+# %% [markdown]
 # ## The paper's detector, cell by cell
 #
 # A1 alarms if gain and persistence exceed their *q*-th control percentile and diversity stays below
@@ -207,7 +236,8 @@ pd.Series(
 # *Cohen's d* is the difference of two means over their common standard deviation, *Glass's d* the same
 # over the controls' alone, and the *rank AUC* the probability that an event minute has the higher
 # value. Minutes within a unit are not independent, and units within a day hardly are. So units are
-# drawn with replacement, then whole days.
+# drawn with replacement, then whole days. The last two columns are the ends of the BCa interval, which
+# corrects those before for bias and skew.
 
 # %%
 draws = pick(smoke=500, book=10_000, full=100_000)
@@ -218,19 +248,26 @@ effects = {
     }
     for cluster in ("unit", "day")
 }
-table = pd.concat(effects["unit"], names=["witness", "measure"]).drop(
-    columns="degenerate"
-)
-table.round(3)
+WITNESSES = {"G": "gain", "p": "persistence", "delta": "diversity"}
+WORDS = {
+    "cohen_d": "Cohen's d",
+    "glass_d": "Glass's d",
+    "auc": "rank AUC",
+    "bca_low": "low (BCa)",
+    "bca_high": "high (BCa)",
+}
+table = pd.concat(effects["unit"], names=["witness", "measure"])
+table.drop(columns="degenerate").rename(
+    index=WITNESSES | WORDS, columns=WORDS
+).round(3)
 
 # %% tags=["figure-effects"]
 groups = {
     f"{what} drawn": {
-        f"{witness}: {measure.replace('_', ' ')}": tuple(
-            frame.loc[measure, ["point", "low", "high"]]
+        WITNESSES[witness]: tuple(
+            frame.loc["cohen_d", ["point", "low", "high"]]
         )
         for witness, frame in effects[cluster].items()
-        for measure in ("cohen_d",)
     }
     for what, cluster in (("units", "unit"), ("days", "day"))
 }
@@ -317,32 +354,39 @@ ledger.report(
 # ## Which gain?
 #
 # The released direction table says that gain is larger in events, by six orders of magnitude. That
-# is another column than the one that A1, the effect sizes and the comparators use: `G_debug`, whose
-# baseline is at times almost zero. With the column in use no direction can be told.
+# is another column than the one that A1, the effect sizes and the comparators use: `G_debug`, below the
+# *debug gain*, whose baseline is at times almost zero. With the column in use no direction can be told.
 
 # %%
 spikes = markets.spikes(late)
 trimmed = late.drop(index=spikes.index)
 sixty = markets.late(units, 60)
 compare = {
-    "G as used, 30 min": markets.direction(late, "G"),
-    "G as used, 60 min": markets.direction(sixty, "G"),
-    "G_debug, 30 min": markets.direction(late, "G_debug"),
-    "G_debug, 60 min": markets.direction(sixty, "G_debug"),
-    "G_debug without the spikes": markets.direction(trimmed, "G_debug"),
-    "G_debug, medians of units": markets.direction(late, "G_debug", "median"),
+    "gain as used, 30 minutes": markets.direction(late, "G"),
+    "gain as used, 60 minutes": markets.direction(sixty, "G"),
+    "debug gain, 30 minutes": markets.direction(late, "G_debug"),
+    "debug gain, 60 minutes": markets.direction(sixty, "G_debug"),
+    "debug gain without the spikes": markets.direction(trimmed, "G_debug"),
+    "debug gain, medians of units": markets.direction(
+        late, "G_debug", "median"
+    ),
 }
-pd.DataFrame(compare, index=["event mean", "control mean"]).T.map(
-    "{:,.3f}".format
+pd.DataFrame(compare, index=["mean in events", "mean in controls"]).T.map(
+    lambda mean: f"{mean:,.0f}" if mean > 1000 else f"{mean:.3f}"
 )
 
 # %%
 print(
     f"{len(spikes)} minutes in {spikes['unit'].nunique()} units carry the 30-minute mean:"
 )
-spikes.assign(G_debug=spikes["G_debug"].map("{:.2e}".format)).reset_index(
-    drop=True
-)
+pd.DataFrame(
+    {
+        "unit of the day": spikes["unit"].str.rpartition("/")[2].astype(int),
+        "debug gain": [
+            f"{one / 1e6:,.1f} million" for one in spikes["G_debug"]
+        ],
+    }
+).set_index(spikes["time"].dt.strftime("%Y-%m-%d %H:%M").rename("minute (UTC)"))
 
 
 # %%
@@ -407,7 +451,12 @@ ledger.report(
     control=change(relabelled(late)) + change(relabelled(sixty)),
 )
 pd.DataFrame(
-    changes, index=["30 event", "30 control", "60 event", "60 control"]
+    changes,
+    index=[
+        f"{who}, {n} minutes"
+        for n in (30, 60)
+        for who in ("events", "controls")
+    ],
 ).T.round(4)
 
 # %%
@@ -434,35 +483,6 @@ ledger.report(
     "ch05.ours.markets.direction",
     of_gain(late, zero["30"]),
     control=of_gain(sixty, zero["60"]),
-)
-
-# %% [markdown]
-# ## When is before?
-#
-# A warning must come before. Four of the sixteen event units begin after the stated collapse of
-# their day, and two contain it.
-
-# %% tags=["figure-timeline"]
-placed = markets.timeline(units)
-figures.show(
-    timeline_figure(placed),
-    alt="Two bars of eight segments each; a black line marks the collapse. Ten "
-    "segments are before, two contain it, four come after.",
-    caption="Event units by the clock (UTC); black: the stated collapse.",
-)
-
-
-def overlap(table):
-    return [
-        int((table["where"] == w).sum()) for w in ("before", "across", "after")
-    ]
-
-
-two_hours = units["collapse"] - pd.Timedelta(hours=2)
-ledger.report(
-    "ch05.ours.markets.overlap",
-    overlap(placed),
-    control=overlap(markets.timeline(units.assign(collapse=two_hours))),
 )
 
 # %% [markdown]
@@ -580,7 +600,8 @@ ranks = pd.DataFrame(
 by_units = ["units", "before the collapse"]
 ranks[by_units] = ranks[by_units].apply(lambda p: holm(p.tolist()))
 print("p-values by what may change places; units adjusted (Holm)")
-ranks.sort_values("units").head(4).round(4)
+heads = {one: f"p: {one}" for one in [*by_units, "days"]}
+ranks.sort_values("units").head(4).round(4).rename(columns=heads)
 
 # %%
 label = over_all_thresholds(panel.is_event.astype(float))
@@ -612,7 +633,8 @@ wanted = [
     "n_event_alarm_units",
 ]
 frozen = pd.concat([fast[wanted], slow[wanted]]).dropna()
-print("configurations:", frozen["detector_family"].value_counts().to_dict())
+for family, number in frozen["detector_family"].value_counts().items():
+    print(f"{family.replace('_', ' ')}: {number} configurations")
 
 
 # %%
@@ -722,7 +744,22 @@ figures.show(
 
 # %%
 figure5 = shumailov.onset(collapse)
-figure5.round(3)
+figure5.rename(
+    index={
+        "no_preservation": "no real data kept",
+        "ten_pct_preservation": "ten per cent kept",
+    },
+    columns={
+        "onset": "size of gain, generation 2",
+        "later": "size of gain, later",
+        "ratio": "the first over the second",
+        "signed": "gain with its sign, generation 2",
+        "persistence": "persistence, mean",
+        "lowest": "persistence, lowest",
+        "plateau": "persistence, generations 5 to 9",
+        "diversity_ratio": "diversity at 0 over that later",
+    },
+).T.map("{:.3f}".format)
 
 # %% [markdown]
 # All published numbers come out. Two readings do not follow from them. "Rising gain" is a large

@@ -51,6 +51,13 @@ from lib.stats import t_interval
 figures.use()
 pd.set_option("display.max_colwidth", None)
 SEED = 20260529
+COUNTS = {
+    "early": "left out: collapse by step 15",
+    "short": "left out: 30 ratings or fewer",
+    "frontier": "left out: fewer than ten films to find",
+    "censored": "left out: censored",
+}
+WITNESSES = {"G": "gain", "p": "persistence", "delta": "diversity"}
 
 # %%
 ratings = load_movielens_small()
@@ -61,7 +68,8 @@ runs = {
 print(
     f"{len(ratings):,} ratings, {ratings['user'].nunique()} users, {len(index.items):,} films somebody liked"
 )
-pd.DataFrame({f"h = {h}": run.counts() for h, run in runs.items()})
+counts = {f"h = {h}": run.counts() for h, run in runs.items()}
+pd.DataFrame(counts).drop("censored").rename(COUNTS)
 
 # %% [markdown]
 # One user, step by step: films found, then the first list without any, and from there the same
@@ -194,7 +202,13 @@ summary(evaluate_all(panel, textbook(8)))
 # tell the classes apart as well. The next notebook takes this up.
 
 # %%
-label_leak(whole).table()
+ASKED = {
+    "value": "does one value settle the label?",
+    "ends": "do all events end alike?",
+    "state": "is there a state that no unit leaves?",
+    "length": "do lengths differ?",
+}
+label_leak(whole).table().rename(ASKED)
 
 # %% [markdown]
 # ## Directions
@@ -222,7 +236,7 @@ figures.show(
     interval_figure(
         {
             f"h = {h}": {
-                name: tuple(row[["point", "low", "high"]])
+                WITNESSES[name]: tuple(row[["point", "low", "high"]])
                 for name, row in rows.items()
             }
             for h, rows in effects.items()
@@ -244,8 +258,9 @@ pd.concat(
     {
         f"h = {h}": table.rename(index={False: "controls", True: "events"})
         for h, table in means.items()
-    }
-).round(4)
+    },
+    names=["horizon", "mean in"],
+).rename(columns=WITNESSES).round(4)
 
 
 # %% [markdown]
@@ -283,7 +298,7 @@ pd.DataFrame(
         }
         for h, found in placebo.items()
     }
-).T.round(4)
+).T.rename(columns=WITNESSES).round(4)
 
 
 # %%
@@ -355,7 +370,8 @@ rows = {
     }
     for name, run in arms.items()
 }
-pd.DataFrame(rows).T
+named = COUNTS | {"accepted": "configurations accepted"}
+pd.DataFrame(rows).T.drop(columns="censored").rename(columns=named)
 
 # %%
 by_arm = {
@@ -462,11 +478,7 @@ if archive:
     )
     for h in HORIZONS:
         whole = replay_parallel(large, ReplayConfig(horizon=h), parts=64)
-        print(
-            f"h = {h}:",
-            whole.counts(),
-            "hits after a miss:",
-            whole.hits_after_miss(),
-        )
+        told = whole.counts() | {"hits after a miss": whole.hits_after_miss()}
+        print(f"h = {h}:", pd.Series(told).rename(COUNTS).to_string(), sep="\n")
 else:
     print("no archive was given")

@@ -23,6 +23,7 @@ import re
 
 import numpy as np
 import pandas as pd
+from IPython.display import display
 
 from lib.collapse_warning import (
     FPContract,
@@ -130,15 +131,29 @@ ledger.report(
 
 # %%
 at50 = calibration.summary_rows()
-nearest = at50.rename(
-    columns={"control_alarm_count": "controls", "event_alarm_count": "events"}
-)[["controls", "events", "fp", "accepted"]].round(4)
+NAMES = {
+    "S": "S",
+    "pc1": "PC1",
+    "variance_ews": "variance",
+    "ac1": "AC1",
+    "cusum": "CUSUM",
+    "page_hinkley": "Page-Hinkley",
+    "matrix_profile": "matrix profile",
+    "permutation_entropy": "permutation entropy",
+}
+HEADS = {
+    "control_alarm_count": "controls",
+    "event_alarm_count": "events",
+    "fp": "share of controls",
+    "accepted": "accepted",
+}
+nearest = at50.rename(index=NAMES, columns=HEADS)[[*HEADS.values()]].round(4)
 n_controls, n_events = at50[["n_control_users", "n_event_users"]].iloc[0]
 nearest.loc["always alarm"] = [n_controls, n_events, 1.0, False]
 nearest.loc["never alarm"] = [0, 0, 0.0, False]
 nearest["accepted"] = nearest["accepted"].map({True: "yes", False: "no"})
 print(f"alarms among {n_controls} controls and {n_events} events")
-nearest.astype({"controls": int, "events": int})
+nearest.astype({"controls": int, "events": int}).rename_axis(None)
 
 # %%
 released_counts = artefacts.document(
@@ -298,16 +313,6 @@ ledger.report(
 )
 people = study2.population(users)
 assert (people["user_id"].map(study2.fold_of) == people["fold"]).all()
-NAMES = {
-    "S": "S",
-    "pc1": "PC1",
-    "variance_ews": "variance",
-    "ac1": "AC1",
-    "cusum": "CUSUM",
-    "page_hinkley": "Page-Hinkley",
-    "matrix_profile": "matrix profile",
-    "permutation_entropy": "permutation entropy",
-}
 
 
 def all_rates(people):
@@ -332,7 +337,9 @@ dummies = pd.DataFrame(
     | {"never alarm": [0.0] * len(study2.BUDGETS)},
     index=rates.columns,
 ).T
-pd.concat([rates, dummies]).round(4).drop_duplicates()
+pd.concat([rates, dummies]).round(4).drop_duplicates().rename(
+    columns=lambda share: f"budget {100 * float(share):.0f} %"
+)
 
 # %% [markdown]
 # Of rows that are alike the first stands for all: variance, CUSUM, Page-Hinkley and the matrix profile
@@ -402,9 +409,14 @@ def estimates(people):
 
 spread = resampled(people, pick(smoke=20, book=200, full=1000))
 fitted = estimates(people)
+INDICATORS = {
+    "G": "change of the lists (G)",
+    "p": "concentration (p)",
+    "delta": "coverage (δ)",
+}
 pd.DataFrame(
     {k: (fitted[k], *spread[k]) for k in fitted}, index=["point", "low", "high"]
-).T.round(3)
+).T.rename(INDICATORS).round(3)
 
 # %%
 rng = np.random.default_rng(SEED)
@@ -425,9 +437,9 @@ ledger.report(
 )
 
 # %% [markdown]
-# The criteria: *S* must hit at least five points more than the best comparator, at three budgets at
-# least, with the registered signs. It does none of these. Indicators that know the label pass all
-# three.
+# The criteria: *S* must hit at least five points more than the best comparator at the budget of 5 %; more
+# than it at three budgets at least; and in the covariate model its indicators must have the registered
+# signs and add to the AUC. It does none of these. Indicators that know the label pass all three.
 
 
 # %%
@@ -455,8 +467,24 @@ planted = decided(
     study2.rate_difference(knowing, "S", "pc1", n_resamples=100, seed=SEED),
     resampled(knowing, 20),
 )
-print(ours, "->", ours.verdict)
-print("indicators that know the label:", planted)
+yes = {True: "yes", False: "no"}
+asked = {
+    "gain": "five points above the best comparator",
+    "budgets": "above it at three budgets",
+    "covariates": "registered signs and added AUC",
+}
+print(f"verdict: {ours.verdict}; if they know the label: {planted.verdict}")
+display(
+    pd.DataFrame(
+        {
+            what: {words: yes[getattr(one, k)] for k, words in asked.items()}
+            for what, one in (
+                ("as recorded", ours),
+                ("indicators that know the label", planted),
+            )
+        }
+    )
+)
 ledger.report("ch05.study2.verdict", ours.verdict, control=planted.verdict)
 
 
@@ -488,7 +516,14 @@ ledger.report(
     control=other_fold.to_numpy().ravel().tolist(),
     digits=8,
 )
-effects.round(3)
+effects.rename(
+    index={
+        "full": "events against all controls",
+        "purified": "events against clean controls",
+        "starved": "starved controls against clean ones",
+    },
+    columns=INDICATORS,
+).round(3)
 
 # %% [markdown]
 # Over all users one of four sizes of starved against clean controls, that of $\delta$, misses its
@@ -587,12 +622,18 @@ ledger.report(
     all(one.hits_after_miss() > 0 for one in repaired.values()),
     control=run.hits_after_miss() > 0,
 )
+COUNTS = {
+    "early": "left out: collapse by step 15",
+    "short": "left out: 30 ratings or fewer",
+    "frontier": "left out: fewer than ten films to find",
+    "censored": "censored",
+}
 pd.DataFrame(
     {
         f"h = {h}": one.counts() | {"hits after a miss": one.hits_after_miss()}
         for h, one in repaired.items()
     }
-)
+).rename(COUNTS)
 
 # %%
 last = {
@@ -827,16 +868,17 @@ ledger.report(
 # the tries are paid for. The horizons share their users, so they are no three trials. This is our engine on 671
 # users: it says that a repaired protocol has something to ask, and nothing about the paper's three witnesses.
 #
-# Move the threshold:
+# Move the threshold with the slider. It opens at the landmark, inside the band; the same slider on the two
+# other protocols shows one staircase that jumps over the band and one that hits every event before it.
 
 # %% tags=["figure-explorer"]
 chosen = {
-    "published protocol, last 15 steps": evaluate(panel.last(15), Level()),
-    "repaired, last 15 steps": evaluate(repaired[50].panel().last(15), Level()),
     "repaired, at the landmark": evaluate(landmark[50], Level()),
+    "repaired, last 15 steps": evaluate(repaired[50].panel().last(15), Level()),
+    "published protocol, last 15 steps": evaluate(panel.last(15), Level()),
 }
 figures.show_chart(
-    threshold_explorer(chosen, start=5),
+    threshold_explorer(chosen, start=6),
     alt="A staircase of alarms with the contract's band, a slider for the share "
     "of units that alarm, and bars of hits, missed events and false alarms.",
     caption="Misses on MovieLens (latest, small), horizon 50. Under the published protocol the "

@@ -46,7 +46,11 @@ from lib.collapse_warning.study.arrangements import (
     simulated,
 )
 from lib.collapse_warning.study.cost import operations
-from lib.collapse_warning.study.figures import cost_figure, domain_figure
+from lib.collapse_warning.study.figures import (
+    cost_figure,
+    domain_figure,
+    staircase_figure,
+)
 from lib.collapse_warning.study.markets import packets, units
 from lib.collapse_warning.study.markets import panel as market_panel
 from lib.core import figures, ledger
@@ -54,6 +58,7 @@ from lib.core.profile import pick
 from lib.stats import binomial
 
 figures.use()
+pd.set_option("display.max_colwidth", None)
 SEED = 20260529
 
 # %% [markdown]
@@ -81,18 +86,41 @@ result = evaluate(frame, Level(), FPContract(0.03, 0.07), mode="down")
 print(result)
 result.table()
 
+# %%
+figures.show(
+    staircase_figure([result]),
+    alt="A staircase that rises to nearly all events before it enters the grey "
+    "band of the contract; beside it the hit rate with its interval.",
+    caption="All operating points of the made-up panel, the band in grey, and the hit rate at "
+    "the accepted point with its exact 95 % interval.",
+)
+
 # %% [markdown]
 # Which units alarm, when, and how many steps are left then:
 
 # %%
-result.alarms.dropna().head()
+alarms = result.alarms.dropna().head().astype({"alarm": int, "lead": int})
+alarms["is_event"] = alarms["is_event"].map({True: "yes", False: "no"})
+alarms.drop(columns="time").set_index("unit").rename(
+    columns={
+        "is_event": "event",
+        "alarm": "step of the alarm",
+        "lead": "steps left then",
+    }
+)
 
 # %% [markdown]
 # Before you believe it, ask whether the series holds the label. Here one value near the end nearly
 # settles it, because the fall is large: look whether the label was known by then.
 
 # %%
-label_leak(frame).table()
+ASKED = {
+    "value": "does one value settle the label?",
+    "ends": "do all events end alike?",
+    "state": "is there a state that no unit leaves?",
+    "length": "do lengths differ?",
+}
+label_leak(frame).table().rename(ASKED)
 
 # %% [markdown]
 # ## Finding what is not there
@@ -316,25 +344,25 @@ indices = domains.index_panel()
 detectors = textbook(20)
 scores = domains.peaks(indices, detectors)
 judged = domains.calibrate_and_judge(indices, scores)
-kept_columns = [
-    "calibrated",
-    "controls",
-    "false_alarms",
-    "fpr",
-    "events",
-    "hits",
-    "tpr",
-    "kept",
-    "p",
-    "holm",
-]
-in_words = judged[kept_columns].astype(
-    {"fpr": float, "tpr": float, "p": float, "holm": float}
-)
-in_words["kept"] = in_words["kept"].map(
-    lambda kept: {True: "yes", False: "no"}.get(kept, "-")
-)
-in_words.round(3)
+HEADS = {
+    "calibrated": "in calibration",
+    "controls": "controls later",
+    "false_alarms": "false alarms",
+    "fpr": "share of controls",
+    "events": "events later",
+    "hits": "hits",
+    "tpr": "share of events",
+    "kept": "band kept",
+    "p": "p",
+    "holm": "p (Holm)",
+}
+in_words = judged[list(HEADS)].copy()
+in_words["kept"] = in_words["kept"].map({True: "yes", False: "no"})
+for share_or_p in ("fpr", "tpr", "p", "holm"):
+    in_words[share_or_p] = in_words[share_or_p].map(
+        "{:.3f}".format, na_action="ignore"
+    )
+in_words.astype(object).fillna("—").rename(columns=HEADS)
 
 # %% tags=["figure-indices"]
 figures.show(

@@ -59,7 +59,18 @@ UNIVERSITY = "frontiers_brsu_building_c"
 # %%
 declared = authors_campaign()
 report = declared.report()
-pd.Series(report, name="count").to_frame()
+WORDS = {
+    "slip: file name": "of these, another file name",
+    "slip: case": "of these, upper and lower case",
+    "slip: folder": "of these, another folder",
+    "slip: not found": "of these, nothing like it",
+    "invalid": "scenarios that are invalid",
+    "runnable": "scenarios that can run",
+    "repaired": "scenarios that are repaired",
+    "distinct grids": "maps that differ in content",
+    "distinct without meshes": "scenarios that differ in content, mesh left aside",
+}
+pd.Series(report, name="count").rename(WORDS).to_frame()
 
 # %%
 ledger.report(
@@ -147,8 +158,10 @@ pd.DataFrame(
 
 # %%
 resolved = authors_campaign(repairs)
-print(pd.Series(resolved.report())[["runnable", "repaired", "invalid"]])
-print([f"{one.scenario.name}: {one.reason}" for one in resolved.invalid])
+now = pd.Series(resolved.report())[["runnable", "repaired", "invalid"]]
+for one in resolved.invalid:
+    print(f"invalid: {one.scenario.name}: {one.reason}")
+now.rename(WORDS).rename("after the repairs").to_frame()
 
 # %%
 ledger.report(
@@ -171,8 +184,11 @@ logical = authors_logical()
 environments = logical["map"].map(lambda one: Path(one).stem).value_counts()
 random_paths = logical["concrete"].count()
 concrete = int(logical["concrete"].sum())
-print(environments.to_dict())
-print("random paths:", random_paths, "->", concrete)
+print(
+    f"{random_paths} have random paths and expand to {concrete:,} concrete ones"
+)
+by_place = environments.rename({UNIVERSITY: "university"})
+by_place.rename("logical scenarios").rename_axis("environment").to_frame()
 
 # %%
 steps = [step for one in logical["steps"] for step in one]
@@ -311,7 +327,8 @@ table["map"] = [
 ]
 table["label"] = [labels.label(n) for n in table["scenario"]]
 print(f"{len(table)} runs on {table['map'].nunique()} map folders")
-pd.crosstab(table["map"], table["outcome"]).rename_axis(columns=None)
+outcomes = table["outcome"].str.replace("_", " ")
+pd.crosstab(table["map"], outcomes).rename_axis(columns=None)
 
 # %% [markdown]
 # ## One activity for all runs
@@ -357,7 +374,15 @@ clusters = [labels.cluster_of(one.name) for one in marked]
 success = list(first["outcome"] == "success")
 found = labels.associate(marks, success, strata, clusters, seed=SEED)
 shuffled = labels.shuffle(marks, success, strata, clusters, seed=SEED)
-print(pd.DataFrame(found.table, ["s", "f"], ["success", "other"]))
+
+
+def crossed(two):
+    """Return runs by label and by what our robot did."""
+    marked_as = ["label s", "label f"]
+    return pd.DataFrame(two.table, marked_as, ["success", "no success"])
+
+
+crossed(found)
 
 # %% [markdown]
 # Two questions to that. Does it depend on the seed? The seed moves the noise of the lidar and a slip of
@@ -418,7 +443,8 @@ tossed = labels.associate(marks, list(coin), *told, seed=SEED)
 ahead = labels.compare(found, rules[best])
 blind = labels.compare(tossed, rules[best])
 print(f"best rule: {best}; robot ahead by {ahead[0]:.2f}, coin {blind[0]:.2f}")
-pd.Series({name: one.within for name, one in rules.items()}).round(2)
+odds = pd.Series({name: one.within for name, one in rules.items()})
+odds.rename("log odds ratio within maps").round(2).to_frame()
 
 # %% [markdown]
 # Where there is no way, nobody arrives, whatever the label. What driving adds would show among the
@@ -430,7 +456,7 @@ open_ = [i for i, one in enumerate(clear) if one]
 given = [[v[i] for i in open_] for v in (marks, success, strata, clusters)]
 driven = labels.associate(*given, seed=SEED)
 dealt = labels.shuffle(*given, seed=SEED)
-pd.DataFrame(driven.table, ["s", "f"], ["success", "other"])
+crossed(driven)
 
 # %% tags=["figure-labels"]
 drawn = {

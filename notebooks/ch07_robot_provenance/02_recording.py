@@ -56,25 +56,27 @@ print(
     f"{len(table)} runs: {len(records.entities)} entities, "
     f"{len(records.activities)} activities, {len(records.agents)} agents"
 )
-table["outcome"].value_counts().to_frame()
+outcomes = table["outcome"].str.replace("_", " ").value_counts()
+outcomes.rename("runs").to_frame()
 
 # %% [markdown]
 # (ch07-lineage)=
 # ## One run, all the way up
 #
-# The lineage of one run is a chain of steps and files. Click on a node: what lights up is all that it
-# rests on. The scenario of this run named its map in the wrong case; the repair is part of the chain,
-# as is the scenario as it was declared.
+# The lineage of one run is a chain of steps and files. Click on a node, or choose it from the list: what
+# lights up is all that it rests on. The scenario of this run named its map in the wrong case; the repair
+# is part of the chain, as is the scenario as it was declared.
 
 # %% tags=["figure-lineage"]
 RUN = runner.run_id(embedded.SLIP, SEED)
 figures.show_chart(
     lineage_explorer(records, RUN),
     alt="Graph of files and steps from floor-plan model and campaign file to "
-    "result and trace of one run.",
+    "result and trace of one run; a list of their names chooses one, and all "
+    "that it rests on turns blue.",
     caption="Lineage of one simulated run, from sources (top) to result "
-    "(bottom). Click on a node to see what it rests on; point at it for its "
-    "digest.",
+    "(bottom). Click on a node, or choose it from the list, to see what it rests "
+    "on; point at it for its digest.",
 )
 
 # %% [markdown]
@@ -171,7 +173,10 @@ def back(told):
 
 
 same, other = back(records), back(changed)
-print(same, "| one time changed:", other)
+yes = {True: "yes", False: "no"}
+pairs = zip(("same record", "one time changed"), (same, other), strict=True)
+words = {what: pd.Series(one).map(yes) for what, one in pairs}
+display(pd.DataFrame(words))
 ledger.report("ch07.ours.record.roundtrip", same, control=other)
 
 # %% [markdown]
@@ -189,7 +194,8 @@ print(
 )
 print(f"RECOMMENDED: {wishes.n_checks} checks, {len(wishes.issues)} issues")
 with pd.option_context("display.max_colwidth", None):
-    display(pd.Series([w.message for w in wishes.issues]).value_counts())
+    said = pd.Series([w.message for w in wishes.issues], name="what is wished")
+    display(said.value_counts().rename("times").to_frame())
 
 
 # %%

@@ -38,6 +38,7 @@ from lib.stats import binomial
 
 figures.use()
 SEED = 20260528
+YES = {True: "yes", False: "no"}
 
 # %%
 folder = Path(tempfile.mkdtemp(prefix="campaign-")) / "embedded"
@@ -61,7 +62,7 @@ asked = pd.DataFrame(
     {
         "question": [one.text for one in QUESTIONS],
         "rows": [len(answers[one.id]) for one in QUESTIONS],
-        "exact": [answers[one.id] == right[one.id] for one in QUESTIONS],
+        "exact": [YES[answers[one.id] == right[one.id]] for one in QUESTIONS],
     },
     index=[one.id for one in QUESTIONS],
 )
@@ -73,11 +74,21 @@ with pd.option_context("display.max_colwidth", None):
 
 # %%
 rates = pd.DataFrame(answers["A10"], columns=AUTHORS[9].columns)
-rates["rate"] = (
-    rates["failures"].astype(int) / rates["runs"].astype(int)
-).round(2)
-rates["environment"] = [Path(p).stem for p in rates["environment"]]
-rates
+failed, of = (rates[one].astype(int) for one in ("failures", "runs"))
+places = [Path(p).stem for p in rates["environment"]]
+said = [f"{a} of {b} runs" for a, b in zip(failed, of, strict=True)]
+fig, ax = plt.subplots(figsize=(7, 2.2), layout="constrained")
+bars = ax.barh(places, failed / of, color=figures.PALETTE["vermillion"])
+ax.bar_label(bars, said, padding=4)
+ax.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xlabel="share of runs that failed")
+ax.invert_yaxis()
+ax.grid(False, axis="y")
+told = [f"{place}: {words}" for place, words in zip(places, said, strict=True)]
+figures.show(
+    fig,
+    alt=f"Failures by environment: {', '.join(told)}.",
+    caption="Failure rate by environment, as the record answers it (simulated).",
+)
 
 # %% [markdown]
 # The control takes away one statement, that a run used its map, and asks again. The two engines,
@@ -155,20 +166,31 @@ print(
 
 # %%
 judged = corpus.verdicts()
-suites = judged[judged["source"] != "prov"]
-rejects = ["engine_rejects", "unified_rejects"]
+suites = judged[judged["source"] != "prov"].copy()
+# `prov` cannot read these as they are shipped, so they are no verdict of its.
+suites["unified_rejects"] &= ~suites["adapted"]
+rejects = {
+    "engine_rejects": "rejected by our engine",
+    "unified_rejects": "refused by prov's unified()",
+}
 labels = {"file name": "labelled_valid", "Recommendation": "valid"}
 summary = {
-    (title, "valid" if good else "invalid"): group[rejects].sum()
+    (f"by the {title}", "valid" if good else "invalid"): {
+        "cases": len(group),
+        **group[list(rejects)].sum().rename(rejects),
+    }
     for title, column in labels.items()
     for good, group in suites.groupby(column)
 }
 with pd.option_context("display.max_colwidth", None):
     disputed = pd.Series(corpus.DISPUTED, name="why the name is not followed")
     display(disputed.to_frame())
-pd.DataFrame(summary).T.assign(
-    cases=[len(g) for c in labels.values() for _, g in suites.groupby(c)]
-)
+pd.DataFrame(summary).T
+
+# %% [markdown]
+# In three files we renamed one tag, since `prov` cannot read them as they are shipped. One of the three is
+# invalid, `bundle-fail1`; with the tag renamed `unified()` refuses it too, but its count leaves it out, for
+# it is to say what `prov` does with the cases that it reads.
 
 # %%
 bad = suites[~suites["labelled_valid"]]
@@ -184,7 +206,7 @@ ledger.report(
     "ch07.ours.constraints.cases",
     [
         int(suites.loc[suites["labelled_valid"], "engine_rejects"].sum()),
-        int(bad.loc[~bad["adapted"], "unified_rejects"].sum()),
+        int(bad["unified_rejects"].sum()),
         int((proper & ~suites["valid"]).sum()),
         int((proper & suites["valid"]).sum()),
     ],
@@ -254,6 +276,7 @@ for row, column in np.argwhere(told):
     style = {"color": "white", "ha": "center", "va": "center", "fontsize": 8}
     ax.text(column + 0.5, row + 0.5, "✓", **style)
 names = [f"{name}\n({count})" for name, count in seen.sum().items()]
+counts = ", ".join(f"{name} {count}" for name, count in seen.sum().items())
 ax.set_xticks(at[: len(names)], names, rotation=35, ha="right")
 ax.set_yticks(at, list(seen.index))
 ax.invert_yaxis()
@@ -263,8 +286,8 @@ handles = [Patch(color=color, label=word) for color, word in words]
 ax.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
 figures.show(
     fig,
-    alt="Table of planted faults against tools; ours find all but the last, "
-    "others some.",
+    alt=f"Table of {len(seen)} planted faults against {len(seen.columns)} tools. "
+    f"Faults that each reports: {counts}.",
     caption="Which tool reports which planted fault. The first five are ours; a "
     "list of checksums is what most data sets have; the total stands under each "
     "name.",
@@ -313,7 +336,7 @@ TIMED = ["end before start", "use before generation", "shifted clock"]
 valid = ~seen.loc[TIMED, "constraints"]
 timed = seen.loc[TIMED, "clock"]
 cycle_seen = seen.loc["derivation cycle", "constraints"]
-pd.DataFrame({"valid for the W3C": valid, "seen by times": timed})
+pd.DataFrame({"valid for the W3C": valid, "seen by times": timed}).map(YES.get)
 
 # %%
 ledger.report(

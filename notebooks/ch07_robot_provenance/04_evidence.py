@@ -114,7 +114,41 @@ ledger.report(
     control=lineage.loc["scan afterwards"].to_dict(),
     digits=3,
 )
-lineage.astype(float).round(3)
+words = lineage.astype(float).map("{:.3f}".format, na_action="ignore")
+words.astype(object).fillna("—")
+
+# %%
+shares = pd.DataFrame(
+    {
+        "questions answered": answered.mean(),
+        "lineage,\nprecision": lineage["precision"],
+        "lineage,\nrecall": lineage["recall"],
+    }
+).loc[list(answered)]
+
+# %% tags=["figure-tellings"]
+rows = np.arange(len(shares))
+fig, axes = plt.subplots(
+    1, 3, figsize=(7.2, 3), sharey=True, layout="constrained"
+)
+looks = zip(axes, shares, figures.colors(3), figures.MARKERS, strict=False)
+for ax, column, color, mark in looks:
+    ax.hlines(rows, 0, shares[column].fillna(0), color=color, lw=2)
+    ax.plot(shares[column], rows, mark, color=color)
+    for row in rows[shares[column].isna()]:
+        ax.text(0, row, "none", va="center")
+    ax.set(xlim=(-0.04, 1.1), xlabel=column)
+    ax.grid(False, axis="y")
+axes[0].set_yticks(rows, list(shares.index))
+axes[0].invert_yaxis()
+figures.show(
+    fig,
+    alt="Three shares for four ways of telling and a control; only integrated "
+    "recording by step reaches one in all of them.",
+    caption="One simulated campaign told in four ways, and the control below: "
+    "share of the questions answered exactly, and precision and recall of the "
+    "lineage. A table tells no lineage, so it has no precision.",
+)
 
 # %% [markdown]
 # ## Faults, where they can be told apart
@@ -187,7 +221,7 @@ early = pd.DataFrame(
         "integrated, no replay": whole.drop(columns="replay").any(axis=1),
     }
 )
-early
+early.map({True: "yes", False: "no"}.get)
 
 # %%
 leads = {
@@ -314,39 +348,6 @@ ledger.report(
     "ch07.ours.granularity.precision",
     [by_activity == 1 / n, precision(stated) == 1],
     control=[by_file == 1 / n, at_random == 1],
-)
-
-# %%
-shares = pd.DataFrame(
-    {
-        "questions answered": answered.mean(),
-        "lineage,\nprecision": lineage["precision"],
-        "lineage,\nrecall": lineage["recall"],
-    }
-).loc[list(answered)]
-
-# %% tags=["figure-tellings"]
-rows = np.arange(len(shares))
-fig, axes = plt.subplots(
-    1, 3, figsize=(7.2, 3), sharey=True, layout="constrained"
-)
-looks = zip(axes, shares, figures.colors(3), figures.MARKERS, strict=False)
-for ax, column, color, mark in looks:
-    ax.hlines(rows, 0, shares[column].fillna(0), color=color, lw=2)
-    ax.plot(shares[column], rows, mark, color=color)
-    for row in rows[shares[column].isna()]:
-        ax.text(0, row, "none", va="center")
-    ax.set(xlim=(-0.04, 1.1), xlabel=column)
-    ax.grid(False, axis="y")
-axes[0].set_yticks(rows, list(shares.index))
-axes[0].invert_yaxis()
-figures.show(
-    fig,
-    alt="Three shares for four ways of telling and a control; only integrated "
-    "recording by step reaches one in all of them.",
-    caption="One simulated campaign told in four ways, and the control below: "
-    "share of the questions answered exactly, and precision and recall of the "
-    "lineage. A table tells no lineage, so it has no precision.",
 )
 
 # %% [markdown]

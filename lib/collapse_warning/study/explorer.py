@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib.collapse_warning.evaluation import Evaluation
+from lib.core.figures import PALETTE
 
 if TYPE_CHECKING:
     import altair as alt
@@ -21,14 +22,15 @@ def threshold_explorer(evaluations: dict[str, Evaluation], *, start: int = 5) ->
     Parameters
     ----------
     evaluations : dict of str to Evaluation
-        What the radio buttons choose among.
+        What the radio buttons choose among; the first is shown at first.
     start : int
         Percent of units that alarm at first, 0 to 100.
 
     Returns
     -------
     altair.HConcatChart
-        Left the staircase with the band and the chosen point; right the counts at that point.
+        Left the staircase with the band and the chosen point; right the counts at that point, in
+        another colour outside the band. Slider and radio buttons take the keyboard.
     """
     import altair as alt
 
@@ -46,34 +48,33 @@ def threshold_explorer(evaluations: dict[str, Evaluation], *, start: int = 5) ->
         bind=alt.binding_range(min=0, max=100, step=1, name="percent of units that alarm "),
     )
     names = list(evaluations)
-    series = alt.param(
-        name="series", value=names[0], bind=alt.binding_radio(options=names, name="series ")
-    )
+    radio = alt.binding_radio(options=names, name="protocol ")
+    series = alt.param(name="series", value=names[0], bind=radio)
     chosen = alt.Chart(points).transform_filter("datum.series == series")
     here = chosen.transform_filter("datum.percent == alarmed")
-    ground = (
-        alt.Chart(pd.DataFrame([{"lo": band.lo, "hi": band.hi}]))
-        .mark_rect(opacity=0.25, color="gray")
-        .encode(x="lo:Q", x2="hi:Q")
-    )
+    ends = pd.DataFrame([{"lo": band.lo, "hi": band.hi}])
+    ground = alt.Chart(ends).mark_rect(opacity=0.25, color=PALETTE["grey"])
+    unit = alt.Scale(domain=[0, 1])
     axes: dict[str, Any] = {
-        "x": alt.X("fpr:Q", title="share of controls that alarm", scale=alt.Scale(domain=[0, 1])),
-        "y": alt.Y("tpr:Q", title="share of events that alarm", scale=alt.Scale(domain=[0, 1])),
+        "x": alt.X("fpr:Q", title="share of controls that alarm", scale=unit),
+        "y": alt.Y("tpr:Q", title="share of events that alarm", scale=unit),
     }
-    stairs = chosen.mark_line(interpolate="step-after").encode(**axes, order="percent:Q")
-    dot = here.mark_point(size=140, filled=True, color="#d55e00").encode(**axes)
-    left = (ground + stairs + dot).properties(width=260, height=240).add_params(percent, series)
-    right = (
-        here.transform_fold(["false alarms", "missed events", "hits"], as_=["kind", "count"])
-        .mark_bar()
-        .encode(
-            x=alt.X("count:Q", title="units"),
-            y=alt.Y("kind:N", title=None, sort=["hits", "missed events", "false alarms"]),
-            color=alt.condition("datum.inside", alt.value("#0072b2"), alt.value("#d55e00")),
-            tooltip=["kind:N", "count:Q"],
-        )
-        .properties(width=170, height=120, title="blue: the contract accepts")
+    stairs = chosen.mark_line(interpolate="step-after", color=PALETTE["black"])
+    blue, orange = (alt.value(PALETTE[one]) for one in ("blue", "vermillion"))
+    colour = alt.condition("datum.inside", blue, orange)
+    dot = here.mark_point(size=140, filled=True, opacity=1).encode(**axes, color=colour)
+    lines = ground.encode(x="lo:Q", x2="hi:Q") + stairs.encode(**axes, order="percent:Q") + dot
+    left = lines.properties(width=260, height=240).add_params(percent, series)
+    counts = here.transform_fold(["false alarms", "missed events", "hits"], as_=["kind", "count"])
+    bars = counts.encode(
+        x=alt.X("count:Q", title="units"),
+        y=alt.Y("kind:N", title=None, sort=["hits", "missed events", "false alarms"]),
+        tooltip=["kind:N", "count:Q"],
     )
+    words = bars.mark_text(align="left", dx=4).encode(text="count:Q")
+    title = ["blue: in the band, accepted", "orange: outside, not accepted"]
+    right = bars.mark_bar().encode(color=colour) + words
+    right = right.properties(width=170, height=120, title=title)
     return left | right
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
 import pandas as pd
 
-from lib.core.figures import GROUND
+from lib.core.figures import GROUND, PALETTE
 from lib.robot_provenance.audit import run_of
 from lib.robot_provenance.record import Records
 
@@ -70,7 +70,7 @@ def lineage_table(records: Records, run: str) -> tuple[pd.DataFrame, pd.DataFram
 
 
 def lineage_explorer(records: Records, run: str) -> alt.LayerChart:
-    """Return a chart of a run's lineage; a click on a node shows all that it rests on.
+    """Return a chart of a run's lineage: a click, or a list, chooses what to look behind.
 
     Files are circles and steps squares, from source (top) to result (bottom).
     """
@@ -79,16 +79,16 @@ def lineage_explorer(records: Records, run: str) -> alt.LayerChart:
     nodes, edges = lineage_table(records, run)
     graph = nx.DiGraph(list(zip(edges["a"], edges["b"], strict=True)))
     # One row for each pair (chosen node, what it rests on): the figure has no program to walk.
-    pairs = [
-        (one, node) for one in nodes["id"] for node in sorted({one, *nx.ancestors(graph, one)})
-    ]
+    pairs = [(a, b) for a in nodes["id"] for b in sorted({a, *nx.ancestors(graph, a)})]
     chosen = pd.DataFrame(pairs, columns=["chosen", "id"])
     lit = chosen.merge(nodes, on="id")
     lit_edges = chosen.rename(columns={"id": "b"}).merge(edges, on="b")
-    last = str(nodes["id"].iloc[-1])
-    pick = alt.selection_point(
-        name="node", fields=["id"], value=[{"id": last}], on="click", empty=False
-    )
+    names = nodes["label"] + " (" + nodes["detail"].str.partition(", sha256")[0] + ")"
+    listed = alt.binding_select(options=nodes["id"].tolist(), labels=names.tolist(), name="chosen ")
+    start = [{"id": str(nodes["id"].iloc[-1])}]
+    # Bound to a list, for the keyboard; the event is named, for else the list would replace it.
+    how: dict[str, Any] = {"value": start, "bind": listed, "on": "click", "empty": False}
+    pick = alt.selection_point(name="node", fields=["id"], **how)
     here = "length(node.id) && datum.chosen == node.id[0]"
     # From top to bottom: the ranks of the table are the rows of the picture.
     x = alt.X("y:Q", axis=None, scale=alt.Scale(domain=[-1.8, 2.5]))
@@ -97,7 +97,7 @@ def lineage_explorer(records: Records, run: str) -> alt.LayerChart:
     shape = alt.Shape("kind:N", scale=marks, legend=alt.Legend(title=None, orient="top"))
     ends, tips = {"x": x, "y": y, "x2": "y2:Q", "y2": "x2:Q"}, ["label:N", "detail:N"]
     base = alt.Chart(edges).mark_rule(color="#cfcfcf").encode(**ends)
-    rule = alt.Chart(lit_edges).mark_rule(color="#005a9c", strokeWidth=2).encode(**ends)
+    rule = alt.Chart(lit_edges).mark_rule(color=PALETTE["blue"], strokeWidth=2).encode(**ends)
 
     def dots(table: pd.DataFrame, color: str) -> alt.Chart:
         made = alt.Chart(table).mark_point(filled=True, size=130, color=color, opacity=1)
@@ -112,7 +112,8 @@ def lineage_explorer(records: Records, run: str) -> alt.LayerChart:
         rule.transform_filter(here),
         halo,
         dots(nodes, "#9a9a9a").add_params(pick),
-        dots(lit, "#005a9c").transform_filter(here),
+        dots(lit, PALETTE["blue"]).transform_filter(here),
         words.mark_text(color="#262626", **font),
     ]
-    return alt.layer(*layers).properties(width=560, height=520)
+    title = "blue: the chosen file or step, and all that it rests on; grey: the rest"
+    return alt.layer(*layers).properties(width=560, height=520, title=title)

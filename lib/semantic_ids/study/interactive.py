@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ def node_table(
     n_codes: int,
     n_first: int = 12,
     min_items: int = 1,
+    names: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return teacher-forced accuracy at every node of the tree that test items pass through.
 
@@ -39,13 +41,16 @@ def node_table(
         fewest, and between them by rank, evenly on a logarithmic scale.
     min_items : int
         Leave out nodes that fewer test items pass through.
+    names : sequence of str, optional
+        Of the test items, where the data have them.
 
     Returns
     -------
     DataFrame
         One row a node of length 1 to ``n_levels - 1``: ``first``, ``length``, ``prefix``, ``items``
         (test items), ``left`` and ``right`` (its place among the test items of its subtree, in
-        [0, 1]), and for each predictor the share of items whose next code it gets right.
+        [0, 1]), with names the three most frequent at the node (``names``), and for each predictor
+        the share of items whose next code it gets right.
 
     Examples
     --------
@@ -59,6 +64,8 @@ def node_table(
     for name, one in hits.items():
         if one.shape != table.shape:
             raise ValueError(f"{name}: hits have shape {one.shape}, expected {table.shape}")
+    if names is not None and len(names) != len(table):
+        raise ValueError(f"{len(names)} names for {len(table)} test items")
     if n_first < 1 or min_items < 1:
         raise ValueError(f"n_first is {n_first} and min_items {min_items}, expected at least 1")
     order = np.lexsort(table.T[::-1])
@@ -84,6 +91,9 @@ def node_table(
                 "right": (start - begin + number) / count[first],
             }
         )
+        if names is not None:
+            at = [[names[i] for i in order[a : a + n]] for a, n in zip(start, number, strict=True)]
+            frame["names"] = ["; ".join(dict(Counter(one).most_common(3))) for one in at]
         for name, one in sorted_hits.items():
             right = np.add.reduceat(one[:, length].astype(np.int64), start)
             frame[name] = right / number
@@ -98,39 +108,49 @@ def tree_explorer(
     n_codes: int,
     n_first: int = 12,
     min_items: int = 2,
+    names: Sequence[str] | None = None,
 ) -> alt.VConcatChart:
     """Return the tree as a chart: choose a subtree above, see accuracies at its nodes below.
 
     Parameters
     ----------
-    targets, hits, n_codes, n_first, min_items
+    targets, hits, n_codes, n_first, min_items, names
         See `node_table`. The first predictor is shown at first. The page carries the data, about
-        70 bytes a node.
+        70 bytes a node, and names. Without names the chart says that it shows codes alone.
 
     Returns
     -------
     altair.VConcatChart
         Above the subtrees by number of test items, with the accuracy at the level after the first
-        code; click one. Below its nodes, one band a length, as wide as their share of test items.
+        code; click one, or choose it from the list. Below its nodes, one band a length, as wide as
+        their share of test items.
     """
     import altair as alt
 
-    nodes = node_table(targets, hits, n_codes=n_codes, n_first=n_first, min_items=min_items)
-    names = list(hits)
+    nodes = node_table(
+        targets, hits, n_codes=n_codes, n_first=n_first, min_items=min_items, names=names
+    )
+    predictors = list(hits)
     nodes[["left", "right"]] = nodes[["left", "right"]].round(3)
-    nodes[names] = nodes[names].round(2)
+    nodes[predictors] = nodes[predictors].round(2)
     # Short names, for the page carries them once a node.
-    short = [f"a{i}" for i in range(len(names))]
-    nodes.columns = pd.Index(["f", "l", "p", "n", "x", "y", *short])
-    who = alt.param(
-        name="who",
-        value=short[0],
-        bind=alt.binding_radio(options=short, labels=names, name="predictor "),
+    short = [f"a{i}" for i in range(len(predictors))]
+    named = [] if names is None else ["t"]
+    nodes.columns = pd.Index(["f", "l", "p", "n", "x", "y", *named, *short])
+    radio = alt.binding_radio(options=short, labels=predictors, name="predictor ")
+    who = alt.param(name="who", value=short[0], bind=radio)
+    tops = nodes.loc[nodes["l"] == 1].sort_values(["n", "f"], ascending=[False, True])
+    listed = alt.binding_select(
+        options=tops["f"].tolist(),
+        labels=[f"{f}: {t}" for f, t in zip(tops["f"], tops["t"], strict=True)]
+        if named
+        else [f"{f} ({n} test items)" for f, n in zip(tops["f"], tops["n"], strict=True)],
+        name="first code ",
     )
-    start = int(nodes.loc[nodes["l"] == 1].sort_values("n")["f"].iloc[-1])
-    pick = alt.selection_point(
-        name="subtree", fields=["f"], value=[{"f": start}], empty=False, on="click"
-    )
+    start = [{"f": int(tops["f"].iloc[0])}]
+    # Bound to a list, for the keyboard; the event is named, for else the list would replace it.
+    how: dict[str, Any] = {"value": start, "bind": listed, "on": "click", "empty": False}
+    pick = alt.selection_point(name="subtree", fields=["f"], **how)
     colour = alt.Color(
         "accuracy:Q",
         title="accuracy",
@@ -138,6 +158,7 @@ def tree_explorer(
     )
     tip = [
         alt.Tooltip("p:N", title="prefix"),
+        *(alt.Tooltip(f"{one}:N", title="such as") for one in named),
         alt.Tooltip("n:Q", title="test items"),
         alt.Tooltip("accuracy:Q", format=".2f"),
     ]
@@ -168,4 +189,5 @@ def tree_explorer(
         )
         .properties(width=520, height=130)
     )
-    return alt.vconcat(top, bottom)
+    told = "the data carry codes alone, and no names of items"
+    return alt.vconcat(top, bottom, title="" if named else told)

@@ -30,6 +30,7 @@ from lib.collapse_warning.evaluation import (
 )
 from lib.collapse_warning.study.explorer import threshold_explorer
 from lib.collapse_warning.study.figures import interval_figure, power_figure, staircase_figure
+from lib.core.figures import colors
 from lib.stats import independent_shares
 
 RNG = np.random.default_rng(1)
@@ -449,6 +450,10 @@ def test_figures_draw():
 
 def test_explorer_follows_the_staircase():
     found = evaluate_scores(SCORE, LABELS)
+    chart = threshold_explorer({"score": found, "other": found}, start=6).to_dict()
+    opening = {one["name"]: (one["value"], one["bind"]["input"]) for one in chart["params"]}
+    assert opening == {"alarmed": (6, "range"), "series": ("score", "radio")}, "by keyboard"
+    assert all(color in str(chart["hconcat"][1]) for color in colors(2)), "blue and orange"
     data = threshold_explorer({"score": found}).to_dict()["datasets"]
     rows = next(v for v in data.values() if "percent" in v[0])
     assert [row["percent"] for row in rows] == list(range(101))

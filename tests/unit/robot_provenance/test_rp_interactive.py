@@ -89,3 +89,18 @@ def test_a_click_lights_what_a_node_rests_on(recorded: Records) -> None:
         waiting = set(edges.loc[edges["b"].isin(waiting), "a"]) - wanted
         wanted |= waiting
     assert found == wanted
+
+
+def test_a_list_chooses_by_name_for_the_keyboard(recorded: Records) -> None:
+    nodes, _ = lineage_table(recorded, RUN)
+    told = lineage_explorer(recorded, RUN).to_dict()
+    (one,) = told["params"]
+    assert one["bind"]["input"] == "select"
+    assert one["bind"]["options"] == nodes["id"].tolist()
+    assert one["value"] == [{"id": nodes["id"].iloc[-1]}]
+    assert one["select"]["on"] == "click", "the mouse chooses as well"
+    names = one["bind"]["labels"]
+    assert len(set(names)) == len(names), "no two entries of the list read alike"
+    assert f"trace.csv (runs/{RUN}/trace.csv)" in names
+    assert "sha256" not in "".join(names)
+    assert told["title"].startswith("blue: the chosen")

@@ -75,6 +75,19 @@ def test_node_table_counts_what_passes_through() -> None:
     assert node_table(targets, hits, n_codes=4, n_first=1)["first"].unique().tolist() == [0]
     chart = tree_explorer(targets, hits, n_codes=4, min_items=1).to_dict()
     assert "a" in str(chart["params"])
+    assert "no names of items" in chart["title"]
+    named = {"hits": hits, "n_codes": 4, "names": ["B", "A", "B", "C"]}
+    assert node_table(targets, **named)["names"].tolist() == ["B; A", "C", "B; A", "B", "C"]
+    chart = tree_explorer(targets, **named, min_items=1).to_dict()
+    chosen = next(one for one in chart["params"] if one["name"] == "subtree")
+    assert chosen["bind"]["input"] == "select", "by keyboard as well"
+    assert chosen["bind"]["labels"] == ["0: B; A", "3: C"]
+    assert chosen["value"] == [{"f": 0}]
+    assert chosen["select"]["on"] == "click"
+    assert "such as" in str(chart)
+    assert not chart.get("title")
+    with pytest.raises(ValueError, match="1 names for 4 test items"):
+        node_table(targets, hits, n_codes=4, names=["A"])
     for wrong, message in (({}, "no hits"), ({"a": hits["a"][:2]}, "hits have shape")):
         with pytest.raises(ValueError, match=message):
             node_table(targets, wrong, n_codes=4)
