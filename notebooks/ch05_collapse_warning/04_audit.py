@@ -219,6 +219,8 @@ ledger.report(
     control=[int(total), *accepted, *most_events(3)],
 )
 
+
+# %%
 of = "{:.0f} / {:.0f}".format
 table2 = pd.DataFrame(
     {
@@ -407,6 +409,7 @@ def estimates(people):
     return {**model.coefficients, "added AUC": model.incremental_auc}
 
 
+# %%
 spread = resampled(people, pick(smoke=20, book=200, full=1000))
 fitted = estimates(people)
 INDICATORS = {
@@ -467,6 +470,9 @@ planted = decided(
     study2.rate_difference(knowing, "S", "pc1", n_resamples=100, seed=SEED),
     resampled(knowing, 20),
 )
+
+
+# %%
 yes = {True: "yes", False: "no"}
 asked = {
     "gain": "five points above the best comparator",
@@ -806,6 +812,7 @@ def within_fifths(panels, deal=None):
     return list(areas), list(p), holm(p).tolist()
 
 
+# %%
 steps = {15: landmark} | {
     step: {h: at_landmark(one, step) for h, one in repaired.items()}
     for step in (10, 20)
@@ -965,6 +972,7 @@ def backwards(content):
     return json.loads(turned)
 
 
+# %%
 def checked(spoil=lambda content: content):
     return {
         kind: pd.concat(
