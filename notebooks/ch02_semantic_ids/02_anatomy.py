@@ -146,7 +146,7 @@ ledger.report(
 # %%
 main = sets["beauty_rqkmeans"]
 before = anatomy.contexts(main.codes, main.n_codes)
-shares = checks.neighbours(main).round(4)
+shares = checks.neighbours(main).round(4).astype(object)
 shares.loc["prefixes before a code, mean"] = [f"{n:.1f}" for n in before]
 shares.rename_axis("items in a row with the same code")
 

@@ -220,10 +220,11 @@ report(
 # If the memory only stores the code tree, it adds nothing once the counts are given. The ratio is
 # the log-likelihood that PrefixMem adds to flat with counts in both, over what it adds without; at
 # level 3, and with the numbers of level 4. Its numerator stands beside it in nats; after 0.6 epoch,
-# where both models get a share near 0 and the mix is the table, only that is told. *Rigid* leaves the model's share in the mix at 1; it cannot tame
-# a flat model that is too sure of itself, and PrefixMem then seems to know much that counting does not.
-# The control leaves no loss: it shows where an encoder lands that knows everything, counts included. It is no upper
-# bound: one that knows only what the counts do not has a ratio of 1.
+# where both models get a share near 0 and the mix is the table, only that is told. *Rigid* leaves the
+# model's share in the mix at 1; it cannot tame a flat model that is too sure of itself, and PrefixMem
+# then seems to know much that counting does not. The control leaves no loss: it shows where an encoder
+# lands that knows everything, counts included. It is no upper bound: one that knows only what the counts
+# do not has a ratio of 1.
 
 # %% tags=["trained-nats"]
 ONLY, FREELY, RIGID = (LEVEL,), "mixed_nll", "rigid_nll"
@@ -232,8 +233,8 @@ ratios = [
     (short, DEEP, RIGID), (long, DEEP, RIGID),
 ]  # fmt: skip
 parts = [
-    (short, ONLY, FREELY), (long, ONLY, FREELY), (short, DEEP, FREELY),
-    (long, DEEP, FREELY), (short, DEEP, RIGID), (long, DEEP, RIGID),
+    (long, ONLY, FREELY), (short, DEEP, FREELY), (long, DEEP, FREELY),
+    (short, DEEP, RIGID), (long, DEEP, RIGID),
 ]  # fmt: skip
 
 
