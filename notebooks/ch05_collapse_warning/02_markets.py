@@ -787,13 +787,13 @@ def ratios(table: pd.DataFrame) -> list[float]:
 
 
 ledger.report("ch05.shumailov.ratios", ratios(figure5), control=ratios(placebo))
-for name, column in (
-    ("shumailov.persistence", "persistence"),
-    ("shumailov.lowest", "lowest"),
-    ("ours.shumailov.plateau", "plateau"),
+for claim, column in (
+    ("ch05.shumailov.persistence", "persistence"),
+    ("ch05.shumailov.lowest", "lowest"),
+    ("ch05.ours.shumailov.plateau", "plateau"),
 ):
     ledger.report(
-        f"ch05.{name}",
+        claim,
         figure5[column].tolist(),
         control=placebo[column].tolist(),
     )

@@ -62,11 +62,9 @@ SCREENS = 12
 """Windows of 1360 x 900 that a notebook may fill, its code folded."""
 
 LONG: dict[str, float] = {
-    "notebooks/ch01_autobidding/04_real_data": 14.5,
-    "notebooks/ch02_semantic_ids/03_experiment": 12.5,
-    "notebooks/ch05_collapse_warning/02_markets": 13.5,
+    "notebooks/ch01_autobidding/04_real_data": 13.5,
+    "notebooks/ch05_collapse_warning/02_markets": 12.8,
     "notebooks/ch05_collapse_warning/04_audit": 15,
-    "notebooks/ch10_compute_governance/01_planner": 20,
 }
 """Notebooks that are longer, with their ceilings: to become shorter, or fewer."""
 

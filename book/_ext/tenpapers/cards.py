@@ -9,7 +9,7 @@ from typing import Any
 from lib.core.ledger.claims import Claim
 from lib.core.ledger.reporting import anchor, badge_class, facts
 from lib.core.ledger.values import Measurement, format_measured
-from lib.core.ledger.verdicts import DIRECTION, HOLDS, judge
+from lib.core.ledger.verdicts import DIRECTION, HOLDS, INCONCLUSIVE, judge
 
 __all__ = ["card", "markdown", "pairs"]
 
@@ -98,7 +98,7 @@ def card(claim: Claim, measurement: Measurement, label: str, ledger: str = "") -
 
 
 def _open(label: str) -> str:
-    return "" if label in (HOLDS, DIRECTION) else " open"
+    return "" if label in (HOLDS, DIRECTION, INCONCLUSIVE) else " open"
 
 
 def _table(lines: list[tuple[str, ...]]) -> str:
