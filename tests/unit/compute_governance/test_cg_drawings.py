@@ -449,6 +449,7 @@ def test_inspections_and_alarms_are_ruled() -> None:
 def test_the_frontier_goes_through_what_is_efficient_and_finite() -> None:
     for ax in FIGURES["frontier"]().axes:
         sixteen, four, steps = ax.get_lines()
+        assert shades(ax)[:2] == colors(2)
         assert (sixteen.get_xdata().tolist(), sixteen.get_ydata().tolist()) == ([0], [5.0])
         assert (four.get_xdata().tolist(), four.get_ydata().tolist()) == ([2, 1], [7.0, 9.0])
         assert (steps.get_xdata().tolist(), steps.get_ydata().tolist()) == ([1], [9.0])

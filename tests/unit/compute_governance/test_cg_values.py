@@ -536,6 +536,82 @@ def test_families_are_fifths_of_a_decade_of_compute(monkeypatch, by) -> None:
     assert seen[1] == ()
 
 
+def test_laws_are_kept_by_what_is_drawn(monkeypatch) -> None:
+    calls = []
+
+    def keep(function, items, **options):
+        calls.append((function, items, options))
+        return ["law"]
+
+    monkeypatch.setattr(uncertainty.sweeps, "run", keep)
+    assert uncertainty.laws() == uncertainty.laws(7, "family", seed=3) == "law"
+    options = {"name": "ch10-laws", "n_jobs": 1}
+    assert calls == [
+        (uncertainty._bootstrap, [400], {**options, "seed": 20_240_415}),
+        (uncertainty._bootstrap, [(7, "family")], {**options, "seed": 3}),
+    ]
+
+
+def test_a_draw_without_a_plan_is_no_end(monkeypatch) -> None:
+    answers = iter([plan(H100, 2, 91e9), None, plan(H100, 4, 91e9)])
+
+    def look(*_, **__):
+        found = next(answers)
+        if found is None:
+            raise InfeasibleError
+        return found
+
+    monkeypatch.setattr(uncertainty, "cheapest", look)
+    sampled = uncertainty.draw(3, np.random.default_rng(0))
+    found = uncertainty.sampled_cost(1e24, [H100], sampled, 3)
+    assert found[[0, 2]].tolist() == pytest.approx([2 * 806_880.0, 4 * 806_880.0])
+    assert np.isinf(found[1])
+
+
+def test_what_the_sensitivity_analysis_varies(monkeypatch) -> None:
+    """Every input over its range; a law is picked by its place, the last one also at the end."""
+    from SALib.analyze import sobol as analyse
+    from SALib.sample import sobol as sample
+
+    at = np.array([[0.0, 0.4, 0.08, 1.0, 0.0, 0.3], [0.5, 0.4, 0.08, 1.0, 0.0, 0.4]])
+    points = np.vstack([at, at, at, at])
+    points[:, 0] = [0.0, 0.24, 0.26, 0.5, 0.75, 0.99, 1.0, 1.0]
+    asked, taken, sizes = [], [], []
+
+    def draw(problem, n, **options):
+        asked.append((problem, n, options))
+        return points
+
+    def analyze(problem, values, **options):
+        asked.append((problem, values, options))
+        column = np.zeros(6)
+        return {"S1": column, "S1_conf": column, "ST": column + 1, "ST_conf": column}
+
+    class Law(Chinchilla):
+        def take(self, index):
+            taken.append(index.tolist())
+            return FIT
+
+    four = Law(*(np.full(4, value) for value in vars(FIT).values()))
+    monkeypatch.setattr(sample, "sample", draw)
+    monkeypatch.setattr(analyse, "analyze", analyze)
+    one = plan(H100, 2, 91e9)
+    found = uncertainty.sobol_indices(one, "c_local", 2, seed=9, law=four)
+    assert taken == [[0, 0, 1, 2, 3, 3, 3, 3]]
+    (problem, n, options), (_, values, again_) = asked
+    ends = [[0.0, 1.0], *(list(pair) for pair in uncertainty.RANGES.values()), [0.0, 1.0]]
+    assert problem == {"num_vars": 6, "names": list(uncertainty.INPUTS), "bounds": ends}
+    assert (n, options) == (2, {"calc_second_order": False, "seed": 9})
+    assert again_ == {"calc_second_order": False, "seed": 9}
+    assert values == pytest.approx(np.log(one.value("c_local")))
+    assert found.evaluations == 8
+    monkeypatch.setattr(
+        uncertainty, "loose_laws", lambda n, rng: sizes.append((n, rng.random())) or four
+    )
+    uncertainty.sobol_indices(one, "c_local", 2, seed=9)
+    assert sizes == [(1_600, np.random.default_rng(9).random())]
+
+
 def test_margins_rise_by_four_per_cent_up_to_eight(monkeypatch) -> None:
     tried: list[float] = []
     share = np.zeros(20)

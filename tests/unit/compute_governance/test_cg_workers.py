@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import pickle
 import signal
 from dataclasses import replace
 
@@ -478,6 +479,21 @@ def test_the_newest_checkpoint_is_taken_and_its_worker_must_match(threads, tmp_p
         training._newest(run, 0, 1)
     (tmp_path / "step-00000012" / "complete.json").unlink()
     assert training._newest(run, 0, 1)["step"] == 6
+
+
+def test_a_checkpoint_that_names_a_class_is_refused(threads, tmp_path):
+    """Its digest is right, and still nothing but plain tensors and numbers is read."""
+    settings = replace(SETTINGS, checkpoint=tmp_path, checkpoint_every=12)
+    reports(threads(1), DiLoCo(6), settings=settings)
+    file = tmp_path / "step-00000012" / "worker-0.pt"
+    torch.save({"step": Quadratic()}, file)
+    listing = file.with_name("complete.json")
+    record = json.loads(listing.read_text())
+    record["digests"] = [hashlib.sha256(file.read_bytes()).hexdigest()]
+    listing.write_text(json.dumps(record))
+    run = _Run(Quadratic(), Cloud(), DiLoCo(6), 12, 5, settings)
+    with pytest.raises(pickle.UnpicklingError):
+        training._newest(run, 0, 1)
 
 
 # --- the call ------------------------------------------------------------------------------------
