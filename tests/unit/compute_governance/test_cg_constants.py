@@ -4,7 +4,11 @@ The paper's own numbers are those of the dossier's section 2 (its repository's d
 generator); what is an assumption of the book is listed as the theory page has it.
 """
 
+import importlib.util
 import inspect
+import sys
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,20 +40,44 @@ from lib.compute_governance.study import (
 )
 
 
+def anew(module: ModuleType) -> Any:
+    """Run a module anew: what its file says, whatever the imported one has been through."""
+    name = f"{module.__name__}_anew"
+    spec = importlib.util.spec_from_file_location(name, module.__file__)
+    assert spec is not None
+    assert spec.loader is not None
+    found = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(found)
+    finally:
+        del sys.modules[name]
+    return found
+
+
+def same(thing: Any) -> Any:
+    """Return a class or function as its module has it when run anew."""
+    found = anew(sys.modules[thing.__module__])
+    for part in thing.__qualname__.split("."):
+        found = getattr(found, part)
+    return found
+
+
 def test_model_sizes_are_the_published_grid() -> None:
     """Of the table generator: 72 sizes; a wrong one changes a sum, two wrong ones the other."""
-    billions = np.array(planner.MODEL_SIZES) / 1e9
+    sizes = anew(planner).MODEL_SIZES
+    billions = np.array(sizes) / 1e9
     assert len(billions) == 72
     assert (np.diff(billions) > 0).all()
     assert billions.sum() == 33_547.5
     assert (billions**2).sum() == 138_681_507.25
     assert (billions[0], billions[-1]) == (0.5, 10_000.0)
-    assert planner.MODEL_SIZES[1] == 1e9
+    assert sizes[1] == 1e9
 
 
 def test_group_sizes_are_the_published_ones() -> None:
-    assert planner.GROUP_SIZES == (4, 8, 10, 12, 14, 16, 18, 20, 24, 32)
-    assert (planner.FLAT, planner.HIERARCHICAL, planner.PIPELINE) == (0, 1, 2)
+    found = anew(planner)
+    assert found.GROUP_SIZES == (4, 8, 10, 12, 14, 16, 18, 20, 24, 32)
+    assert (found.FLAT, found.HIERARCHICAL, found.PIPELINE) == (0, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -77,9 +105,10 @@ def test_between_two_ratios_quality_is_linear_in_the_logarithm() -> None:
 
 def test_the_published_chips() -> None:
     """``hardware_configs.md``: TFLOP/s at FP16 and FP8, GB, US dollars."""
+    known = anew(hardware)
     rows = {
         one.name: (one.tflops_fp16, one.tflops_fp8, one.mem_gb, one.price_usd)
-        for one in (*hardware.CHIPS.values(), *hardware.CURRENT.values())
+        for one in (*known.CHIPS.values(), *known.CURRENT.values())
     }
     assert rows == {
         "A100 80GB": (312, None, 80, 7_000),
@@ -95,12 +124,13 @@ def test_the_published_chips() -> None:
         "B200": (2_250, 4_500, 180, 40_000),
         "MI300X": (1_307, 2_615, 192, 15_000),
     }
-    assert hardware.H100_TFLOPS == 990
+    assert known.H100_TFLOPS == 990
 
 
 def test_the_legitimate_systems() -> None:
     """Section 10.1 of the simulator's documentation: TFLOP/s and GB of all accelerators."""
-    assert [(one.h100_eq * 990, one.mem_gb) for one in LEGITIMATE] == [
+    known = anew(regime).LEGITIMATE
+    assert [(one.h100_eq * 990, one.mem_gb) for one in known] == [
         (pytest.approx(tflops), gb)
         for tflops, gb in (
             *((104, 32), (330, 48), (1_248, 160), (1_248, 320), (2_496, 640), (2_496, 320)),
@@ -108,22 +138,23 @@ def test_the_legitimate_systems() -> None:
             *((2_496, 640), (7_920, 640)),
         )
     ]
-    assert len({one.name for one in LEGITIMATE}) == 14
+    assert len({one.name for one in known}) == 14
 
 
 def test_the_law_and_its_errors() -> None:
-    assert vars(scaling.FIT) == {
+    found = anew(scaling)
+    assert vars(found.FIT) == {
         "E": 1.8172, "A": 482.01, "alpha": 0.3478, "B": 2085.43, "beta": 0.3658,
     }  # fmt: skip
-    assert scaling.STANDARD_ERRORS == {
+    assert found.STANDARD_ERRORS == {
         "E": 0.03, "A": 124.58, "alpha": 0.02, "B": 1293.23, "beta": 0.02,
     }  # fmt: skip
-    assert scaling.REFERENCE_RATIO == 25.6
-    assert pytest.approx(1.96, abs=1e-4) == scaling.CI95
+    assert found.REFERENCE_RATIO == 25.6
+    assert pytest.approx(1.96, abs=1e-4) == found.CI95
 
 
 def test_priors_and_ranges() -> None:
-    assert {key: (p.low, p.high, p.log) for key, p in priors.PRIORS.items()} == {
+    assert {key: (p.low, p.high, p.log) for key, p in anew(priors).PRIORS.items()} == {
         "leak": (4e-6, 1e-2, True),  # Grimes (2016)
         "inspect": (1e-4, 1e-1, True),
         "notice": (0.05, 0.95, False),
@@ -131,8 +162,9 @@ def test_priors_and_ranges() -> None:
         "visible": (8.0, 10.0, False),
         "steep": (1.0, 6.0, False),
     }
+    found = anew(uncertainty)
     # The MFU's is the author's; half to one and a half of the base; a quarter; the scenarios' span.
-    assert uncertainty.RANGES == {
+    assert found.RANGES == {
         "mfu": (0.3, 0.6),
         "alpha_base": (0.08 / 2, 0.12),
         "replica_scale": (0.75, 1.25),
@@ -140,14 +172,15 @@ def test_priors_and_ranges() -> None:
     }
     assert (
         *("law", "mfu", "alpha_base", "replica_scale", "quality_shift", "unused"),
-    ) == uncertainty.INPUTS
+    ) == found.INPUTS
 
 
 def test_the_networks_of_the_tables() -> None:
     """Mbit/s up and down, and seconds."""
+    known = anew(tables)
     rows = {
         key: (round(n.up_bps / 1e6), round(n.down_bps / 1e6), n.latency_s)
-        for key, n in tables.NETWORKS.items()
+        for key, n in known.NETWORKS.items()
     }
     assert rows == {
         "b10m": (10, 10, 0.1),
@@ -161,52 +194,66 @@ def test_the_networks_of_the_tables() -> None:
     }
     assert Network.mbps(3).up_bps == Network.mbps(3).down_bps == 3e6
     assert Network.mbps(3, 5).down_bps == 5e6
-    assert [float(f"{t:.1e}") for t in tables.TARGETS.values()] == [
+    assert [float(f"{t:.1e}") for t in known.TARGETS.values()] == [
         *(1e24, 3.3e24, 1e25, 2.1e25, 3.8e25, 6.6e25, 1e26),
     ]
 
 
 @pytest.mark.parametrize(
-    ("found", "value"),
+    ("module", "name", "value"),
     [
-        (tables.LATENCIES, (0.01, 0.03, 0.1, 0.3)),
-        (tables.PRINTED, {"c1e25": (1, 8), "b100m": (1, 8)}),
-        (planner.CHIP_LIMIT, 80 * 100_000),  # the published search's nodes, of 80 chips
-        (searches.NODE_LIMIT, 100_000),
-        (planner.SMALLEST, 35e6),
-        (planner._TIE, 1e-9),
-        (searches._TIE, 1e-9),
-        (exposure.YEAR_S, 31_557_600.0),
-        (fits.DELTA, 0.001),  # Hoffmann et al. (2022), approach 3
-        (fits._START, (0, 0.5, 0, 0.5, 0.5)),
-        (fits._STEPS, 3_000),
-        (detection.CHANNELS, ("whistleblower", "inspection", "chip audit", "financial")),
-        (uncertainty.BOOTSTRAPS, 400),
-        (uncertainty.MOST, 8),
-        (uncertainty.FAMILY, 0.2),
-        (lab.TEXTBOOK, (0.7, 0.9)),  # arXiv 2311.08105
-        (lab.GRID, ((1.0, 0.0), (0.7, 0.5), (0.7, 0.9))),
-        (lab.SILENCE, 0.2),
-        (text.HELD_OUT_WINDOWS, 256),
-        (text.HELD_OUT_EVERY, 10),
-        (text.ALPHABET, "\n" + bytes(range(32, 127)).decode()),
-        (pool.TIMEOUT, 600.0),
-        (pool._BEAT, 1.0),
-        (pool._START, 600.0),
-        (pool._GRACE, 2.0),
+        (tables, "LATENCIES", (0.01, 0.03, 0.1, 0.3)),
+        (tables, "PRINTED", {"c1e25": (1, 8), "b100m": (1, 8)}),
+        (planner, "CHIP_LIMIT", 80 * 100_000),  # the published search's nodes, of 80 chips
+        (searches, "NODE_LIMIT", 100_000),
+        (planner, "SMALLEST", 35e6),
+        (planner, "_TIE", 1e-9),
+        (searches, "_TIE", 1e-9),
+        (exposure, "YEAR_S", 31_557_600.0),
+        (fits, "DELTA", 0.001),  # Hoffmann et al. (2022), approach 3
+        (fits, "_START", (0, 0.5, 0, 0.5, 0.5)),
+        (fits, "_STEPS", 3_000),
+        (detection, "CHANNELS", ("whistleblower", "inspection", "chip audit", "financial")),
+        (uncertainty, "BOOTSTRAPS", 400),
+        (uncertainty, "MOST", 8),
+        (uncertainty, "FAMILY", 0.2),
+        (lab, "TEXTBOOK", (0.7, 0.9)),  # arXiv 2311.08105
+        (lab, "GRID", ((1.0, 0.0), (0.7, 0.5), (0.7, 0.9))),
+        (lab, "SILENCE", 0.2),
+        (text, "HELD_OUT_WINDOWS", 256),
+        (text, "HELD_OUT_EVERY", 10),
+        (text, "ALPHABET", "\n" + bytes(range(32, 127)).decode()),
+        (pool, "TIMEOUT", 600.0),
+        (pool, "_BEAT", 1.0),
+        (pool, "_START", 600.0),
+        (pool, "_GRACE", 2.0),
         # struct tcp_info of linux/tcp.h: bytes_acked, bytes_received, bytes_sent, bytes_retrans.
-        ((wire._ACKED, wire._RECEIVED, wire._SENT, wire._END), (120, 128, 200, 216)),
-        (strategies.Rounds.last, 0),
-        (command.CODECS["int4"], codecs.Int4(256)),
-        (command.CODECS["top-k"], codecs.TopK(0.05)),
-        (command.MODELS["smoke"], models.Transformer(16, 1, 2, 16, 96)),
-        (command.MODELS["book"], models.Transformer(64, 1, 2, 32, 96)),
-        (command.MODELS["full"], models.Transformer(512, 8, 8, 256, 96)),
-        (figures._METRICS["c_local"], "C_local: the same model"),
+        (wire, "_ACKED", 120),
+        (wire, "_RECEIVED", 128),
+        (wire, "_SENT", 200),
+        (wire, "_END", 216),
+        (
+            command,
+            "CODECS",
+            {
+                "fp32": codecs.Fp32(), "fp16": codecs.Fp16(), "int8": codecs.Int8(),
+                "int4": codecs.Int4(256), "top-k": codecs.TopK(0.05),
+            },
+        ),
+        (
+            command,
+            "MODELS",
+            {
+                "smoke": models.Transformer(16, 1, 2, 16, 96),
+                "book": models.Transformer(64, 1, 2, 32, 96),
+                "full": models.Transformer(512, 8, 8, 256, 96),
+            },
+        ),
     ],
-)
-def test_constants(found, value) -> None:
-    assert found == value
+    ids=lambda one: getattr(one, "__name__", "").rpartition(".")[2],
+)  # fmt: skip
+def test_constants(module, name, value) -> None:
+    assert getattr(anew(module), name) == value
 
 
 PAPER = {
@@ -262,7 +309,8 @@ PAPER = {
     ids=lambda one: getattr(one, "__name__", ""),
 )  # fmt: skip
 def test_defaults_of_records(made, fields) -> None:
-    assert {key: getattr(made(), key) for key in fields} == fields
+    found = same(made)()
+    assert {key: getattr(found, key) for key in fields} == fields
 
 
 @pytest.mark.parametrize(
@@ -299,16 +347,18 @@ def test_defaults_of_records(made, fields) -> None:
     ids=lambda one: getattr(one, "__name__", ""),
 )
 def test_defaults_of_functions(function, defaults) -> None:
-    found = inspect.signature(function).parameters
+    found = inspect.signature(same(function)).parameters
     assert {key: found[key].default for key in defaults} == defaults
 
 
 def test_what_is_long_is_not_shown() -> None:
     letters = np.zeros(40, np.uint8)
-    assert repr(text.Corpus("x", letters, letters)) == "Corpus(name='x', context=32)"
-    assert "weights" not in repr(training.History(1.0, [], np.zeros(3), 0, 1, 1, 1, None, 0, 1, 1))
-    assert repr(pool.Seat(0, 2)) == "Seat(rank=0, world=2, tell=None)"
-    assert "_done" not in repr(lab.Lab(None, None, None, 1, training.Settings()))
+    assert repr(same(text.Corpus)("x", letters, letters)) == "Corpus(name='x', context=32)"
+    left = same(training.History)(1.0, [], np.zeros(3), 0, 1, 1, 1, None, 0, 1, 1)
+    assert "weights" not in repr(left)
+    assert repr(same(pool.Seat)(0, 2)) == "Seat(rank=0, world=2, tell=None)"
+    assert "_done" not in repr(same(lab.Lab)(None, None, None, 1, training.Settings()))
+    assert same(strategies.Rounds).last == 0
 
 
 def test_systems_and_servers_are_named() -> None:

@@ -14,6 +14,7 @@ from lib.compute_governance import codecs, exposure, fits, planner
 from lib.compute_governance.codecs import Fp16, Fp32, Int4, Int8, TopK
 from lib.compute_governance.exposure import Exposure, frontier
 from lib.compute_governance.hardware import CHIPS, Chip, Node
+from lib.compute_governance.lowcomm.strategies import DiLoCo
 from lib.compute_governance.planner import (
     FLAT,
     HIERARCHICAL,
@@ -31,7 +32,7 @@ from lib.compute_governance.scaling import FIT, Chinchilla
 from lib.compute_governance.study import searches, tables, text, uncertainty
 from lib.compute_governance.study.failures import Failures, goodput
 from lib.compute_governance.study.lab import silent, slopes, token_share
-from lib.compute_governance.study.patterns import LowRank
+from lib.compute_governance.study.patterns import Disguised, LowRank, WrongSign
 from lib.compute_governance.study.priors import PRIORS, median_rates
 
 WIDE = Assumptions(overtraining=(1e-9, 1e9))
@@ -455,6 +456,17 @@ def test_only_vectors_are_packed(wrong) -> None:
     assert Fp32().decode(Fp32().encode(torch.ones(1)), [(1,)]).tolist() == [1.0]
     with pytest.raises(ValueError, match="3 numbers do not fill shapes of 4"):
         Fp32().encode(torch.ones(3), [(4,)])
+
+
+def test_the_two_that_are_broken_on_purpose() -> None:
+    change = torch.tensor([1.0, -2.0])
+    assert WrongSign().direction(change).tolist() == [1.0, -2.0]
+    assert DiLoCo().direction(change).tolist() == [-1.0, 2.0]
+    disguise = Disguised(Int8())
+    assert disguise.nbytes([(2,)]) == 6
+    assert disguise.decode(disguise.encode(change), [(2,)]).tolist() == pytest.approx([1, -2], 0.01)
+    with pytest.raises(AssertionError):
+        disguise._decode(torch.zeros(6, dtype=torch.uint8), [(2,)])
 
 
 # --- laws and their fits -------------------------------------------------------------------------
