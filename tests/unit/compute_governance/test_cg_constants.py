@@ -339,6 +339,7 @@ def test_defaults_of_records(made, fields) -> None:
         (tables.flop, {"digits": 3}),
         (figures.cost_explorer, {"usual": (16.0, 100.0), "start": 8.0}),
         (training.train, {"world": None, "steps": 200, "seed": 0}),
+        (training._Worker.load, {"forget": False}),
         (pool.Pool, {"timeout": 600.0}),
         (pool.Seat, {"tell": None, "last": 0.0}),
         (wire.Link, {"group": None, "claimed": 0.0, "sent": 0.0, "exchanges": 0}),

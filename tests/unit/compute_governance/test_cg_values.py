@@ -96,6 +96,15 @@ def test_a_pipeline_by_hand() -> None:
     assert p.value("cost_usd") == pytest.approx(7 * 400_000 * 1.64 * 1.23)
 
 
+def test_a_region_that_meets_within_a_step() -> None:
+    """On a fast network both exchanges are hidden by one step."""
+    fast = Network.mbps(1e6, latency_s=0.0)
+    p = plan(H100, 16, 91e9, HIERARCHICAL, 4, network=fast, assumptions=WIDE)
+    assert p.value("regional_sync_s") < p.value("step_s")
+    assert (p.value("h"), p.value("outer_s")) == (1, p.value("step_s"))
+    assert p.value("eta_h") == 1
+
+
 def test_the_slowest_of_some() -> None:
     factors = Assumptions().slowest([0, 1, 2, 32])
     assert factors.tolist() == pytest.approx([1, 1, 1.02, 1.1])
@@ -225,6 +234,10 @@ def test_everything_is_looked_at_once_in_blocks(monkeypatch) -> None:
         searches.exhaustive_search(1e24, [H100], limit=2 * block + 3)
     assert [len(one) for one in looked] == [block, block, 3]
     assert np.concatenate(looked).tolist() == list(range(1, 2 * block + 4))
+    looked.clear()
+    with pytest.raises(InfeasibleError):
+        searches.exhaustive_search(1e24, [H100], limit=block)
+    assert [len(one) for one in looked] == [block]
 
 
 def test_the_best_of_every_row() -> None:
@@ -385,6 +398,8 @@ def test_payloads_byte_by_byte() -> None:
     assert packed(Int8(), 127.0, -127.0, 3.4) == [*one, 127, 129, 3]
     # Levels plus eight, two to a byte, the first one above; half a byte is left over.
     assert packed(Int4(4), 7.0, -7.0, 3.4) == [*one, 15 << 4 | 1, 11 << 4]
+    assert packed(Int4(4), 0.0, 0.0) == [0, 0, 0, 0, 8 << 4 | 8]
+    assert packed(Int8(), 0.0) == [0] * 5
     two = list(struct.pack("<f", 2.0))
     assert packed(Int4(2), 7.0, -7.0, 14.0, 0.0) == [*one, *two, 15 << 4 | 1, 15 << 4 | 8]
     # The scale makes the largest lie between 2^14 and 2^15; places are in order.
@@ -717,10 +732,10 @@ def test_tokens_and_windows() -> None:
 
 
 def test_pieces_by_their_share_of_small_letters() -> None:
-    words = "abczab1{`1{Zzzz~left over"
+    words = "abczzz~~a{{{`1{Zzzz~overx"
     corpus = text.Corpus("x", text.tokens_of(words), text.tokens_of(words), 4)
     found = text.sort_pieces(corpus, 4).train
-    assert "".join(text.ALPHABET[token] for token in found) == "`1{Zab1{zzz~ oveabczleft"
+    assert "".join(text.ALPHABET[token] for token in found) == "`1{Za{{{zz~~zzz~abczover"
 
 
 def test_pages_are_made_prose_and_every_tenth_is_held_out(monkeypatch, tmp_path) -> None:
