@@ -12,10 +12,9 @@
 # The comparators of the recommender benchmark watch one series: misses in a row. A miss is never
 # left, so that series is settled by one number, and so are all published tables. This notebook
 # derives them from it, does the same for the pre-registered second study, turns the finding into an
-# audit that runs on any panel, repairs the replay, and runs the contract again. The author found
-# that most controls are starved users and logged it (deviation D-2), re-ran the study with clean
-# controls, and published a null verdict. What follows is meant in that spirit. A later paper of his,
-# which we could not find, may hold the same observation; we claim no priority.
+# audit that runs on any panel, repairs the replay, and runs the contract again. The author found that
+# most controls are starved users, re-ran the study with clean ones, and published a null verdict; what
+# follows is meant in that spirit. A later paper of his, which we could not find, may hold the same.
 
 # %%
 import json
@@ -872,8 +871,8 @@ ledger.report(
 # a number fixed before the first step ranks users nearly as well, and among users of like frontiers nothing can
 # be told at that threshold. Over all thresholds it can, a little: there too later events have more misses than
 # others at all three horizons, seen at 10 or 15 steps; at 20, where fewer events are left, at one of three once
-# the tries are paid for. The horizons share their users, so they are no three trials. This is our engine on 671
-# users: it says that a repaired protocol has something to ask, and nothing about the paper's three witnesses.
+# the tries are paid for. The horizons share their users. This is our engine on 671 users: it says that a
+# repaired protocol has something to ask, and nothing about the paper's three witnesses.
 #
 # Move the threshold with the slider. It opens at the landmark, inside the band; the same slider on the two
 # other protocols shows one staircase that jumps over the band and one that hits every event before it.
@@ -897,9 +896,8 @@ figures.show_chart(
 # ## Digests
 #
 # The contract's own digest, and those that the manifests record for files in the mirror. One file is
-# not the one whose digest the manuscript's state records: the table of nearest configurations, which
-# seems to have been written again after the freeze. Its numbers agree with the merged summary, which
-# is the recorded one, and nothing here is computed from it. Most anchored inputs are embargoed.
+# not the one recorded: the table of nearest configurations, written again after the freeze. Its numbers
+# agree with the merged summary, which is the recorded one. Most anchored inputs are embargoed.
 
 # %%
 frozen = artefacts.document(

@@ -62,7 +62,7 @@ SCREENS = 12
 """Windows of 1360 x 900 that a notebook may fill, its code folded."""
 
 LONG: dict[str, float] = {
-    "notebooks/ch01_autobidding/04_real_data": 13.5,
+    "notebooks/ch01_autobidding/04_real_data": 13.8,
     "notebooks/ch05_collapse_warning/02_markets": 12.8,
     "notebooks/ch05_collapse_warning/04_audit": 15,
 }
