@@ -1,0 +1,290 @@
+"""From request to slate: one process, two processes, and what happens when one of them fails."""
+
+import os
+import signal
+import time
+
+import faiss
+import numpy as np
+import pytest
+import torch
+from ur_worlds import SHAPE, made
+
+from lib.unified_ranking.model import KVCache, WrongWeightsError
+from lib.unified_ranking.pool import StaleSlotError
+from lib.unified_ranking.serving import (
+    Candidates,
+    Request,
+    Retriever,
+    Stack,
+    StackError,
+    rank,
+    recommend,
+)
+
+CONTENT = torch.randn(40, 5, generator=torch.Generator().manual_seed(8))
+
+
+def sealed(seed=0):
+    model = made(seed)
+    model.seal()
+    return model
+
+
+def asked(n=5, *, seed=0, **changed):
+    rng = np.random.default_rng([seed, n])
+    parts = {
+        "items": rng.integers(40, size=n),
+        "actions": rng.integers(2, size=(n, 3)),
+        "times": np.sort(rng.random(n)) * 100,
+        "when": 200.0,
+        "k": 8,
+        "surfaces": rng.integers(2, size=n),
+        "where": 1,
+    }
+    return Request(**{**parts, **changed})
+
+
+def same(one, other, at=1e-6):
+    return (one.items == other.items).all() and abs(one.scores - other.scores).max() < at
+
+
+# ── one process ─────────────────────────────────────────────────────────────────────────────────
+def test_candidates_are_the_nearest_items_and_their_vectors():
+    retriever = Retriever(sealed(), CONTENT)
+    request = asked()
+    query, _ = retriever.encode(request)
+    found, cache = retriever.retrieve(request)
+    scores = (retriever.vectors @ query[0]).numpy()
+    assert found.items.tolist() == np.argsort(-scores)[:8].tolist()
+    assert np.array_equal(found.vectors, retriever.vectors.numpy()[found.items])
+    assert cache.lengths.tolist() == [6]
+    assert (found.when, found.where) == (200.0, 1)
+
+
+def test_what_is_left_out_is_not_found_and_fewer_may_be():
+    retriever = Retriever(sealed(), CONTENT)
+    best = retriever.retrieve(asked())[0].items
+    rest, _ = retriever.retrieve(asked(exclude=best[:3]))
+    assert rest.items[:5].tolist() == best[3:].tolist()
+    few, _ = retriever.retrieve(asked(exclude=np.arange(38)))
+    assert sorted(few.items.tolist()) == [38, 39]
+    assert np.isfinite(few.vectors).all()
+    with pytest.raises(ValueError, match="leaves none of 40"):
+        retriever.retrieve(asked(exclude=np.arange(40)))
+
+
+def test_the_slate_is_ordered_by_what_its_actions_are_worth():
+    model = sealed()
+    retriever = Retriever(model, CONTENT)
+    found, cache = retriever.retrieve(asked())
+    plain = rank(model, cache, found)
+    assert sorted(plain.items.tolist()) == sorted(found.items.tolist())
+    assert (np.diff(plain.scores.sum(1)) <= 0).all()
+    worth = [1.0, 0.0, -2.0]
+    other = rank(model, cache, found, worth)
+    assert (np.diff(other.scores @ worth) <= 0).all()
+    assert other.items.tolist() != plain.items.tolist()
+    by_item = dict(zip(plain.items.tolist(), plain.scores.tolist(), strict=True))
+    assert [by_item[item] for item in other.items.tolist()] == other.scores.tolist()
+    assert rank(model, cache, found, [0, 0, 0]).items.tolist() == found.items.tolist()
+    assert ((plain.scores > 0) & (plain.scores < 1)).all()
+
+
+def test_scores_are_those_of_the_model():
+    model = sealed()
+    retriever = Retriever(model, CONTENT)
+    found, cache = retriever.retrieve(asked())
+    logits = model.rank(
+        cache,
+        torch.from_numpy(found.vectors)[None],
+        torch.tensor([200.0]).double(),
+        torch.tensor([1]),
+    )
+    slate = rank(model, cache, found)
+    order = [found.items.tolist().index(item) for item in slate.items]
+    assert np.allclose(slate.scores, torch.sigmoid(logits[0]).numpy()[order], atol=1e-6)
+
+
+def test_an_index_of_ones_own_is_filled_and_asked():
+    index = faiss.IndexHNSWFlat(SHAPE.d_item, 16, faiss.METRIC_INNER_PRODUCT)
+    model = sealed()
+    found, _ = Retriever(model, CONTENT, index).retrieve(asked(k=3))
+    assert index.ntotal == 40
+    assert found.items.tolist() == Retriever(model, CONTENT).retrieve(asked(k=3))[0].items.tolist()
+    with pytest.raises(ValueError, match="index holds 40 vectors"):
+        Retriever(model, CONTENT, index)
+
+
+def test_cold_users_are_served_and_alike():
+    retriever = Retriever(sealed(), CONTENT)
+    none = {"items": [], "actions": [], "times": [], "surfaces": None}
+    one = recommend(retriever, asked(0, **none))
+    other = recommend(retriever, asked(0, **none, when=9e9))
+    assert same(one, other)
+    assert len(one.items) == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"items": [1, 2, 3, 4, -1]}, r"items\[4\] is -1"),
+        ({"items": [1, 2]}, "items 2, actions 5"),
+        ({"actions": np.full((5, 3), 0.5)}, "actions holds 0.5"),
+        ({"actions": np.zeros(5)}, "actions has shape"),
+        ({"times": [5, 4, 3, 2, 1]}, r"times\[1\] is 4"),
+        ({"times": [1, 2, 3, 4, np.nan]}, r"times\[4\] is nan"),
+        ({"when": 1.0}, "when is 1.0"),
+        ({"k": 0}, "k is 0"),
+        ({"where": -1}, "where is -1"),
+        ({"surfaces": [0] * 4}, "surfaces 4"),
+        ({"exclude": [0.5]}, "0.5"),
+    ],
+)
+def test_an_odd_request_is_refused(change, says):
+    with pytest.raises(ValueError, match=says):
+        asked(**change)
+
+
+def test_a_request_the_model_does_not_know_is_refused():
+    retriever = Retriever(sealed(), CONTENT)
+    for change, says in (
+        ({"items": [0, 1, 2, 3, 40]}, r"items\[4\] is 40"),
+        ({"actions": np.zeros((5, 2))}, "actions of 3 numbers"),
+        ({"surfaces": [2] * 5}, "surfaces hold 2"),
+        ({"where": 2}, "surfaces hold 2"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            recommend(retriever, asked(**change))
+    with pytest.raises(ValueError, match="10 events"):
+        recommend(retriever, asked(10))
+    with pytest.raises(ValueError, match="expected a Request"):
+        retriever.encode("request")
+    with pytest.raises(ValueError, match="expected a Retriever"):
+        recommend(CONTENT, asked())
+
+
+def test_only_sealed_models_serve():
+    model = made()
+    with pytest.raises(ValueError, match="model is a model in training"):
+        Retriever(model, CONTENT)
+    found, cache = Retriever(sealed(), CONTENT).retrieve(asked())
+    with pytest.raises(ValueError, match="expected a sealed"):
+        rank(model, cache, found)
+    with pytest.raises(WrongWeightsError):
+        rank(sealed(1), cache, found)
+    with pytest.raises(ValueError, match="utility has shape"):
+        rank(sealed(), cache, found, [1.0])
+    with pytest.raises(ValueError, match="expected Candidates"):
+        rank(sealed(), cache, found.items)
+    with pytest.raises(ValueError, match="content is empty"):
+        Retriever(sealed(), CONTENT[:0])
+    with pytest.raises(ValueError, match="content has shape"):
+        Retriever(sealed(), CONTENT[:, :4])
+
+
+# ── two processes ───────────────────────────────────────────────────────────────────────────────
+SLOTS = 2
+
+
+@pytest.fixture(scope="module")
+def stack():
+    with Stack(sealed(), CONTENT, slots=SLOTS, utility=[1.0, 0.5, -1.0]) as running:
+        yield running
+
+
+def test_two_processes_serve_what_one_serves(stack):
+    retriever = Retriever(sealed(), CONTENT)
+    for n in (0, 1, 5, 9):
+        request = asked(n, seed=n)
+        found = stack.submit(request).result(60)
+        assert same(found, recommend(retriever, request, [1.0, 0.5, -1.0]))
+
+
+def test_a_request_that_fails_fails_alone(stack):
+    bad, good = stack.submit(asked(10)), stack.submit(asked(3))
+    with pytest.raises(ValueError, match="10 events"):
+        bad.result(60)
+    assert len(good.result(60).items) == 8
+    with pytest.raises(ValueError, match=r"items\[0\] is 99"):
+        stack.submit(asked(1, items=[99])).result(60)
+    with pytest.raises(ValueError, match="expected a Request"):
+        stack.submit("request")
+    assert not good.cancel()
+
+
+def test_with_more_requests_than_slots_the_oldest_are_refused(stack):
+    """The ranking process is stopped while retrieval goes on, and then wakes up."""
+    retriever = Retriever(sealed(), CONTENT)
+    requests = [asked(4, seed=seed) for seed in range(5)]
+    ranking, before = stack.processes[1], stack.pool.written()
+    os.kill(ranking.pid, signal.SIGSTOP)
+    try:
+        answers = [stack.submit(one) for one in requests]
+        until = time.monotonic() + 60
+        while stack.pool.written() < before + 5 and time.monotonic() < until:
+            time.sleep(0.01)
+    finally:
+        os.kill(ranking.pid, signal.SIGCONT)
+    for answer in answers[:-SLOTS]:
+        with pytest.raises(StaleSlotError, match="encode the history again"):
+            answer.result(60)
+    for request, answer in zip(requests[-SLOTS:], answers[-SLOTS:], strict=True):
+        wanted = recommend(retriever, request, [1.0, 0.5, -1.0])
+        assert same(answer.result(60), wanted)
+    # Asked again, those that were refused are served.
+    assert same(
+        stack.submit(requests[0]).result(60),
+        recommend(retriever, requests[0], [1.0, 0.5, -1.0]),
+    )
+
+
+def test_a_killed_process_fails_what_is_under_way_and_what_comes_after():
+    """Two separate models this time: the ranker encodes the past itself."""
+    with Stack(sealed(0), CONTENT, ranker=sealed(1)) as running:
+        assert running.pool is None
+        request = asked(6)
+        slate = running.submit(request).result(60)
+        retriever, own = Retriever(sealed(0), CONTENT), Retriever(sealed(1), CONTENT)
+        found, _ = retriever.retrieve(request)
+        vectors = own.vectors.numpy()[found.items]
+        again = Candidates(found.items, vectors, found.when, found.where)
+        assert same(slate, rank(sealed(1), own.encode(request)[1], again))
+        ranking = running.processes[1]
+        os.kill(ranking.pid, signal.SIGSTOP)
+        answer = running.submit(request)
+        os.kill(ranking.pid, signal.SIGKILL)
+        with pytest.raises(StackError, match="the ranking process has ended; nothing was served"):
+            answer.result(60)
+        with pytest.raises(StackError, match="has ended"):
+            running.submit(request)
+        running.processes[0].join(60)
+        assert not any(one.is_alive() for one in running.processes)
+    with pytest.raises(StackError, match="has ended"):
+        running.submit(request)
+
+
+def test_odd_stacks_are_refused_before_anything_starts():
+    for arguments, says in (
+        ({"model": made()}, "expected a sealed"),
+        ({"ranker": made()}, "expected a sealed"),
+        ({"content": CONTENT[:, :4]}, "content has shape"),
+        ({"content": CONTENT[:0]}, "content is empty"),
+        ({"slots": 0}, "slots is 0"),
+        ({"utility": [1.0]}, "utility has shape"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Stack(**{"model": sealed(), "content": CONTENT, **arguments})
+
+
+def test_a_cache_of_one_user_is_what_ranking_takes():
+    model = sealed()
+    found, cache = Retriever(model, CONTENT).retrieve(asked())
+    two = KVCache(
+        *(torch.cat([one, one], dim=1) for one in (cache.keys, cache.values)),
+        cache.lengths.repeat(2),
+        cache.last_times.repeat(2),
+        cache.weights,
+    )
+    with pytest.raises(ValueError, match="vectors has shape"):
+        rank(model, two, found)
