@@ -510,7 +510,7 @@ class UnifiedRanker(nn.Module):
             kept.append((key, value))
             # Padding stands behind, so causal attention alone keeps it from being seen.
             x = layer.join(x, attention.causal(query, key, value))
-        keys, values = (torch.stack(one) for one in zip(*kept, strict=True))
+        keys, values = (torch.stack([pair[i] for pair in kept]) for i in (0, 1))
         return self.after(x), KVCache(keys, values, lengths, last_times, self._seal)
 
     def _past(self, history: History) -> Tensor:

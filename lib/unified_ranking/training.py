@@ -200,23 +200,18 @@ def _item_loss(
     open_ = torch.cat([torch.ones_like(masked[:, :1]), ~masked], dim=1)
     there = torch.arange(open_.shape[1]) <= batch.lengths[:, None]
     row, position = torch.nonzero(open_ & there & (target >= 0), as_tuple=True)
-    if not len(row):
-        return states.sum() * 0
     items = batch.items[row, target[row, position]]
+    # A query's own target is no negative of its, so one fewer of the batch is drawn for it.
+    n_batch, n_random = len(items) - 1, len(drawn)
+    if n_batch < 0 or not n_batch + n_random:
+        return states.sum() * 0  # nothing to predict, or nothing to tell it from
     sketch.add(items.numpy())
     negative = torch.cat([items, drawn])
     expected = [torch.ones(len(one)) for one in (negative, items)]
     if config.corrected:
-        # A query's own target is no negative of its, so one fewer of the batch is drawn for it.
+        sizes = {"n_batch": n_batch, "n_random": n_random, "n_items": len(vectors)}
         expected = [
-            torch.from_numpy(
-                expected_counts(
-                    sketch.share(one.numpy()),
-                    n_batch=max(len(items) - 1, 1 - min(1, len(drawn))),
-                    n_random=len(drawn),
-                    n_items=len(vectors),
-                )
-            )
+            torch.from_numpy(expected_counts(sketch.share(one.numpy()), **sizes))
             for one in (negative, items)
         ]
     return sampled_softmax(

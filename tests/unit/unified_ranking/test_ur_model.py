@@ -444,6 +444,12 @@ def test_candidates_that_do_not_fit_are_refused():
         model.rank(None, *slate(1))
     with pytest.raises(ValueError, match="states have shape"):
         model.query(torch.zeros(2, 11))
+    for numberless in (torch.tensor(1.0), 3):
+        with pytest.raises(ValueError, match="states is"):
+            model.score(numberless)
+        with pytest.raises(ValueError, match="content is"):
+            model.embed(numberless)
+    assert model.score(torch.zeros(12)).shape == (3,)
     with pytest.raises(ValueError, match="content has shape"):
         model.embed(torch.zeros(2, 4))
     with pytest.raises(ValueError, match="row is 1"):

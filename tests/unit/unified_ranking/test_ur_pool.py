@@ -244,6 +244,13 @@ def test_a_cache_that_does_not_fit_touches_no_slot(pool):
     assert pool.written() == 0
 
 
+def test_numbers_begin_on_a_page_of_their_own():
+    for slots in (1, 40, 1000):
+        start = pools._start(slots)
+        assert start % 4096 == 0
+        assert 0 <= start - 64 - slots * pools._SLOT.itemsize < 4096
+
+
 def test_double_precision_is_kept():
     with KVPool.create(SHAPE, 1, precision="float64") as pool:
         third = cache(1 / 3, dtype=torch.float64)

@@ -151,6 +151,7 @@ def test_the_action_loss_asks_masked_events_and_all_that_is_shown(toy):
     model, batch = model_of(), early.batch(np.arange(12))
     generator = torch.Generator().manual_seed(5)
     torch.randint(len(content), (16,), generator=generator)
+    model.requires_grad_(False)
     vectors = model.embed(content)
     past, masked = history_of(batch, vectors, 0.3, generator)
     assert 0 < int(masked.sum()) < int(past.there.sum())
@@ -164,17 +165,21 @@ def test_the_action_loss_asks_masked_events_and_all_that_is_shown(toy):
     assert float(loss.candidates) == pytest.approx(wanted, rel=1e-5)
 
 
-def test_the_item_loss_asks_unmasked_positions_for_what_comes_later(toy):
-    """With nothing but the batch's targets as negatives, and no correction, it is a softmax."""
+@pytest.mark.parametrize("corrected", [False, True])
+def test_the_item_loss_asks_unmasked_positions_for_what_comes_later(toy, corrected):
+    """Written out from the targets of the batch and the items drawn."""
     content, early, _ = toy
-    config = dataclasses.replace(CONFIG, item=1.0, mask=0.3, n_random=0, corrected=False)
+    config = dataclasses.replace(CONFIG, item=1.0, mask=0.3, n_random=5, corrected=corrected)
     batch = early.batch(np.arange(12))
     sketch = CountMinSketch(500, 3)
     model = model_of()
     loss = step_loss(model, content, batch, config, sketch, torch.Generator().manual_seed(5))
-    vectors = model.embed(content)
-    past, masked = history_of(batch, vectors, 0.3, torch.Generator().manual_seed(5))
-    states, _ = model.encode(past)
+    generator = torch.Generator().manual_seed(5)
+    drawn = torch.randint(len(content), (5,), generator=generator)
+    with torch.no_grad():
+        vectors = model.embed(content)
+        past, masked = history_of(batch, vectors, 0.3, generator)
+        states, _ = model.encode(past)
     target = next_engaged(batch.actions[..., 0] > 0, batch.times, batch.lengths)
     rows = [
         (b, t)
@@ -184,15 +189,35 @@ def test_the_item_loss_asks_unmasked_positions_for_what_comes_later(toy):
     ]
     wanted = torch.stack([batch.items[b, target[b, t]] for b, t in rows])
     assert sketch.total == len(rows)
-    assert sketch.count(wanted.numpy()).tolist() == [int((wanted == one).sum()) for one in wanted]
-    queries = model.query(torch.stack([states[b, t] for b, t in rows]))
-    scores = 10 * queries @ vectors[wanted].T
+    counts = torch.bincount(wanted, minlength=len(content))
+    assert sketch.count(np.arange(len(content))).tolist() == counts.tolist()
+    negative = torch.cat([wanted, drawn])
+    with torch.no_grad():
+        scores = 10 * model.query(torch.stack([states[b, t] for b, t in rows])) @ vectors.T
+    expected = (len(rows) - 1) * counts / len(rows) + 5 / len(content)
     losses = []
     for number, item in enumerate(wanted):
-        others = scores[number][wanted != item]
-        own = scores[number, number]
-        losses.append(torch.cat([own[None], others]).logsumexp(0) - own)
-    assert float(loss.item) == pytest.approx(float(torch.stack(losses).mean()), rel=1e-5)
+        others = negative[negative != item]
+        terms = scores[number, others] - (expected[others].log() if corrected else 0)
+        own = scores[number, item]
+        losses.append(torch.cat([own[None], terms]).logsumexp(0) - own)
+    found = float(loss.item.detach())
+    assert found == pytest.approx(float(torch.stack(losses).mean()), rel=1e-5)
+
+
+def test_a_single_target_has_nothing_to_be_told_from(toy):
+    content, early, _ = toy
+    config = dataclasses.replace(CONFIG, item=1.0, action=0.0, n_random=0, mask=0.0)
+    sketch = CountMinSketch(50, 1)
+    lone = early.where(early.last - early.first == 6).take([0])
+    batch = lone.batch([0])
+    engaged = torch.zeros_like(batch.actions)
+    for hits, total in (([], 0), ([0], 0), ([0, 1], 2)):
+        engaged.zero_()[0, hits] = 1
+        asked = dataclasses.replace(batch, actions=engaged, times=torch.arange(6.0).double()[None])
+        loss = step_loss(model_of(), content, asked, config, sketch, torch.Generator())
+        assert (float(loss.item.detach()) > 0) == (total > 0)
+        assert sketch.total == total
 
 
 def test_the_correction_is_by_the_expected_number_of_negatives(toy):
