@@ -1,9 +1,9 @@
 """UniPinRec: unifying generative retrieval and ranking at Pinterest scale (arXiv 2606.00422).
 
 Logs and blended examples (`examples`), actions and their mask (`actions`), attention (`attention`),
-the model and its cache (`model`), losses (`losses`) and training (`training`), a pool of caches in
-shared memory (`pool`), serving in one process or two (`serving`), and what it costs (`flops`). What
-only the chapter's notebooks need is in `study`.
+the model and its cache (`model`), losses (`losses`), training (`training`) and metrics
+(`evaluation`), a pool of caches in shared memory (`pool`), serving in one process or two
+(`serving`), and what it costs (`flops`).
 """
 
 from typing import TYPE_CHECKING

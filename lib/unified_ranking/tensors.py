@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import Literal
 
@@ -73,16 +74,12 @@ def tensor(
     if kind == "float" and not torch.isfinite(value).all():
         odd = value.detach()[~torch.isfinite(value)][0].item()
         raise ValueError(f"{name} holds {odd}, expected finite numbers")
-    if value.numel():
-        for word, bound, worst in (
-            ("least", at_least, value.min if at_least is not None else None),
-            ("most", at_most, value.max if at_most is not None else None),
-        ):
-            if bound is None or worst is None:
-                continue
-            end = worst().item()
-            if (end < bound) if word == "least" else (end > bound):
-                raise ValueError(f"{name} holds {end}, expected numbers of at {word} {bound}")
+    for word, bound in (("least", at_least), ("most", at_most)):
+        if bound is not None and value.numel():
+            known = value.detach()
+            end = float(known.min() if word == "least" else known.max())
+            if end < bound if word == "least" else end > bound:
+                raise ValueError(f"{name} holds {end:g}, expected numbers of at {word} {bound}")
     return value
 
 
@@ -106,8 +103,9 @@ def flags(name: str, value: object, shape: tuple[int | str, ...] | None) -> npt.
     [1.0, 0.0]
     """
     check.text("name", name)
-    if isinstance(value, np.ndarray) and value.dtype == np.bool_:
-        value = value.astype(np.float64)
+    with contextlib.suppress(ValueError):  # rows of unequal length: said below
+        given = np.asarray(value)
+        value = given.astype(np.float64) if given.dtype == np.bool_ else value
     found = check.array(name, value, shape=shape, empty=True)
     odd = found[(found != 0) & (found != 1)]
     if len(odd):

@@ -93,7 +93,7 @@ def test_a_seed_gives_the_same_masks_whatever_the_share():
 @pytest.mark.parametrize(
     ("given", "where", "says"),
     [
-        (torch.full((1, 1, 1), 2.0), torch.zeros(1, 1, dtype=torch.bool), "actions holds 2.0"),
+        (torch.full((1, 1, 1), 2.0), torch.zeros(1, 1, dtype=torch.bool), "actions holds 2"),
         (
             torch.full((1, 1, 1), torch.nan),
             torch.zeros(1, 1, dtype=torch.bool),

@@ -120,6 +120,14 @@ MODULES = {
         "buckets": lambda: {"log": LOG, "n": 2},
         "join_buckets": lambda: {"pasts": None, "shown": None, "max_events": 4},
     },
+    ".evaluation": {
+        "hit_at": lambda: {"scores": np.array([[2.0, 1.0]]), "labels": np.array([[1, 0]])},
+        "slate_auc": lambda: {"scores": np.array([[2.0, 1.0]]), "labels": np.array([[1, 0]])},
+        "recall_at": lambda: {
+            "scores": np.array([[2.0, 1.0]]), "targets": np.array([0]),
+            "exclude": np.array([[0, 1]]),
+        },
+    },
     ".training": {
         "history_of": lambda: {
             "batch": BATCH, "vectors": TABLE, "share": 0.2, "generator": torch.Generator(),

@@ -183,7 +183,7 @@ def test_a_negative_that_is_the_target_is_left_out():
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"expected": torch.tensor([1.0, 0.0])}, "expected holds 0.0"),
+        ({"expected": torch.tensor([1.0, 0.0])}, "expected holds 0"),
         ({"expected": torch.ones(3)}, "expected has shape"),
         ({"form": "print"}, "did you mean 'printed'"),
         ({"form": "printed"}, "log_expected_positive is None"),
@@ -254,7 +254,7 @@ def test_no_place_gives_no_loss_and_no_gradient():
 def test_odd_labels_and_weights_are_refused():
     zeros, here = torch.zeros(1, 2, 2), torch.ones(1, 2, dtype=torch.bool)
     for arguments, says in (
-        ((zeros, zeros + 2, here), "labels holds 2.0"),
+        ((zeros, zeros + 2, here), "labels holds 2"),
         ((zeros, zeros[..., :1], here), "labels has shape"),
         ((zeros, zeros * torch.nan, here), "labels holds nan"),
         ((zeros, zeros, here, [1.0]), "weights has shape"),

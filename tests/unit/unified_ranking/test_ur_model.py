@@ -391,7 +391,7 @@ def test_a_request_before_its_last_event_is_refused():
         ({"times": torch.tensor([[2.0, torch.inf]]).double()}, "times holds inf"),
         ({"lengths": torch.tensor([3])}, "lengths holds 3"),
         ({"lengths": torch.tensor([-1])}, "lengths holds -1"),
-        ({"actions": torch.full((1, 2, 4), 2.0)}, "actions holds 2.0"),
+        ({"actions": torch.full((1, 2, 4), 2.0)}, "actions holds 2"),
         ({"actions": torch.zeros(1, 3, 4)}, "actions has shape"),
         ({"vectors": torch.zeros(2, 6)}, "vectors has shape"),
         ({"vectors": torch.zeros(0, 2, 6)}, "no history"),
