@@ -226,7 +226,7 @@ class Retriever:
         query, cache = self.encode(request)
         left_out = None
         if request.exclude is not None and len(request.exclude):
-            # The batch selector keeps no reference to these numbers: they must outlive the search.
+            # Neither holds the other: as names they outlive the search.
             batch = faiss.IDSelectorBatch(request.exclude)
             selector = faiss.IDSelectorNot(batch)
             left_out = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]

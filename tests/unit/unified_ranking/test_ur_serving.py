@@ -10,8 +10,9 @@ import pytest
 import torch
 from ur_worlds import SHAPE, made
 
-from lib.unified_ranking.model import KVCache, WrongWeightsError
-from lib.unified_ranking.pool import StaleSlotError
+from lib.unified_ranking.actions import with_mask
+from lib.unified_ranking.model import History, KVCache, WrongWeightsError
+from lib.unified_ranking.pool import KVPool, StaleSlotError
 from lib.unified_ranking.serving import (
     Candidates,
     Request,
@@ -114,6 +115,37 @@ def test_an_index_of_ones_own_is_filled_and_asked():
     assert found.items.tolist() == Retriever(model, CONTENT).retrieve(asked(k=3))[0].items.tolist()
     with pytest.raises(ValueError, match="index holds 40 vectors"):
         Retriever(model, CONTENT, index)
+
+
+def test_a_cache_from_a_pool_goes_on_with_later_events():
+    model = sealed()
+    retriever = Retriever(model, CONTENT)
+    whole = asked(7)
+    first = asked(
+        items=whole.items[:5], actions=whole.actions[:5], times=whole.times[:5],
+        surfaces=whole.surfaces[:5],
+    )  # fmt: skip
+    with KVPool.create(SHAPE, 1) as pool:
+        ticket = pool.write(retriever.encode(first)[1], 1)
+        kept = pool.read(ticket, weights=model.sealed)
+    later = History(
+        retriever.vectors[torch.from_numpy(whole.items[5:])][None],
+        with_mask(torch.tensor(whole.actions[None, 5:]).float(), torch.zeros(1, 2) > 0),
+        torch.from_numpy(whole.times[None, 5:]),
+        torch.tensor([2]),
+        torch.from_numpy(whole.surfaces[None, 5:]),
+    )
+    _, longer = model.append(kept, later)
+    found, cache = retriever.retrieve(whole)
+    assert longer.weights == model.sealed
+    assert same(rank(model, longer, found), rank(model, cache, found))
+
+
+def test_a_model_in_double_precision_serves_the_same():
+    double = made().double()
+    double.seal()
+    found = recommend(Retriever(double, CONTENT.double()), asked())
+    assert same(found, recommend(Retriever(sealed(), CONTENT), asked()), 1e-5)
 
 
 def test_cold_users_are_served_and_alike():

@@ -120,6 +120,15 @@ def test_the_same_seed_trains_the_same_weights_and_another_does_not(toy):
     assert not torch.equal(trained(few), trained(dataclasses.replace(few, seed=1)))
 
 
+def test_double_precision_trains_alike(toy):
+    content, early, _ = toy
+    few = dataclasses.replace(CONFIG, steps=3, item=1.0)
+    single = train(model_of(), content, early, few)
+    double = train(model_of().double(), content.double(), early, few)
+    assert single == pytest.approx(double, rel=1e-4)
+    assert single != double
+
+
 def parts(toy, **changed):
     content, early, _ = toy
     config = dataclasses.replace(CONFIG, **{"item": 1.0, "mask": 0.3, **changed})
