@@ -85,8 +85,7 @@ class CountMinSketch:
     def add(self, items: npt.ArrayLike) -> None:
         """Count each item once for each time that it stands in ``items``, ``(n,)``."""
         columns = self._columns(items)
-        for row, column in zip(self._table, columns, strict=True):
-            np.add.at(row, column, 1)
+        np.add.at(self._table, (np.arange(self.depth)[:, None], columns), 1)
         self.total += columns.shape[1]
 
     def count(self, items: npt.ArrayLike) -> Ints:

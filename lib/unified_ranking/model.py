@@ -166,8 +166,8 @@ class KVCache:
 
     def __post_init__(self) -> None:
         shape = ("layers", "batch", "heads", "n", "d_head")
-        _, batch, _, n, _ = _plain("keys", self.keys, shape)
-        _plain("values", self.values, tuple(self.keys.shape))
+        _, batch, _, n, _ = tensor("keys", self.keys, shape, finite=False).shape
+        tensor("values", self.values, tuple(self.keys.shape), finite=False)
         tensor("lengths", self.lengths, (batch,), "whole", at_least=1, at_most=n)
         tensor("last_times", self.last_times, (batch,))
 
@@ -195,18 +195,6 @@ def _seconds(times: Tensor, shape: tuple[int | str, ...]) -> None:
     if times.dtype != torch.float64:
         # Seconds since 1970 in single precision are 128 apart.
         raise ValueError(f"times have type {times.dtype}, expected torch.float64")
-
-
-def _plain(name: str, value: Tensor, shape: tuple[int | str, ...]) -> tuple[int, ...]:
-    """Check shape and kind alone: a cache is large, and its numbers were checked on the way in."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        raise ValueError(f"{name} is {type(value).__name__}, expected a tensor of floats")
-    if value.ndim != len(shape) or any(
-        isinstance(one, int) and one != size for one, size in zip(shape, value.shape, strict=True)
-    ):
-        words = ", ".join(map(str, shape))
-        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected ({words})")
-    return tuple(value.shape)
 
 
 class _Layer(nn.Module):

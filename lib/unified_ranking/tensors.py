@@ -28,6 +28,7 @@ def tensor(
     *,
     at_least: float | None = None,
     at_most: float | None = None,
+    finite: bool = True,
 ) -> Tensor:
     """Return a tensor if it has this shape and kind, and finite numbers within bounds.
 
@@ -42,6 +43,8 @@ def tensor(
         Floating numbers, integers, or truth values.
     at_least, at_most : float, optional
         For each number.
+    finite : bool
+        Whether to look at the numbers; what is large and was made here is looked at once.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def tensor(
     ]
     if value.ndim != len(shape) or list(value.shape) != wanted:
         raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {_words(shape)}")
-    if kind == "float" and not torch.isfinite(value).all():
+    if finite and kind == "float" and not torch.isfinite(value).all():
         odd = value.detach()[~torch.isfinite(value)][0].item()
         raise ValueError(f"{name} holds {odd}, expected finite numbers")
     for word, bound in (("least", at_least), ("most", at_most)):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ur_worlds import world
 
+from lib.unified_ranking import examples
 from lib.unified_ranking.actions import ActionVocab
 from lib.unified_ranking.examples import Log, buckets, join, join_buckets, read_log, sessions
 
@@ -99,6 +100,19 @@ def test_users_with_names_are_the_same_numbers_in_every_table():
     assert set(one.users) == set(other.users)
     assert len(set(one.users.tolist())) == 2
     assert min(one.users) >= 0
+
+
+def test_two_names_with_one_hash_are_refused(monkeypatch):
+    class Same:
+        def __init__(self, _):
+            pass
+
+        def digest(self):
+            return bytes(32)
+
+    monkeypatch.setattr(examples.hashlib, "sha256", Same)
+    with pytest.raises(ValueError, match="two names in 'user' have one hash"):
+        read_log(FRAME.assign(user=["ada", "bo", "bo"]), VOCAB, items=["a", "b"])
 
 
 @pytest.mark.parametrize(

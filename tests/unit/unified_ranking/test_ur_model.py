@@ -422,8 +422,10 @@ def test_histories_that_do_not_fit_the_model_are_refused():
         model.append(model.encode(history((3, 2), 3))[1], history((1, 1), 1))
     with pytest.raises(ValueError, match="expected 1 users"):
         model.append(cache, history((1, 1), 1))
-    with pytest.raises(ValueError, match=r"times\[0\] is 0.0"):
-        model.append(cache, history((1,), 1, times=torch.zeros(1, 1).double()))
+    for n in (5, 1):
+        _, kept = model.encode(history((n,), n, times=torch.full((1, n), 9.0).double()))
+        with pytest.raises(ValueError, match=r"times\[0\] is 0.0"):
+            model.append(kept, history((1,), 1, times=torch.zeros(1, 1).double()))
 
 
 def test_candidates_that_do_not_fit_are_refused():

@@ -334,6 +334,8 @@ def test_odd_shapes_of_pools_are_refused():
             KVPool.create(SHAPE, slots)
     with pytest.raises(ValueError, match="expected a ModelConfig"):
         KVPool.create("shape", 1)
+    with pytest.raises(ValueError, match="memory is 'psm'"):
+        KVPool("psm", owner=False, writer=False)
     with pytest.raises(ValueError, match="precision is 'bf16'"):
         KVPool.create(SHAPE, 1, precision="bf16")
     with pytest.raises(ValueError, match="slot is -1"):

@@ -1,8 +1,12 @@
 """From request to slate: one process, two processes, and what happens when one of them fails."""
 
+import io
 import os
 import signal
+import threading
 import time
+from multiprocessing import Pipe
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -10,6 +14,7 @@ import pytest
 import torch
 from ur_worlds import SHAPE, made
 
+from lib.unified_ranking import serving
 from lib.unified_ranking.actions import with_mask
 from lib.unified_ranking.model import History, KVCache, WrongWeightsError
 from lib.unified_ranking.pool import KVPool, StaleSlotError
@@ -215,6 +220,104 @@ def test_only_sealed_models_serve():
         Retriever(sealed(), CONTENT[:, :4])
 
 
+def test_what_is_not_said_is_the_first_surface_and_nothing_left_out():
+    plain = Request([1, 2], np.zeros((2, 3)), [0, 1], when=2)
+    assert plain.surfaces.tolist() == [0, 0]
+    assert (plain.where, plain.k, len(plain.exclude)) == (0, 50, 0)
+
+
+# ── what both processes run, in threads of this one ─────────────────────────────────────────────
+def conversation(requests, *, slots, ranker=0, utility=(1.0, 1.0, 1.0), stop=True):
+    """Run both loops on requests, one by one, and return what comes out."""
+    first_in, front = Pipe(duplex=False)
+    second_in, first_out = Pipe(duplex=False)
+    back, second_out = Pipe(duplex=False)
+    pool = KVPool.create(SHAPE, slots, write=False) if slots else None
+    name = pool.name if pool else None
+    table = CONTENT.numpy()
+    loops = [
+        threading.Thread(
+            target=serving._retrieval,
+            args=(serving._packed(sealed()), table, name, first_in, first_out),
+        ),
+        threading.Thread(
+            target=serving._ranking,
+            args=(
+                serving._packed(sealed(ranker)), table, name, np.array(utility), second_in,
+                second_out,
+            ),
+        ),
+    ]  # fmt: skip
+    for loop in loops:
+        loop.start()
+    assert back.recv() is None  # ready
+    found = []
+    for number, request in enumerate(requests):
+        front.send((number, request))
+        found.append(back.recv())
+    front.send(None)
+    loops[0].join(20)
+    first_out.close()
+    loops[1].join(20)
+    assert not any(loop.is_alive() for loop in loops)
+    if pool:
+        pool.close()
+    return found
+
+
+def test_the_loops_serve_what_one_call_serves():
+    retriever = Retriever(sealed(), CONTENT)
+    requests = [asked(n, seed=n) for n in (3, 0, 9)]
+    found = conversation(requests, slots=1, utility=(0.0, 1.0, -3.0))
+    for number, (request, answer) in enumerate(zip(requests, found, strict=True)):
+        assert answer[0] == number
+        assert answer[2] == ""
+        assert same(answer[1], recommend(retriever, request, [0.0, 1.0, -3.0]))
+
+
+def test_the_loops_refuse_one_request_and_go_on():
+    found = conversation([asked(10), asked(2)], slots=2)
+    assert found[0][:2] == (0, "ValueError")
+    assert "10 events" in found[0][2]
+    assert len(found[1][1].items) == 8
+
+
+def test_a_ranker_with_other_weights_is_not_served_from_the_pool():
+    ((_, kind, words),) = conversation([asked(3)], slots=2, ranker=1)
+    assert kind == "WrongWeightsError"
+    assert sealed(1).sealed[:12] in words
+
+
+def test_separate_models_share_nothing():
+    ((_, slate, _),) = conversation([asked(4)], slots=0, ranker=1)
+    first, second = Retriever(sealed(), CONTENT), Retriever(sealed(1), CONTENT)
+    found, _ = first.retrieve(asked(4))
+    own = Candidates(found.items, second.vectors.numpy()[found.items], found.when, found.where)
+    assert same(slate, rank(sealed(1), second.encode(asked(4))[1], own))
+
+
+def test_each_process_has_one_thread(monkeypatch):
+    asked_for = []
+    monkeypatch.setattr(torch, "set_num_threads", asked_for.append)
+    conversation([], slots=1)
+    assert asked_for == [1, 1]
+
+
+def test_a_model_that_comes_over_is_the_one_that_was_sent():
+    double = made().double()
+    double.seal()
+    for model in (sealed(), double):
+        again = serving._unpacked(serving._packed(model))
+        assert again.sealed == model.sealed
+        assert again.config == model.config
+    packed = torch.load(io.BytesIO(serving._packed(sealed())), weights_only=True)
+    for change, error in (({"hash": "b" * 64}, WrongWeightsError), ({"hash": Path()}, Exception)):
+        buffer = io.BytesIO()
+        torch.save(packed | change, buffer)
+        with pytest.raises(error, match=r"other weights|Weights only"):
+            serving._unpacked(buffer.getvalue())
+
+
 # ── two processes ───────────────────────────────────────────────────────────────────────────────
 SLOTS = 2
 
@@ -243,6 +346,7 @@ def test_a_request_that_fails_fails_alone(stack):
     with pytest.raises(ValueError, match="expected a Request"):
         stack.submit("request")
     assert not good.cancel()
+    assert all(process.daemon for process in stack.processes)
 
 
 def test_with_more_requests_than_slots_the_oldest_are_refused(stack):
