@@ -288,6 +288,9 @@ class Batch:
 class Examples:
     """Slates with the places of their pasts; made by `join`. Nothing of a past is copied.
 
+    To train, what ends before a moment is taken (`split`), and thinned (`thin`); to evaluate, all
+    that starts later.
+
     Attributes
     ----------
     past, shown : Log

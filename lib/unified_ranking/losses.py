@@ -172,6 +172,13 @@ def log_denominator(
     -------
     (Tensor, Tensor)
         Each ``(m,)``.
+
+    Examples
+    --------
+    >>> zero, twice = torch.zeros(1), torch.log(torch.tensor([2.0, 2.0]))
+    >>> _, log = log_denominator(zero, torch.zeros(1, 2), twice, torch.zeros(1, 2) > 0)
+    >>> round(log.exp().item(), 4)  # 1 + 1/2 + 1/2
+    2.0
     """
     m, s = tensor("negative", negative, ("m", "s")).shape
     tensor("positive", positive, (m,))

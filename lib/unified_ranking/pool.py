@@ -213,6 +213,7 @@ class KVPool:
         Returns
         -------
         Ticket
+            Good until the slot is given away, `slots` writes later.
 
         Raises
         ------

@@ -252,6 +252,16 @@ def train(
         If there is no example, an item has no content, or a column of `config` is no action's.
     FloatingPointError
         If a gradient is no finite number; the weights are as they were before that step.
+
+    Examples
+    --------
+    >>> from lib.unified_ranking import ModelConfig, join
+    >>> from lib.unified_ranking.examples import Log
+    >>> log = Log([1] * 4, [0, 1, 2, 0], [0, 1, 9, 9], [[1], [0], [1], [0]], [-1, -1, 5, 5])
+    >>> model = UnifiedRanker(ModelConfig(d_content=3, n_actions=1, d_item=4, d_model=8))
+    >>> losses = train(model, torch.eye(3), join(log, log, 8), TrainConfig((0,), steps=2, batch=1))
+    >>> len(losses)
+    2
     """
     if not len(examples):
         raise ValueError("examples is empty, expected a slate or more")

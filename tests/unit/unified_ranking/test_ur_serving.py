@@ -17,7 +17,7 @@ from ur_worlds import SHAPE, made
 from lib.unified_ranking import serving
 from lib.unified_ranking.actions import with_mask
 from lib.unified_ranking.model import History, KVCache, WrongWeightsError
-from lib.unified_ranking.pool import KVPool, StaleSlotError
+from lib.unified_ranking.pool import KVPool, PoolError, StaleSlotError
 from lib.unified_ranking.serving import (
     Candidates,
     Request,
@@ -408,9 +408,25 @@ def test_odd_stacks_are_refused_before_anything_starts():
         ({"content": CONTENT[:0]}, "content is empty"),
         ({"slots": 0}, "slots is 0"),
         ({"utility": [1.0]}, "utility has shape"),
+        ({"utility": [1.0], "slots": 1}, "utility has shape"),  # one slot will do
     ):
         with pytest.raises(ValueError, match=says):
             Stack(**{"model": sealed(), "content": CONTENT, **arguments})
+
+
+def test_without_retrieval_nothing_is_served(stack):
+    """The last test of this stack."""
+    assert len(stack.submit(asked(2)).result(60).items) == 8
+    name = stack.pool.name
+    os.kill(stack.processes[0].pid, signal.SIGSTOP)
+    answer = stack.submit(asked(3))
+    os.kill(stack.processes[0].pid, signal.SIGKILL)
+    with pytest.raises(StackError, match="the retrieval process has ended; nothing was served"):
+        answer.result(60)
+    stack.processes[1].join(60)
+    stack.close()
+    with pytest.raises(PoolError, match="no pool"):
+        KVPool.attach(name)
 
 
 def test_a_cache_of_one_user_is_what_ranking_takes():
