@@ -139,6 +139,22 @@ def test_a_half_written_slot_is_refused(pool):
         pool.read(Ticket(0, 1, ticket.version + 1), weights=WEIGHTS)
 
 
+def test_numbers_are_fenced_off_from_the_version_on_both_sides(pool, monkeypatch):
+    """Where a processor reorders, an odd version must be seen before the first new number."""
+    seen = []
+
+    def fence():
+        seen.append((int(pool._slots[0]["version"]), float(pool._data[0, 0, 0, 0, 0, 0])))
+
+    monkeypatch.setattr(pools, "_fence", fence)
+    ticket = pool.write(cache(3), 1)
+    assert seen == [(1, 0.0), (1, 3.0)]
+    seen.clear()
+    with pool.view(ticket, weights=WEIGHTS):
+        assert len(seen) == 1
+    assert seen == [(2, 3.0)] * 2
+
+
 # ── races ───────────────────────────────────────────────────────────────────────────────────────
 def _write_on(name, ready, done):
     """Write caches of one number each, until told to stop, in another process."""
