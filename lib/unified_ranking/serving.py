@@ -22,6 +22,7 @@ import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
 import faiss
@@ -413,6 +414,12 @@ def _ranking(
                 outbox.send((number, type(error).__name__, str(error)))
 
 
+def _failed(process: BaseProcess) -> bool:
+    """Whether a process that is ending ended otherwise than by its own will."""
+    process.join()
+    return process.exitcode != 0
+
+
 class Stack:
     """Retrieval and ranking in two processes; a context that ends them.
 
@@ -570,8 +577,10 @@ class Stack:
                     continue
             except (EOFError, OSError):
                 pass
+            # Pipes close before their process has quite ended, and the other one then ends well.
+            over = wait(ends, timeout=1)
             named = zip(("retrieval", "ranking"), self.processes, strict=True)
-            gone = [name for name, one in named if one.exitcode not in (None, 0)]
+            gone = [name for name, one in named if one.sentinel in over and _failed(one)]
             self._end(f"the {' and the '.join(gone) or 'ranking'} process has ended")
             return
 
