@@ -305,6 +305,15 @@ def test_what_is_thinned_does_not_depend_on_the_order():
     assert one == other
 
 
+def test_a_hash_knows_the_number_and_the_time():
+    def hashed(number, time, seed=0):
+        return int(examples._bits(np.array([number]), np.array([time]), seed)[0])
+
+    plain = hashed(3, 5.0)
+    assert hashed(3, -0.0) == hashed(3, 0.0)
+    assert len({plain, hashed(4, 5.0), hashed(3, 6.0), hashed(3, 5.0, 1), hashed(5, 3.0)}) == 5
+
+
 def test_how_often_an_event_is_read():
     # Pasts of 0, 2 and 3 events (at most three): rows 0 and 1; rows 1, 2 and 3.
     assert three().repeats() == 5 / 4

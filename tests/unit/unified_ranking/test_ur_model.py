@@ -461,6 +461,13 @@ def test_candidates_that_do_not_fit_are_refused():
         model.rank(thin, *slate(1))
     with pytest.raises(ValueError, match="values has shape"):
         KVCache(cache.keys, cache.values[:1], cache.lengths, cache.last_times)
+    for length in (0, 7):
+        with pytest.raises(ValueError, match=f"lengths holds {length}"):
+            KVCache(cache.keys, cache.values, torch.tensor([length]), cache.last_times)
+    with pytest.raises(ValueError, match="last_times has shape"):
+        KVCache(cache.keys, cache.values, cache.lengths, cache.last_times[:0])
+    with pytest.raises(ValueError, match="keys has type"):
+        KVCache(cache.keys.long(), cache.values, cache.lengths, cache.last_times)
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(ModelConfig)])

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+import time
 from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
@@ -242,11 +243,13 @@ def test_threads_share_a_pool_without_mixtures():
         thread = threading.Thread(target=write)
         thread.start()
         try:
-            mixtures, _ = _race(pool, 300)
+            mixtures, until = 0, time.monotonic() + 60
+            while pool.written() < 60 and time.monotonic() < until:
+                mixtures += _race(pool, 10)[0]
         finally:
             stop.set()
             thread.join()
-        assert pool.written() > 1
+        assert pool.written() >= 60
     assert mixtures == 0
 
 

@@ -307,6 +307,16 @@ def test_training_refuses_what_it_cannot_use(toy):
     assert torch.equal(model.start.detach(), before)
 
 
+def test_every_item_of_a_batch_has_content_and_no_more_is_needed(toy):
+    content, early, _ = toy
+    batch = early.batch([0, 1, 2])
+    most = int(torch.cat([batch.items.flatten(), batch.candidates.flatten()]).max())
+    loose = torch.Generator().manual_seed(0)
+    step_loss(model_of(), content[: most + 1], batch, CONFIG, CountMinSketch(5, 1), loose)
+    with pytest.raises(ValueError, match=f"content has {most} rows, expected one for item {most}"):
+        step_loss(model_of(), content[:most], batch, CONFIG, CountMinSketch(5, 1), loose)
+
+
 def test_the_rate_rises_and_falls():
     config = TrainConfig((0,), steps=50)
     rates = [config.rate(step) for step in range(50)]
