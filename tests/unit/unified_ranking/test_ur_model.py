@@ -196,6 +196,20 @@ def test_appending_equals_encoding_everything(first, second):
         assert close(getattr(longer, name), getattr(whole, name))
 
 
+def test_events_before_1970_may_follow_on_no_event():
+    model = made()
+    _, cold = model.encode(history((0,), 0))
+    early = history((2,), 2, times=torch.tensor([[-9.0, -5.0]]).double())
+    _, longer = model.append(cold, early)
+    assert longer.last_times.tolist() == [-5]
+    assert close(longer.keys, model.encode(early)[1].keys)
+    vectors, _, where = slate(1)
+    assert bool(
+        torch.isfinite(model.rank(longer, vectors, torch.tensor([-5.0]).double(), where)).all()
+    )
+    model.rank(cold, vectors, torch.tensor([-5.0]).double(), where)
+
+
 def test_appending_with_places_that_start_anew_is_another_history(monkeypatch):
     model, past = made(), history((4,), 4)
     with torch.no_grad():

@@ -7,6 +7,7 @@ import threading
 import time
 from multiprocessing import Pipe
 from pathlib import Path
+from pickle import UnpicklingError
 
 import faiss
 import numpy as np
@@ -311,10 +312,13 @@ def test_a_model_that_comes_over_is_the_one_that_was_sent():
         assert again.sealed == model.sealed
         assert again.config == model.config
     packed = torch.load(io.BytesIO(serving._packed(sealed())), weights_only=True)
-    for change, error in (({"hash": "b" * 64}, WrongWeightsError), ({"hash": Path()}, Exception)):
+    for odd, error, says in (
+        ("b" * 64, WrongWeightsError, "other weights"),
+        (Path(), UnpicklingError, "Weights only"),  # what would run code is not unpacked
+    ):
         buffer = io.BytesIO()
-        torch.save(packed | change, buffer)
-        with pytest.raises(error, match=r"other weights|Weights only"):
+        torch.save(packed | {"hash": odd}, buffer)
+        with pytest.raises(error, match=says):
             serving._unpacked(buffer.getvalue())
 
 
@@ -412,6 +416,21 @@ def test_odd_stacks_are_refused_before_anything_starts():
     ):
         with pytest.raises(ValueError, match=says):
             Stack(**{"model": sealed(), "content": CONTENT, **arguments})
+
+
+def test_a_stack_that_is_closed_ends_what_runs_and_fails_what_is_under_way():
+    with Stack(sealed(), CONTENT, slots=1) as running:
+        name = running.pool.name
+        os.kill(running.processes[1].pid, signal.SIGSTOP)
+        answer = running.submit(asked(2))
+    with pytest.raises(StackError, match="the stack is closed; nothing was served"):
+        answer.result(60)
+    with pytest.raises(StackError, match="the stack is closed"):
+        running.submit(asked(2))
+    assert not any(process.is_alive() for process in running.processes)
+    with pytest.raises(PoolError, match="no pool"):
+        KVPool.attach(name)
+    running.close()
 
 
 def test_without_retrieval_nothing_is_served(stack):

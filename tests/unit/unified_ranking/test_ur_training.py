@@ -336,3 +336,4 @@ def test_the_rate_rises_and_falls():
     assert rates[5:] == sorted(rates[5:], reverse=True)
     assert rates[-1] == pytest.approx(0.1)
     assert config.rate(27) == pytest.approx(0.55, abs=0.03)
+    assert config.rate(80) == pytest.approx(0.1)  # and stays there
