@@ -16,6 +16,7 @@ def test_a_prefill_costs_what_its_mask_lets_attend(n, k, d, layers):
     pairs = int(attention.falcon_mask(torch.tensor([n]), n, k).sum())
     wanted = layers * (24 * d * d * (n + k) + 4 * d * pairs)
     assert flops.prefill(n, k, d, layers) == wanted
+    assert type(flops.prefill(n, k, d, layers)) is int  # exact, however large
     assert flops.encode(n, d, layers) + flops.decode(n, k, d, layers) == wanted
     whole = layers * (24 * d * d * (n + k) + 4 * d * (n + k) ** 2)
     assert flops.prefill(n, k, d, layers, pairs="rectangle") == whole

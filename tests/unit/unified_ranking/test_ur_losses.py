@@ -226,6 +226,18 @@ def test_the_target_is_the_next_engaged_event_strictly_later(events, padding):
     assert found[len(events) + 1 :] == [-1] * padding
 
 
+def test_odd_times_of_targets_are_refused():
+    hit, when, length = torch.ones(1, 2) > 0, torch.zeros(1, 2).double(), torch.tensor([2])
+    for arguments, says in (
+        ((hit, when[:, :1], length), "times has shape"),
+        ((hit, when * torch.nan, length), "times holds nan"),
+        ((hit, when, length + 1), "lengths holds 3"),
+        ((when, when, length), "engaged has type"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            next_engaged(*arguments)
+
+
 # ── actions ─────────────────────────────────────────────────────────────────────────────────────
 def test_the_action_loss_is_its_formula():
     logits = torch.tensor([[[2.0, -1.0], [0.5, 0.0], [9.0, 9.0]]])

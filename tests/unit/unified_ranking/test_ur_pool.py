@@ -303,6 +303,7 @@ def test_a_pool_has_one_writer():
 
 
 def test_memory_of_another_kind_is_no_pool():
+    assert pools._MAGIC.to_bytes(8, "big") == b"UNIPOOL1"
     other = SharedMemory(create=True, size=4096)
     try:
         with pytest.raises(PoolError, match="of another kind"):

@@ -329,6 +329,19 @@ def test_every_item_of_a_batch_has_content_and_no_more_is_needed(toy):
         step_loss(model_of(), content[:most], batch, CONFIG, CountMinSketch(5, 1), loose)
 
 
+def test_what_is_not_said_is_what_the_docstrings_say():
+    found = dataclasses.asdict(TrainConfig((0,)))
+    assert found == {
+        "positive": (0,), "steps": 200, "batch": 32, "k": 16, "lr": 2e-3, "mask": 0.2,
+        "n_random": 64, "item": 1.0, "action": 1.0, "weights": None, "corrected": True,
+        "form": "exact", "sketch": (4096, 4), "seed": 0,
+    }  # fmt: skip
+    assert dataclasses.asdict(ModelConfig(5, 2)) == {
+        "d_content": 5, "n_actions": 2, "d_item": 32, "d_model": 64, "n_layers": 2, "n_heads": 2,
+        "max_events": 64, "n_surfaces": 1, "scale": 10.0,
+    }  # fmt: skip
+
+
 def test_the_rate_rises_and_falls():
     config = TrainConfig((0,), steps=50)
     rates = [config.rate(step) for step in range(50)]
