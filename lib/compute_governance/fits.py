@@ -159,17 +159,15 @@ def _coordinates(law: tuple[Floats, ...], x: Floats, y: Floats) -> Floats:
 
 def _fit(x: Floats, y: Floats, z: Floats, weights: Floats, start: Floats) -> tuple[Floats, ...]:
     """Fit one law a row of weights by reweighted Gauss-Newton steps, damped (Marquardt)."""
+    # What does not vary makes the system singular on one processor and nearly so on another.
+    if min(np.ptp(one) for one in (x, y, z)) < 1e-9:
+        raise ValueError(_NO_LAW)
     u, v = x - x.mean(), y - y.mean()
     at, damping = start.copy(), np.full(len(start), 1e-3)
 
     def parts(rows: Floats, w: Floats) -> tuple[Floats, Floats, Floats]:
-        terms = np.stack(
-            [
-                rows[:, :1] - rows[:, 1:2] * u,
-                rows[:, 2:3] - rows[:, 3:4] * v,
-                np.broadcast_to(rows[:, 4:], (len(rows), len(u))),
-            ]
-        )
+        first, second = rows[:, :1] - rows[:, 1:2] * u, rows[:, 2:3] - rows[:, 3:4] * v
+        terms = np.stack([first, second, np.broadcast_to(rows[:, 4:], first.shape)])
         total = np.logaddexp.reduce(terms, axis=0)
         gap = total - z
         return np.exp(terms - total), gap, (w * _huber(gap)).sum(axis=1)

@@ -91,6 +91,7 @@ def test_runs_without_a_law_are_refused_in_words():
     for bad in (
         (size, seen, 1 / loss),
         (size, seen, np.full(60, 2.5)),
+        (size, np.full(60, 1e9), FIT.loss(size, 1e9)),
         (np.full(60, 1e9), seen, FIT.loss(1e9, seen)),
         (loss, size, seen),
     ):

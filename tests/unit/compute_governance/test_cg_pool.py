@@ -230,7 +230,8 @@ def server(monkeypatch):
     monkeypatch.setattr(pools, "join_group", lambda *arguments: joined.append(arguments))
     monkeypatch.setattr(pools.dist, "destroy_process_group", lambda: over.append(1))
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    # Set first, for only then is what the worker writes taken back at the end.
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
     monkeypatch.setattr(pools, "_loopback", lambda: "lo7")
 
     def serve(*content, timeout=5.0, rank=1):
