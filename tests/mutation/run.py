@@ -315,9 +315,14 @@ class Campaign:
         return reach
 
     def tests_for(self, one: Mutant) -> dict[str, float]:
-        """Return seconds by test, for the tests that reach the mutant's line."""
+        """Return seconds by test, for the tests that reach the mutant's line.
+
+        Python folds a tuple of constants into one, and then its inner lines never run: where
+        nothing reaches a line, what reaches the first one of its statement counts.
+        """
         reach = self.reach()
-        reached = reach["lines"].get(one.file, {}).get(str(one.line), [])
+        lines = reach["lines"].get(one.file, {})
+        reached = lines.get(str(one.line)) or lines.get(str(one.statement), [])
         dropped = set(reach["dropped"])
         return {test: reach["seconds"][test] for test in reached if test and test not in dropped}
 
