@@ -26,6 +26,7 @@ from PIL import Image
 
 from lib.core import check, data, figures, paths, processes, sources
 from lib.core.data import DataError, DigestError, MissingDataError
+from lib.core.lazy import declared
 from lib.core.paths import atomic, write_atomic
 
 CONTENT = b"a,b\n1,2\n"
@@ -248,6 +249,15 @@ def test_who_ends_with_a_parent(platform: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 # --- sources --------------------------------------------------------------------------------------
+
+
+def test_only_what_is_for_type_checkers_is_declared(tmp_path: Path) -> None:
+    file = tmp_path / "pack.py"
+    file.write_text(
+        "import os\nif OTHER:\n    from a import b\nif TYPE_CHECKING:\n    import c\n"
+        "    from d.e import f as g, h\n    x = 1\nif x > 1:\n    from i import j\n"
+    )
+    assert declared(file) == {"f": "d.e", "h": "d.e"}
 
 
 def test_lines_for_ipython_are_left_out() -> None:
@@ -522,6 +532,12 @@ def test_a_list_with_a_missing_and_a_wrong_file_fails(
     assert data.main(["toy"]) == 0  # not asked to be had
     assert "not in the mirror, not in the cache" in capsys.readouterr().out
     assert data.main(["wrong"]) == 1
+
+
+def test_the_registry_is_that_of_the_repository() -> None:
+    # The copy beside the code is for an installed wheel.
+    assert data.REGISTRY == paths.ROOT / "data" / "registry.yml"
+    assert data.REGISTRY.is_file()
 
 
 def test_whether_data_are_required(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from smallbook import CHAPTER, CLAIM, store, write
 
+from lib.core import ledger
 from lib.core.ledger import (
     MIME,
     Claim,
@@ -27,7 +28,7 @@ from lib.core.ledger import (
 )
 from lib.core.ledger import __main__ as command
 from lib.core.ledger.claims import chapter_slugs, find_claim
-from lib.core.ledger.findings import load_findings
+from lib.core.ledger.findings import load_findings, measured
 from lib.core.ledger.reporting import _rounded, facts, within
 from lib.core.ledger.rows import Row, as_json, notebook_paths, tally, tally_by
 from lib.core.ledger.values import (
@@ -224,6 +225,25 @@ def test_as_many_labels_and_pairs_as_values() -> None:
             format_measured(value, pairs, ("a", "b"))
     with pytest.raises(ValueError, match=r"zip\(\)"):
         judge(claim((1, 2), {"abs": 1}), (1, 2), ((0, 3),))
+
+
+def test_as_many_numbers_in_prose_as_were_measured() -> None:
+    told = claim((1, 2), {"abs": 1}, labels=("a", "b"))
+    for found in (
+        Measurement("ch01.x", (1, 2, 3)),
+        Measurement("ch01.x", (1, 2), ((0, 1), (1, 2), (2, 3))),
+    ):
+        with pytest.raises(ValueError, match=r"zip\(\)"):
+            measured(Row("ch01_toy", told, found, "holds"))
+    bare = claim((1, 2), {"abs": 1})
+    assert measured(Row("ch01_toy", bare, Measurement("ch01.x", (1, 2)), "holds")) == "1, 2"
+
+
+def test_the_package_lends_names_of_rows_and_no_others() -> None:
+    assert ledger.collect is collect
+    assert ledger.Row is Row
+    with pytest.raises(AttributeError, match=r"'lib\.core\.ledger' has no attribute 'nothing'"):
+        _ = ledger.nothing
 
 
 def test_one_sentence_among_outcomes_is_a_sentence() -> None:
