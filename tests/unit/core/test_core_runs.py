@@ -196,6 +196,22 @@ def test_what_has_no_source_has_no_digest() -> None:
     assert sweeps.run(math.factorial, [3], name="n", n_jobs=1, cache=False) == [6]
 
 
+def test_a_module_of_lib_is_read_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[list[str]] = []
+    real = sources.import_closure
+
+    def closure(codes: list[str]) -> dict[str, Path]:
+        read.append(codes)
+        return real(codes)
+
+    monkeypatch.setattr(sweeps, "import_closure", closure)
+    # Its relative imports are those of its package; elsewhere the text alone is looked at.
+    sweeps._code(sources.digest)
+    assert read == [[Path(sources.__file__).read_text("utf-8")], ["import lib.core.sources"]]
+    sweeps._code(json.dumps)
+    assert read[2:] == [[Path(json.__file__).read_text("utf-8")]]
+
+
 def test_what_is_stored_is_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeps, "RESULTS", tmp_path)
     sweeps.run(sources.digest, ["a"], name="n", n_jobs=1, cache=False)
@@ -739,10 +755,35 @@ def test_a_chapter_stands_after_the_lower_ones_however_long_these_are() -> None:
             assert found == head + before + block + after
 
 
-def test_a_skeleton_where_nothing_else_is(tmp_path: Path) -> None:
+def test_a_left_over_page_of_the_same_number_stands_behind() -> None:
+    head = "root: index\nparts:\n  - caption: The chapters\n    chapters:\n"
+    lower = "      - file: book/ch91_dream/index\n"
+    same = "      - file: book/ch92_older/index\n"
+    block = scaffold._TOC.format(slug=ENTRY.slug)
+    assert scaffold._add_to_toc(head + lower + same, ENTRY) == head + lower + block + same
+
+
+def plan(root: Path) -> None:
+    """Write the contents of a book, of one chapter."""
     contents = [{"number": 92, "slug": ENTRY.slug, "arxiv": ENTRY.arxiv}]
     contents[0] |= {"title": ENTRY.title, "question": ENTRY.question}
-    write_atomic(tmp_path / "data/chapters.yml", yaml.safe_dump(contents, allow_unicode=True))
+    write_atomic(root / "data/chapters.yml", yaml.safe_dump(contents, allow_unicode=True))
+
+
+def test_a_table_of_contents_in_which_a_chapter_would_be_lost(tmp_path: Path) -> None:
+    plan(tmp_path)
+    # Of a key that stands twice YAML keeps the last.
+    text = "parts:\n  - chapters:\n      - file: book/ch91_dream/index\nparts: []\n"
+    write_atomic(tmp_path / "_toc.yml", text)
+    write_atomic(tmp_path / "_config.yml", "title: T\n")
+    with pytest.raises(ScaffoldError, match="a shape in which the chapter has no place"):
+        scaffold.create("92", "dream", ENTRY.arxiv, root=tmp_path)
+    assert (tmp_path / "_toc.yml").read_text() == text
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["_config.yml", "_toc.yml", "data"]
+
+
+def test_a_skeleton_where_nothing_else_is(tmp_path: Path) -> None:
+    plan(tmp_path)
     write_atomic(tmp_path / "_toc.yml", "root: index\nparts:\n")
     write_atomic(tmp_path / "_config.yml", "title: T\n")
     made = scaffold.create("92", "dream", ENTRY.arxiv, root=tmp_path)
