@@ -28,7 +28,8 @@ class Mutant:
     """One changed place of one module.
 
     `name` says what is changed in words that survive changes elsewhere in the file, so that a
-    hand-written list can name a mutant.
+    hand-written list can name a mutant. `line` is that of the place, `statement` the first one of
+    the innermost statement around it.
     """
 
     file: str
@@ -37,6 +38,7 @@ class Mutant:
     after: str
     occurrence: int
     line: int
+    statement: int
     span: tuple[int, int]
     text: str
 
@@ -86,10 +88,16 @@ def of_source(source: bytes, file: str) -> list[Mutant]:
         before, after = (_short(one) for one in _words(node, new, parents[node]))
         key = (where, before, after)
         occurrence = seen[key] = seen.get(key, -1) + 1
-        found.append(
-            Mutant(file, where, before, after, occurrence, node.lineno, (start, end), text)
-        )
+        lines, span = (node.lineno, _statement(node, parents)), (start, end)
+        found.append(Mutant(file, where, before, after, occurrence, *lines, span, text))
     return found
+
+
+def _statement(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> int:
+    """Return the first line of the innermost statement that a node is or stands in."""
+    while not isinstance(node, ast.stmt):
+        node = parents[node]
+    return node.lineno
 
 
 def _words(node: ast.AST, new: ast.AST, parent: ast.AST) -> tuple[str, str]:

@@ -4,9 +4,9 @@
 2. The package's unit tests run once on a copy of the tree in which every module has got a line
    that does nothing: this measures which test reaches which line, and a test that fails there
    (a stored key that has become stale) takes no part.
-3. Each mutant is put into a copy of the tree, and the tests that reach its line run there until
-   the first fails. Two at a time, each in a process of its own that is forked from one that has
-   imported everything but `lib`.
+3. Each mutant is put into a copy of the tree, and the tests that reach its line (or, where none
+   does, the first line of its statement) run there until the first fails. Two at a time, each in a
+   process of its own that is forked from one that has imported everything but `lib`.
 
 Time limits count processor time, so that a busy machine kills nobody; the wall clock is only a net
 below. Every result is stored at once, so the same command goes on after an interruption. Where the
@@ -279,11 +279,12 @@ class Campaign:
         self.changed = {one for one, found in tests.items() if self.data["tests"].get(one) != found}
         self.changed |= self.data["tests"].keys() - tests.keys()
         self.data["tests"] = tests
-        # State, and the file of the test that killed.
+        # State, and the file of the test that killed. What no test reaches is looked up again.
         self.results: dict[str, list[str]] = {
             name: found
             for name, found in self.data["results"].items()
-            if not self.changed or (found[1] and found[1] not in self.changed)
+            if found[0] != "not reached"
+            and (not self.changed or (found[1] and found[1] not in self.changed))
         }
         self.data["results"] = self.results
         self.all = [m for one in folders(package, ROOT) for m in mutants(one, ROOT)]
@@ -315,9 +316,14 @@ class Campaign:
         return reach
 
     def tests_for(self, one: Mutant) -> dict[str, float]:
-        """Return seconds by test, for the tests that reach the mutant's line."""
+        """Return seconds by test, for the tests that reach the mutant's line.
+
+        Python folds a tuple of constants into one, and then its inner lines never run: where
+        nothing reaches a line, what reaches the first one of its statement counts.
+        """
         reach = self.reach()
-        reached = reach["lines"].get(one.file, {}).get(str(one.line), [])
+        lines = reach["lines"].get(one.file, {})
+        reached = lines.get(str(one.line)) or lines.get(str(one.statement), [])
         dropped = set(reach["dropped"])
         return {test: reach["seconds"][test] for test in reached if test and test not in dropped}
 

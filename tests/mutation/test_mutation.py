@@ -77,6 +77,13 @@ def test_equal_faults_of_one_function_are_counted():
     ]
 
 
+def test_a_fault_knows_its_line_and_where_its_statement_begins():
+    code = "if x:\n    y = f(\n        (\n            1,\n        ),\n    )\n"
+    code += "def g(\n    a,\n    b=2,\n): ...\n"
+    found = {one.before: (one.line, one.statement) for one in of_source(code.encode(), "m.py")}
+    assert found == {"x": (1, 1), "(1,)": (4, 2), "2": (9, 7)}
+
+
 def test_a_sample_is_drawn_by_seed_and_survives_changes_elsewhere():
     code = "\n".join(f"def f{i}(x):\n    return x + {i}\n" for i in range(40))
     before = of_source(code.encode(), "m.py")
@@ -96,12 +103,15 @@ TOY = {
     "lib/toy/sums.py": (
         "def total(x, y):\n    return x + y\n\n\n"
         "def shift(x):\n    if x > 2:\n        return 1\n    return 0\n\n\n"
-        "def forgotten(x):\n    return -x\n"
+        "def forgotten(x):\n    return -x\n\n\n"
+        # Folded into one constant: no line inside the tuple ever runs.
+        "def sizes():\n    return (\n        3,\n        4,\n    )\n"
     ),
     "tests/unit/toy/test_sums.py": (
-        "from lib.toy.sums import shift, total\n\n\n"
+        "from lib.toy.sums import shift, sizes, total\n\n\n"
         "def test_total():\n    assert total(1, 2) == 3\n\n\n"
         "def test_shift():\n    assert (shift(0), shift(9)) == (0, 1)\n\n\n"
+        "def test_sizes():\n    assert sizes() == (3, 4)\n\n\n"
         "def test_stale():\n    import lib.toy.sums as sums\n"
         "    assert '_touched' not in open(sums.__file__).read()\n"
     ),
@@ -135,24 +145,25 @@ def test_what_tests_notice_and_what_they_do_not(
         "lib/toy/sums.py::shift: x > 2 → x >= 2",
     ]
     assert row == {
-        "mutants": 11, "tried": 11, "tests": 2, "left": left,
-        "killed": 7, "timeout": 0, "equivalent": 1, "survived": 1, "not reached": 2,
+        "mutants": 14, "tried": 14, "tests": 3, "left": left,
+        "killed": 10, "timeout": 0, "equivalent": 1, "survived": 1, "not reached": 2,
     }  # fmt: skip
-    assert run.caught(row) == pytest.approx(8 / 11)
-    assert "| `toy` | 11 | 11 | 7 | 0 | 1 | 1 | 2 | 73 % |" in capsys.readouterr().out
-    # Again: nothing is left to do, and nothing of the tree was changed.
+    assert run.caught(row) == pytest.approx(11 / 14)
+    assert "| `toy` | 14 | 14 | 10 | 0 | 1 | 1 | 2 | 79 % |" in capsys.readouterr().out
+    # Again: only what no test reaches is looked up, and nothing of the tree was changed.
     assert run.main() == 0
-    assert "killed" not in capsys.readouterr().out.partition("left:")[0]
+    looked_up = [line for line in capsys.readouterr().out.splitlines() if "/14 " in line]
+    assert [" not reached " in line for line in looked_up] == [True, True]
     assert (tmp_path / "toy/lib/toy/sums.py").read_text(encoding="utf-8") == TOY["lib/toy/sums.py"]
     # A new test file: it alone is measured, and what others had killed is not tried again.
     more = "from lib.toy.sums import forgotten, shift\n\n\ndef test_more():\n"
     more += "    assert (forgotten(3), shift(2)) == (-3, 0)\n"
     (tmp_path / "toy/tests/unit/toy/test_more.py").write_text(more, encoding="utf-8")
     assert run.main() == 0
-    tried = [line for line in capsys.readouterr().out.splitlines() if "/11 " in line]
+    tried = [line for line in capsys.readouterr().out.splitlines() if "/14 " in line]
     assert len(tried) == 4
     assert [line.split()[1] for line in tried].count("killed") == 3
-    assert json.loads(results.read_text(encoding="utf-8"))["toy"]["killed"] == 10
+    assert json.loads(results.read_text(encoding="utf-8"))["toy"]["killed"] == 13
 
 
 def test_an_endless_loop_is_a_timeout(tmp_path: Path):
