@@ -65,7 +65,7 @@ def memory(**change):
         (lambda x: hash_of(max_order=x), [1, 63, 2**31], [0, 2**31 + 1]),
         (lambda x: hash_of(n_heads=x), [1, 64], [0, 65]),
         (lambda x: hash_of(table_size=x), [2, 65, 2**31], [1, 2**31 + 1]),
-        (lambda x: hash_of(seed=x), [0, 2**62], [-1, 2**65]),
+        (lambda x: hash_of(seed=x), [0, 2**63], [-1, 2**64]),
         (lambda x: hash_of(multipliers=np.full((2, 2), x)), [1, 2**62], [0]),
         (lambda x: expected_rows(x, 2), [1], [0]),
         (lambda x: expected_rows(1, x), [2], [1]),

@@ -282,6 +282,7 @@ def test_scores_are_sums_of_logarithms_and_padding_fills_the_beam() -> None:
     held = beam_search(steps, 2, 2, catalog=catalog)
     assert held.codes[0].tolist() == [[1, 1], [2, 0]]
     assert np.exp(held.scores[0]).tolist() == pytest.approx([0.12, 0.01])
+    assert beam_search(steps, 2, 10).scores.shape == (1, 10)
     narrow = beam_search(steps, 2, 1)
     assert narrow.codes.tolist() == [[[0, 1]]]
 
@@ -306,6 +307,7 @@ def test_counts_in_a_search_by_level() -> None:
     np.testing.assert_allclose(alone.first(), logs[:1, 0], rtol=1e-6)
     np.testing.assert_allclose(alone.step(prefix, prefix)[0], logs[:, 1], rtol=1e-6)
     assert alone.first().dtype == torch.float32
+    assert alone.first().shape == mixed.first().shape == (1, 2)
 
 
 def test_long_histories_keep_their_last_items() -> None:
