@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from lib.semantic_ids import anatomy, hashing
-from lib.semantic_ids.beam import BeamResult, CountSteps, MixedSteps, beam_search, by_length
+from lib.semantic_ids.beam import (
+    BeamResult,
+    CountSteps,
+    MixedSteps,
+    beam_search,
+    by_length,
+    generate,
+)
 from lib.semantic_ids.catalogue import SidCatalog, check_codes, check_sizes
 from lib.semantic_ids.counts import NGramCounts, item_counts
 from lib.semantic_ids.datasets import Examples, SidData, join_windows, leave_one_out, sample
@@ -18,6 +25,7 @@ from lib.semantic_ids.evaluation import (
     popularity_tertiles,
     recall,
     shuffle_histories,
+    teacher_forced,
     top,
     with_trie,
 )
@@ -29,7 +37,11 @@ from lib.semantic_ids.study import checks, expressive
 from lib.semantic_ids.study.lm_arms import bleu, bleu_counts
 from lib.semantic_ids.tokenizer import ResidualTokenizer
 from lib.semantic_ids.training import TrainConfig, windows
-from lib.semantic_ids.transformer import CausalTransformer, TransformerConfig
+from lib.semantic_ids.transformer import (
+    CausalTransformer,
+    GenerativeTransformer,
+    TransformerConfig,
+)
 
 CODES = np.array([[0, 1], [0, 3], [2, 3], [2, 2]])
 CATALOG = SidCatalog(CODES, 4)
@@ -43,7 +55,9 @@ SHARE = {
 }  # fmt: skip
 SIZES = {"orders": 1, "heads": 1, "rows": 1, "width": 1}
 
-REFUSED = "expected|outside|not in the catalogue|short|more|nothing"
+REFUSED = (
+    r" (is|are|has|have|hold) .*expected|outside|is not in the catalogue|more than the|nothing"
+)
 
 
 def hash_of(**change):
@@ -235,3 +249,21 @@ def test_a_target_must_be_an_id_of_the_catalogue_and_may_be_the_first() -> None:
     assert with_trie(LOGS, CODES, CATALOG).shape == (4, 2, 4)
     with pytest.raises(ValueError, match="an ID that no item has"):
         with_trie(LOGS, CODES + [0, -1] * (CODES > 2), CATALOG)
+
+
+def test_batches_and_beams_of_one_are_enough_and_none_is_refused() -> None:
+    torch.manual_seed(0)
+    shape = TransformerConfig(n_levels=2, n_codes=4, max_items=4, d_model=8, n_heads=2, n_layers=1)
+    model = GenerativeTransformer(shape).eval()
+    one, many = (teacher_forced(model, EXAMPLES, CODES, batch=n) for n in (1, 9))
+    np.testing.assert_allclose(one, many, atol=1e-6)
+    assert generate(model, EXAMPLES, CODES, 1, batch=1).codes.shape == (2, 1, 2)
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match=f"batch is {wrong}"):
+            teacher_forced(model, EXAMPLES, CODES, batch=wrong)
+        with pytest.raises(ValueError, match=f"batch is {wrong}"):
+            generate(model, EXAMPLES, CODES, 1, batch=wrong)
+        with pytest.raises(ValueError, match=f"width is {wrong}"):
+            generate(model, EXAMPLES, CODES, wrong)
+    with pytest.raises(ValueError, match="codes has shape"):
+        teacher_forced(model, EXAMPLES, CODES[:, :1])

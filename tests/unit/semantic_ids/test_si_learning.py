@@ -304,6 +304,25 @@ def test_embeddings_and_heads_start_with_unit_scale() -> None:
     assert len(model.body.blocks) == 2
 
 
+def test_every_table_is_drawn_by_the_chapters_own_rule(monkeypatch) -> None:
+    """Whatever PyTorch starts an embedding with: stored results depend on these draws."""
+    drawn = []
+    real = nn.init.normal_
+
+    def spy(tensor, mean=0.0, std=1.0, **more):
+        drawn.append((id(tensor), std))
+        return real(tensor, mean, std, **more)
+
+    monkeypatch.setattr(nn.init, "normal_", spy)
+    torch.manual_seed(0)
+    model = GenerativeTransformer(SHAPE, LeakyEncoder(3, 8, 16))
+    found = dict(drawn)
+    for table in (model.tokens, model.places, model.encoder.next):
+        assert found[id(table.weight)] == 1
+    for head in model.heads:
+        assert found[id(head.weight)] == 0.25
+
+
 def test_dropout_acts_in_training_alone_and_everywhere() -> None:
     torch.manual_seed(0)
     model = GenerativeTransformer(replace(SHAPE, dropout=0.5))
@@ -601,3 +620,50 @@ def test_stored_embeddings_of_another_form_are_made_anew(tmp_path, monkeypatch, 
     assert kept.tolist() == [[256, 0, -512, 1024], [0, 1, 128, -1024]]
     monkeypatch.setattr(tokenizer, "_minilm", lambda texts: 1 / 0)
     assert tokenizer.embed(["a", "b"]).tolist() == found.tolist()
+
+
+def test_embeddings_are_means_over_the_words_of_a_text(monkeypatch, tmp_path) -> None:
+    """Texts of similar length together, 32 at a time; what fills a text up does not count."""
+    import transformers
+
+    asked, quiet = [], []
+    kinds = {"padding": True, "truncation": True, "return_tensors": "pt"}
+
+    def tokens(texts, **options):
+        assert options == kinds
+        asked.append(texts)
+        longest = max(map(len, texts))
+        mask = [[1] * len(one) + [0] * (longest - len(one)) for one in texts]
+        return {
+            "input_ids": torch.tensor([[*map(ord, one.ljust(longest, "!"))] for one in texts]),
+            "attention_mask": torch.tensor(mask),
+        }
+
+    class Model(nn.Module):
+        config = SimpleNamespace(hidden_size=2)
+
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, input_ids, attention_mask):
+            assert not self.training
+            assert self.scale.dtype == torch.float64
+            codes = input_ids.double() - 96
+            states = torch.stack([codes, torch.ones_like(codes)], dim=-1)
+            return SimpleNamespace(last_hidden_state=self.scale * states)
+
+    monkeypatch.setattr(tokenizer.data, "path", lambda *_: tmp_path / "tokenizer.json")
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", lambda _: tokens)
+    monkeypatch.setattr(transformers.AutoModel, "from_pretrained", lambda _: Model())
+    for name in ("set_verbosity_error", "disable_progress_bar"):
+        monkeypatch.setattr(transformers.utils.logging, name, lambda name=name: quiet.append(name))
+    texts = ["ccc", "a", "bd", *("a" * (3 + n % 2) for n in range(40))]
+    found = tokenizer._minilm(texts)
+    assert quiet == ["set_verbosity_error", "disable_progress_bar"]
+    assert [len(one) for one in asked] == [32, 11]
+    assert asked[0][:3] == ["a", "bd", "ccc"]
+    means = np.array([3, 1, 3, *[1] * 40])
+    wanted = np.column_stack([means, np.ones(43)]) / np.hypot(means, 1)[:, None]
+    np.testing.assert_allclose(found, wanted)
+    assert found.dtype == np.float64
