@@ -147,8 +147,8 @@ def test_fine_predictions_are_filled_and_coarse_ones_are_outlined() -> None:
     assert right.get_legend() is None
     assert {ax.get_xlabel() for ax in (left, right)} == {"mass of opportunities"}
     assert (left.get_ylabel(), right.get_ylabel()) == ("predicted conversions per opportunity", "")
-    heights = right.patches[0].get_data()
-    assert heights.values.tolist() == pytest.approx([0.2, 0.3, 0.5])
+    heights, _, _ = right.patches[0].get_data()
+    assert heights.tolist() == pytest.approx([0.2, 0.3, 0.5])
 
 
 def test_one_bidder_has_one_panel() -> None:

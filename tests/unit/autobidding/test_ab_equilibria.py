@@ -108,7 +108,14 @@ def reply(kind, value, budget, goal, rule):
         ("maxcpa", 3, None, 0, "first", (Q(5, 4), 0, Q(5, 12), Q(7, 8), False, Q(3, 2))),
         # A broken budget at present: half a conversion's worth above the threshold will do.
         ("maxcpa", 3, 1, 3, "first", (Q(5, 4), -math.inf, Q(1, 3), 1, False, Q(9, 4))),
-        ("maxcpa", 3, Q(1, 3), 1, "first", (Q(5, 4), -math.inf, Q(7, 36), Q(29, 24), False, Q(3, 2))),
+        (
+            "maxcpa",
+            3,
+            Q(1, 3),
+            1,
+            "first",
+            (Q(5, 4), -math.inf, Q(7, 36), Q(29, 24), False, Q(3, 2)),
+        ),
         # Second price: the first for 1/4, and the rest for 2 a conversion is worth it at 3.
         ("maxcpa", 3, None, 1, "second", (Q(3, 2), Q(5, 4), 1, Q(3, 2), True, Q(9, 4))),
         ("maxcpa", 1, None, 5, "second", (Q(1, 4), 0, Q(5, 4), Q(1, 4), True, Q(3, 4))),
