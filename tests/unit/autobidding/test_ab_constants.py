@@ -404,3 +404,10 @@ def test_values_of_random_instances_are_tenths_up_to_five() -> None:
     seen.clear()
     instances.count_changes(measure, n_bidders=2, instances=1)
     assert [len(values) for values in seen] == [2, 2]
+
+
+def test_columns_and_pairs_have_one_length() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        constructions._columns("1 2", "1")
+    with pytest.raises(ValueError, match="zip"):
+        constructions._pair("tcpa", (1, 2), (None,))

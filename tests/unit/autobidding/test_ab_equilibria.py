@@ -514,3 +514,69 @@ def test_second_price_and_undominated_unless_told() -> None:
     three = Market.exact([1], [["1/2", "1/4", "1/8"]])
     with pytest.raises(ValueError, match="two bidders, the market has 3"):
         equilibria_2p(three, [*pair, pair[0]])
+
+
+# ── Small numbers: nothing is told from zero by being above one ───────────────────────────────
+
+
+def test_conditions_are_the_same_at_a_tenth_of_the_mass() -> None:
+    tenth = _Split(
+        *(
+            None if pair is None else (pair[0] / 10, pair[1] / 10)
+            for pair in (getattr(SPLIT, name) for name in SPLIT.__dataclass_fields__)
+        )
+    )
+    for i in (0, 1):
+        for first in (True, False):
+            found = eq._tcpa_conditions(tenth, i, Q(5), Q(14, 10), first, ONE)
+            assert found == tcpa(i, first, Q(14))
+        small = eq._truthful_conditions(tenth, i, Q(5), ONE)
+        large = eq._truthful_conditions(SPLIT, i, Q(5), ONE)
+        assert small == [HalfPlane(p.a1 / 10, p.a2 / 10, p.bound / 10) for p in large]
+
+
+def test_shading_is_the_same_at_a_hundredth_of_the_mass() -> None:
+    little = [(p / 100, q / 100) for p, q in CHAIN]
+    for m in range(4):
+        small, large = shading(0, little, m), shading(0, CHAIN, m)
+        # Lines through the origin shrink, bounds on the rival's multiplier do not.
+        assert small == [replace(p, a1=p.a1 / 100, a2=p.a2 / 100) if p.a1 else p for p in large]
+    assert shading(1, [(Q(1, 2), Q(1, 4)), (Q(1, 8), Q(1, 2))], 2) == [HalfPlane(-1, 0, -20)]
+    assert shading(1, [(Q(1, 2), Q(1, 4)), (Q(1, 8), Q(1, 2))], 1) is None
+    assert shading(1, [(Q(0), Q(1, 2))], 1) is None
+    assert shading(0, [(Q(1, 9), Q(0)), (Q(1, 9), Q(0))], 1) is None
+    # A group that is worth nothing to either comes first.
+    assert shading(0, [(Q(0), Q(0)), *CHAIN], 3) == shading(0, CHAIN, 2)
+    assert shading(0, [(Q(0), Q(0)), *CHAIN], 1) == shading(0, CHAIN, 0)
+
+
+def test_polygons_are_the_same_in_small() -> None:
+    corners, unbounded = polygon((-2, 1, 0), (1, 0, Q(3, 10)))
+    assert not unbounded
+    assert set(corners) == {(0, 0), (Q(3, 10), 0), (Q(3, 10), Q(6, 10))}
+    corners, unbounded = polygon((0, 1, 3))
+    assert unbounded
+    assert set(corners) == {(0, 0), (6, 0), (6, 3), (0, 3)}
+    corners, unbounded = polygon((1, -4, 0), (0, -1, -2))
+    assert unbounded
+    assert max(max(corner) for corner in corners) == 2 * 2 * 4
+    # A wedge cut off at a corner of the box.
+    corners, unbounded = polygon((1, 1, Q(1, 4)))
+    assert set(corners) >= {(0, 0)}
+    corners, unbounded = polygon((Q(1, 5), 0, Q(1, 10)), (0, 1, Q(1, 10)))
+    assert (set(corners), unbounded) == (
+        {(0, 0), (Q(1, 2), 0), (Q(1, 2), Q(1, 10)), (0, Q(1, 10))},
+        False,
+    )
+
+
+def test_a_little_too_much_is_too_much() -> None:
+    plane = HalfPlane(Q(1), Q(0), Q(1))
+    assert not plane.allows((Q(3, 2), Q(0)))
+    assert plane.allows((Q(1), Q(0)))
+    assert not replace(plane, strict=True).allows((Q(1), Q(0)))
+
+
+def test_no_bidders_are_no_equilibrium() -> None:
+    with pytest.raises(ValueError, match="the market has 2 bidders"):
+        eq.is_equilibrium(CROSSED, [], [])

@@ -1,4 +1,4 @@
-"""Logs, estimates, filtrations, auctions and arithmetic: values by hand, first and last good ones."""
+"""Logs, estimates, filtrations, auctions, arithmetic: values by hand, first and last good ones."""
 
 import math
 from fractions import Fraction
@@ -188,7 +188,7 @@ def test_the_choice_has_a_seed_of_its_own(monkeypatch) -> None:
         assert found["chosen"].isin([1, 2]).all()
         assert tried.idxmax() in set(found["chosen"])
     for bad in ({"inner": 1}, {"inner": -1}, {"n_splits": 1}):
-        with pytest.raises(ValueError, match="is -?1"):
+        with pytest.raises(ValueError, match=r"is -?1"):
             plain(TRIAL, [1.0, 2.0], **{"n_splits": 2, "seed": 4, **bad})
 
 
