@@ -37,6 +37,7 @@ from lib.autobidding.filtrations import (
 from lib.autobidding.logs import Trial, dispersion_strength, level_rates
 from lib.autobidding.market import Market, NotARefinementError, check_labels, check_refinement
 from lib.autobidding.mechanism import clear, outcome
+from lib.autobidding.programmes import is_feasible, lift
 from lib.autobidding.study import data
 
 Q = Fraction
@@ -561,3 +562,42 @@ def test_markets_at_their_edges() -> None:
         wrong = Market(coarse.weights, table)
         with pytest.raises(market.CalibrationError, match=f"coarse cluster {k}, bidder {i}"):
             check_refinement(wrong, fine, [0, 0, 1])
+
+
+# ── One customer, one bidder, half a customer ─────────────────────────────────────────────────
+
+
+def test_one_customer_is_a_cell_and_an_arm() -> None:
+    trial = Trial(np.array([[[0, 1], [2, 2]], [[0, 0], [1, 0]]]), [[0, 1]], ("A", "B"))
+    assert trial.customers.tolist() == [5, 1]
+    # A's only customer converted: half a customer at that rate leaves it.
+    assert trial.filtration(0.5).base.predictions[:, 0].tolist() == [1, 1]
+    np.testing.assert_allclose(
+        trial.filtration(0.5).base.predictions[:, 1], [(2 + 0.2) / 4.5, 0.2 / 1.5]
+    )
+
+
+def test_a_parent_of_one_customer_knows_nothing() -> None:
+    trials, conversions = np.array([[2], [2], [1]]), np.array([[2], [1], [1]])
+    found = dispersion_strength(conversions, trials, np.array([0, 0, 1]))
+    assert found.tolist() == [pytest.approx(2.0)]
+
+
+def test_all_may_convert_and_no_more() -> None:
+    with pytest.raises(ValueError, match=r"conversions\[1, 0\] is 3.0"):
+        shrink([[2.0], [3.0]], [[2.0], [2.0]], [0.5], 0.5)
+    assert shrink([[1.0]], [[1.0]], [0.5], 0.5).tolist() == [[1.25 / 1.5]]
+
+
+def test_allocations_of_one_bidder_are_tables() -> None:
+    alone, bidder = Market.exact([1], [["1/2"]]), [Bidder("tcpa", 1)]
+    assert is_feasible(alone, bidder, np.array([[Q(1)]]))
+    assert not is_feasible(alone, bidder, np.array([[Q(2)]]))
+    with pytest.raises(ValueError, match="allocation has shape"):
+        lift(np.zeros(2), [0, 1])
+
+
+def test_thirds_of_a_cluster_come_after_halves_of_it() -> None:
+    """Three values of the second feature within each of the first."""
+    table = pd.DataFrame({"x": [1, 1, 0, 0, 1, 0], "y": [2, 0, 1, 0, 1, 2]})
+    assert feature_labels(table)[2].tolist() == [5, 3, 1, 0, 4, 2]

@@ -610,3 +610,47 @@ def test_a_certificate_holds_what_was_compared() -> None:
     assert found.fine_selected == ((Q("3.03"), Q("3.03")), (Q("3.3"), Q("3.3")))
     assert found.witness == ((Q("73/2"), Q("125/19")), (Q("103/7"), Q(25)))
     assert found.witness_values == (Q("3.23"), Q("3.03"))
+
+
+# ── Small money, and bidders on the edge of shading ───────────────────────────────────────────
+
+
+def test_less_than_one_is_money_too() -> None:
+    market = Market.exact([1], [["1/2", "1/4"]])
+    assert certify(market, [1, 1], [None, None], np.array([[0, 1]])).gap == Q(1, 2)
+    assert shared([{0}, {0, 1}], ["1/2", "1/3"], [math.inf, Q(1, 3)], [1]) == {
+        (0, 0): Q(1, 2),
+        (1, 1): Q(1, 3),
+    }
+    top, found = received([[2e-9, 1e-9], [2e-9, 3e-9]], [1.0, 1.0])
+    assert top == [2e-9, 3e-9]
+    assert found == pytest.approx([2e-9, 3e-9], rel=1e-9)
+
+
+def test_nobody_starts_above_its_value(looked) -> None:
+    """Money of 3.5 for goods of 4: three times as much would be a multiplier above 2."""
+    goods = np.array([[4.0, 0.0], [0.0, 8.0], [0.5, 1.0]])
+    pacing._cutting_planes(goods, np.array([3.5, np.inf, np.inf]), 1e-8)
+    assert looked["_received"][0][1].tolist() == [1, 1, 1]
+    assert looked["_received"][1][1].tolist() == pytest.approx([0.875, 1, 1])
+
+
+def test_who_of_a_tied_group_does_not_shade() -> None:
+    inf, one = math.inf, [["1", "1/2"]]
+    half = [[Q(1, 2), Q(1, 2)]]
+    # The rival is at its value, whether or not it has a budget.
+    assert tied(one, [1, 1], [Q(1, 4), Q(9)], [0.5, 1.0], 1e-3) == half
+    # It has none, so it is at its value though the rough multipliers say less.
+    assert tied(one, [1, 1], [Q(1, 4), inf], [0.45, 0.9], 1e-3) == half
+    # Neither is: together they have 3/8 for a good of 1/2 at the second's value.
+    assert tied(one, [1, 1], [Q(1, 4), Q(1, 8)], [0.375, 0.75], 1e-3) == [[Q(2, 3), Q(1, 3)]]
+    # Two groups, each with its own level.
+    two = [["1", 0], [0, "1"]]
+    assert tied(two, [1, 1], [Q(1, 4), Q(3, 4)], [0.25, 0.75], 1e-6) == [[1, 0], [0, 1]]
+    assert tied(two, [1, 1], [Q(1, 4), Q(5, 4)], [0.25, 1.0], 1e-6) == [[1, 0], [0, 1]]
+
+
+def test_a_third_bidder_is_one_too_many() -> None:
+    market = Market([1.0], [[0.5, 0.25]])
+    with pytest.raises(ValueError, match="the market has 2 bidders, got 3"):
+        grid_game(market, [*PAIR, PAIR[0]], ([0, 1], [0, 1]))
