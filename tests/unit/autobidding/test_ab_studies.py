@@ -514,3 +514,91 @@ def test_idle_budgets_do_not_reach_the_programmes(monkeypatch) -> None:
     assert seen[-1][3] == "revenue"
     with pytest.raises(ValueError, match="metric is"):
         table1.correlated_certificate(B4, "profit", 5)
+
+
+# ── What proofs assume, and what certificates count ───────────────────────────────────────────
+
+
+def test_what_is_assumed_of_the_symbols(monkeypatch) -> None:
+    seen = []
+
+    def recording(plain):
+        return lambda names, **assumed: seen.append((names, assumed)) or plain(names, **assumed)
+
+    monkeypatch.setattr(sp, "symbols", recording(sp.symbols))
+    monkeypatch.setattr(sp, "Symbol", recording(sp.Symbol))
+    for step in (proofs._jensen, proofs._two_truthful, proofs._shading):
+        step()
+    chosen = {names: assumed for names, assumed in seen if names in ASSUMED}
+    assert chosen == ASSUMED
+
+
+ASSUMED = {
+    "lambda1:4": {"positive": True},
+    "s1:4": {"nonnegative": True},
+    "x1:4": {"real": True},
+    "s": {"real": True},
+    "x y": {"real": True},
+    "z theta": {"nonnegative": True},
+}
+
+
+def test_uniform_shading_gains_enough_at_zero(monkeypatch) -> None:
+    """There 1 - (1 - 1/e)/2 less 1 - 1/e is above zero."""
+    monkeypatch.setattr(sp, "Rational", lambda *_: sp.Integer(0))
+    assert proofs._shading() == (True, True)
+
+
+@pytest.mark.parametrize(("kind", "rule"), [("tcpa", "first"), ("maxcpa", "second")])
+def test_gains_of_multiplier_one_by_a_loop(monkeypatch, kind, rule) -> None:
+    monkeypatch.setattr(table1, "INSTANCES", 3)
+    checked = []
+    monkeypatch.setattr(table1, "check_refinement", lambda *arguments: checked.append(arguments))
+    found = table1.jensen_certificate("t", kind, rule, "revenue")
+    rng, gains = np.random.default_rng(20260529), []
+    for _ in range(3):
+        coarse, fine, _ = table1.random_refinement(rng)
+        values = np.array([Fraction(int(x), 10) for x in rng.integers(1, 51, size=3)])
+        place = -1 if rule == "first" else -2
+        before, after = (
+            sum(
+                w * sorted(p * values)[place] for w, p in zip(m.weights, m.predictions, strict=True)
+            )
+            for m in (coarse, fine)
+        )
+        gains.append(after - before)
+    assert found.smallest_gain == min(gains)
+    assert len(checked) == 3
+    table1.lifting_certificate("t")
+    assert len(checked) == 6
+
+
+def test_a_copy_that_breaks_a_constraint_is_worth_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(table1, "INSTANCES", 1)
+    monkeypatch.setattr(table1, "is_feasible", lambda *_: False)
+    monkeypatch.setattr(table1, "objective", lambda *_: Fraction(7, 3))
+    assert table1.lifting_certificate("t").smallest_gain == Fraction(-7, 3)
+    monkeypatch.setattr(table1, "is_feasible", lambda *_: True)
+    assert table1.lifting_certificate("t").smallest_gain == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "metric", "undominated"),
+    [
+        ("tcpa_vcg", "revenue", True),
+        ("tcpa_vcg", "welfare", True),
+        ("tcpa_budget_fpa", "revenue", False),
+        ("tcpa_budget_fpa", "welfare", False),
+        ("maxcpa_vcg", "revenue", True),
+    ],
+)
+def test_whether_dominated_multipliers_count(monkeypatch, key, metric, undominated) -> None:
+    seen = []
+
+    def judged(construction, metric, chosen, best=True):
+        seen.append(best)
+        return "mark", "evidence", None
+
+    monkeypatch.setattr(table1, "_judged", judged)
+    table1._certify(key, metric, 3, False)
+    assert seen == [undominated]
