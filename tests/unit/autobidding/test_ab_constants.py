@@ -411,3 +411,12 @@ def test_columns_and_pairs_have_one_length() -> None:
         constructions._columns("1 2", "1")
     with pytest.raises(ValueError, match="zip"):
         constructions._pair("tcpa", (1, 2), (None,))
+
+
+def test_every_bidder_has_its_column() -> None:
+    one = constructions.replace(constructions.B4, bidders=constructions.B4.bidders[:1])
+    with pytest.raises(ValueError, match="zip"):
+        constructions.with_idle_budgets(one)
+    three = constructions.Market.exact([1], [["1/2", "1/4", "1/8"]])
+    with pytest.raises(ValueError, match="zip"):
+        ceilings.shutout_welfare(three, (1, 2))

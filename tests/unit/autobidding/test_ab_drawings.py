@@ -417,3 +417,8 @@ def test_the_explorer_calls_bidders_by_number_unless_told_and_starts_with_the_fi
 def test_the_explorer_takes_two_tcpa_bidders_without_budgets(bidders) -> None:
     with pytest.raises(ValueError, match="two tCPA bidders without budgets"):
         explored(bidders)
+
+
+def test_curves_of_no_known_rule_are_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        plots.curve_figure(curves("third"), "t", "money")

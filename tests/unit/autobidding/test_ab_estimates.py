@@ -508,6 +508,9 @@ def test_above_by_more_than_rounding() -> None:
     assert exceeds(floats, np.array([1.0, 1.0, -math.inf])).tolist() == [False, True, True]
     assert exceeds(floats, np.array([0.9, 1.0, 1.0]), 1e9).tolist() == [False] * 3
     assert exceeds(np.array([[2.0]]), 1).tolist() == [[True]]
+    # An infinite scale is none, of floats and of arrays.
+    assert exceeds(1.0, 1 - 1e-10, math.inf) is True
+    assert exceeds(np.ones(1), np.array([1 - 1e-10]), math.inf).tolist() == [True]
 
 
 def test_bidders_and_their_numbers() -> None:

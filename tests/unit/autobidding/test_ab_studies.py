@@ -602,3 +602,15 @@ def test_whether_dominated_multipliers_count(monkeypatch, key, metric, undominat
     monkeypatch.setattr(table1, "_judged", judged)
     table1._certify(key, metric, 3, False)
     assert seen == [undominated]
+
+
+def test_every_block_has_its_counts(monkeypatch) -> None:
+    monkeypatch.setattr(atlas.sweeps, "run", lambda *_, **__: [])
+    with pytest.raises(ValueError, match="zip"):
+        atlas.truthful_atlas(5, seed=1, grid=(atlas.Design(2, 2, 1),))
+
+
+def test_a_metric_is_refused_before_anything_is_enumerated() -> None:
+    """B.4 has no pure equilibrium in its fine model, of which nothing is said here."""
+    with pytest.raises(ValueError, match="metric is 'profit'"):
+        table1.construction_verdict(B4, "profit")
