@@ -9,7 +9,8 @@ import pytest
 import sympy as sp
 
 from lib.autobidding.bidders import Bidder
-from lib.autobidding.study import atlas, ceilings, proofs, table1
+from lib.autobidding.market import Market
+from lib.autobidding.study import atlas, ceilings, learning, proofs, table1
 from lib.autobidding.study.ceilings import Searched, Start, search, shutout_welfare
 from lib.autobidding.study.constructions import B2, B4, SPLIT
 
@@ -614,3 +615,47 @@ def test_a_metric_is_refused_before_anything_is_enumerated() -> None:
     """B.4 has no pure equilibrium in its fine model, of which nothing is said here."""
     with pytest.raises(ValueError, match="metric is 'profit'"):
         table1.construction_verdict(B4, "profit")
+
+
+def test_the_shield_is_tried_at_twice_the_other_step(monkeypatch) -> None:
+    seen, plain = [], sp.Basic.subs
+
+    def subs(self, *arguments, **options):
+        seen.append(arguments)
+        return plain(self, *arguments, **options)
+
+    monkeypatch.setattr(sp.Basic, "subs", subs)
+    proofs._budget_family()
+    eps, delta = sp.symbols("epsilon delta", positive=True)
+    asked = [one[0] for one in seen if one and isinstance(one[0], dict)]
+    assert {eps: 0, delta: 0} in asked
+    assert {eps: 2 * delta} in asked
+
+
+# ── Learners ──────────────────────────────────────────────────────────────────────────────────
+
+PAIR = [Bidder("maxcpa", 4.0), Bidder("maxcpa", 2.0)]
+GRIDS = ([0.5, 1.0, 1.5], [0.25, 1.0])
+
+
+@pytest.mark.parametrize(("draw", "place"), [(1.5, -1), (0.0, 0)])
+def test_a_draw_beyond_all_shares_plays_the_last(monkeypatch, draw, place) -> None:
+    """Rounding may leave the shares a little below one."""
+    fixed = SimpleNamespace(random=lambda shape: np.full(shape, draw))
+    monkeypatch.setattr(learning.np.random, "default_rng", lambda _: fixed)
+    market = Market([1.0, 1.0], [[0.5, 0.25], [0.2, 0.6]])
+    run = learning.hedge(market, PAIR, GRIDS, n_rounds=1, seeds=(0,))
+    # Each pays its own bid where it wins: 0.5 times 1.5 and 1 times 0.6, or 0.5 and 0.25.
+    assert run.path.tolist() == [[pytest.approx({-1: 1.35, 0: 0.4}[place])]]
+    assert run.revenue.tolist() == [pytest.approx({-1: 1.35, 0: 0.4}[place])]
+
+
+def test_a_draw_at_the_end_of_a_share_belongs_to_it(monkeypatch) -> None:
+    """All shares are equal at first, a half each."""
+    fixed = SimpleNamespace(random=lambda shape: np.full(shape, 0.5))
+    monkeypatch.setattr(learning.np.random, "default_rng", lambda _: fixed)
+    market = Market([1.0, 1.0], [[0.5, 0.25], [0.2, 0.6]])
+    run = learning.hedge(market, PAIR, ([0.5, 1.5], [0.25, 1.0]), n_rounds=1, seeds=(0,))
+    assert run.revenue.tolist() == [pytest.approx(0.4)]
+    # The first earns 7/4 with either bid; the second 21/20, or 3/5 with the higher one.
+    assert run.regrets.tolist() == [pytest.approx([0, 0])]
