@@ -27,7 +27,8 @@ def minutes(*days):
         for minute in at:
             time = opening + pd.Timedelta(minutes=minute)
             collapse = opening + pd.Timedelta(minutes=5)
-            rows.append((day, time, is_event, str(opening), collapse, float(minute)))
+            start = f"{opening:%Y-%m-%d %H:%M}"
+            rows.append((day, time, is_event, start, collapse, float(minute)))
     columns = ["day", "time", "is_event", "window_start_ts_utc", "collapse", "G"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -51,6 +52,10 @@ def test_segments_by_hand() -> None:
     assert every == ["d/01", "d/02", "d/03", "e/01", "e/02"]
     assert markets.units(table, 4, 3)["unit"].unique().tolist() == ["d/01", "d/02"]
     assert markets.units(table, 4, 4).empty
+    # Half of three, and of five, is rounded down.
+    assert markets.units(table, 3)["unit"].unique().tolist() == [
+        *("d/01", "d/02", "d/03", "d/04", "e/02"),
+    ]
     assert markets.units(table, 2)["unit"].unique().tolist() == [
         *("d/01", "d/02", "d/03", "d/04", "d/06", "e/02", "e/03"),
     ]
@@ -249,7 +254,9 @@ def test_diversity_at_its_edges() -> None:
     # A single return is a row of zeros, which the released numbers count.
     lone = np.full(6, np.nan)
     lone[2] = 1.0
-    assert markets.diversity(np.c_[up, turn, lone], 6)[1].tolist() == [True]
+    alone, deficient = markets.diversity(np.c_[up, turn, lone], 6)
+    assert deficient.tolist() == [True]
+    assert alone[0] == pytest.approx(found[0])
     lone[4] = 3.0
     assert markets.diversity(np.c_[up, lone], 6)[1].tolist() == [True]
     none = np.full(6, np.nan)
@@ -258,6 +265,9 @@ def test_diversity_at_its_edges() -> None:
     assert small[0] == pytest.approx(found[0])
     # A symbol a millionth as large is flat beside the others: up to 1e-12 of squares.
     assert markets.diversity(np.c_[up, 1e-7 * turn], 6)[0].tolist() == [0]
+    assert markets.diversity(np.c_[100 * up, 1.3e-4 * turn], 6)[0].tolist() == [0]
+    moves = markets.diversity(np.c_[100 * up, 1.3e-3 * turn], 6)[0]
+    assert moves[0] == pytest.approx(found[0])
     for bad in (np.ones(6), np.ones((5, 2)), np.ones((6, 2, 1))):
         with pytest.raises(ValueError, match="at least 6 minutes"):
             markets.diversity(bad, 6)
@@ -320,6 +330,8 @@ def test_closes_are_read(monkeypatch, tmp_path) -> None:
     found = domains.indices.__wrapped__()
     assert found.to_dict("list") == {"sp500": [10, 11], "nasdaq": [20, 21]}
     assert found.index.tolist() == [pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-02")]
+    write(sp500=[(1, 0.5), (2, 0.25)])
+    assert domains.indices.__wrapped__()["sp500"].tolist() == [0.5, 0.25]
     for bad in ([(1, 10), (2, 0)], [(1, 10), (2, -1)]):
         write(sp500=bad)
         with pytest.raises(ValueError, match="positive"):
@@ -384,7 +396,11 @@ def test_peaks_are_the_highest_scores() -> None:
 def test_thresholds_of_one_period_are_judged_on_the_other(shift, deal) -> None:
     one = dated()
     rng = np.random.default_rng(8)
-    scores = {"x": rng.normal(size=120), "y": rng.normal(size=120), "flat": np.zeros(120)}
+    scores = {
+        "x": rng.normal(size=120),
+        "y": rng.integers(0, 12, size=120).astype(float),
+        "flat": np.zeros(120),
+    }
     band = FPContract(0.1, 0.2)
     found = domains.calibrate_and_judge(one, scores, contract=band, shift_labels=shift, deal=deal)
     assert found.index.tolist() == [
@@ -413,7 +429,7 @@ def test_thresholds_of_one_period_are_judged_on_the_other(shift, deal) -> None:
         assert row["kept"] == (fitted.accepted and inside)
         expected = domains.circular_shift_p(alarms, events) if fitted.accepted else 1.0
         assert row["p"] == expected
-    assert found.loc["x", "calibrated"] == "accepted"
+    assert found.loc[["x", "y"], "calibrated"].tolist() == ["accepted", "accepted"]
     assert found.loc["flat", ["p", "kept", "hits"]].tolist() == [1.0, False, 0]
     assert found["holm"].tolist()[:3] == holm(found["p"].tolist()[:3]).tolist()
     assert found["holm"].isna().tolist() == [False] * 3 + [True] * 3
@@ -463,12 +479,14 @@ def grid(monkeypatch, tmp_path, hours, onsets, spoil=()):
 
 def test_hours_before_a_shed_and_far_from_any(monkeypatch, tmp_path) -> None:
     # Forty days before the shed: exactly 30 days apart are the hours up to 240.
-    index = grid(monkeypatch, tmp_path, 1000, [960.4], [(930, "D", np.nan), (950, "DF", 0)])
+    index = grid(
+        monkeypatch, tmp_path, 1000, [960.4], [(930, "D", np.nan), (950, "DF", 0), (920, "DF", 1)]
+    )
     panel, dropped = domains.grid_panel(3)
     assert panel.n_events == 1
     assert panel.n_controls == 12
     assert dropped == {"hours": 2, "windows": 0}
-    expected = [h / 10 for h in range(912, 960) if h not in (930, 950)]
+    expected = [929.0 if h == 920 else h / 10 for h in range(912, 960) if h not in (930, 950)]
     assert panel.values[0][:46] == pytest.approx(expected)  # noqa: PD011
     far = np.arange(48, 241)
     drawn = np.random.default_rng(3).permutation(far)[:12]
@@ -519,6 +537,17 @@ def test_controls_are_far_from_every_shed(monkeypatch, tmp_path) -> None:
     drawn = np.random.default_rng(1).permutation(far)[:24]
     assert panel.is_event.tolist() == [True] * 2 + [False] * 24
     assert panel.units.tolist()[2:] == [f"AA {index[h]:%Y-%m-%d %H}h" for h in drawn]
+
+
+def test_authorities_in_the_order_of_their_names(monkeypatch, tmp_path) -> None:
+    grid(monkeypatch, tmp_path, 1000, [960])
+    (tmp_path / "BB.csv.gz").write_bytes((tmp_path / "AA.csv.gz").read_bytes())
+    sheds = domains._sheds()
+    both = pd.concat([sheds.assign(authority="BB", event="other"), sheds])
+    monkeypatch.setattr(domains, "_sheds", lambda: both)
+    panel, _ = domains.grid_panel(1)
+    assert panel.units[panel.is_event].tolist() == ["shed 0", "other"]
+    assert [one[:2] for one in panel.units[~panel.is_event]] == ["AA"] * 12 + ["BB"] * 12
 
 
 def test_sheds_are_read(monkeypatch, tmp_path) -> None:
@@ -657,6 +686,13 @@ def test_where_the_other_test_alarms() -> None:
     assert peers.river_alarm_starts(x, 3.0, 0.1, 1) == [5, 3, None]
 
 
+def test_a_score_at_the_threshold_is_no_alarm(monkeypatch) -> None:
+    monkeypatch.setattr(peers, "river_alarm_starts", lambda *a: [None])
+    # The second value exceeds the mean by one.
+    assert peers.same_alarms(np.array([[0.0, 2.0]]), 1.0, 0.0, 1).tolist() == [True]
+    assert peers.same_alarms(np.array([[0.0, 2.0]]), 0.9, 0.0, 1).tolist() == [False]
+
+
 def test_a_difference_from_the_other_test_is_seen(monkeypatch) -> None:
     x = np.zeros((2, 12))
     x[0, 5:] = 4.0
@@ -702,6 +738,7 @@ def test_what_counts_as_an_operation() -> None:
     assert count(lambda n: ones(3, 4) + ones(4))[0] == 12
     assert count(lambda n: n.add(ones(2), 1.0))[0] == 2
     assert count(lambda n: ones(3, 4) @ ones(4, 5))[0] == 15 * 4
+    assert count(lambda n: ones(2, 3, 4) @ ones(4, 5))[0] == 30 * 4
     assert count(lambda n: np.add.reduce(ones(3, 4), axis=0))[0] == 12
     room = ones(4)
     total, found = count(lambda n: np.multiply(ones(4), 3.0, out=room))

@@ -242,6 +242,21 @@ def test_event_units_on_the_clock_of_their_day() -> None:
     assert [one.get_hatch() or "" for one in patches] == ["", "//", "xx"]
 
 
+def test_three_days_have_their_label_below_the_last() -> None:
+    table = pd.DataFrame(
+        {
+            "start": [at(f"2020-01-0{d} 14:00") for d in (1, 2, 3)],
+            "end": [at(f"2020-01-0{d} 15:00") for d in (1, 2, 3)],
+            "collapse": [at(f"2020-01-0{d} 16:00") for d in (1, 2, 3)],
+            "where": "before",
+        },
+        index=["a/1", "b/1", "c/1"],
+    )
+    fig = plots.timeline_figure(table)
+    assert size(fig) == (7, 4.5)
+    assert [ax.get_xlabel() for ax in fig.axes] == ["", "", "time of day (UTC)"]
+
+
 def test_witnesses_by_generation() -> None:
     rows = [
         (regime, run, t, float(t + k), float(t * k), float(k + 1))

@@ -79,7 +79,7 @@ def test_errors_are_read(monkeypatch) -> None:
     assert lean.check("x") == CheckResult(1, {}, ("wrong type", "no"))
     answer(monkeypatch, [message("wrong type", "error")])
     assert lean.check("x") == CheckResult(0, {}, ("wrong type",))
-    answer(monkeypatch, [], 3, "some\nlast words\n")
+    answer(monkeypatch, [], 3, "some\nmore\nlast words\n")
     assert lean.check("x") == CheckResult(3, {}, ("last words",))
     answer(monkeypatch, [], 3)
     assert lean.check("x") == CheckResult(3, {}, ("exit status 3",))
@@ -126,6 +126,7 @@ def test_no_version_and_no_time(monkeypatch) -> None:
         ("linux", "x86_64", ("glibc", "2.35"), True),
         ("linux", "x86_64", ("glibc", "2.35.9"), True),
         ("linux", "x86_64", ("glibc", "2.36"), True),
+        ("linux", "x86_64", ("glibc", "2.36.x"), True),
         ("linux", "x86_64", ("glibc", "3.0"), True),
         ("linux", "x86_64", ("glibc", "2.34"), False),
         ("linux", "x86_64", ("glibc", "1.99"), False),

@@ -350,7 +350,7 @@ def test_sums_that_tie_but_for_the_last_digits_tie() -> None:
     index = rp.index_ratings(rp.check_ratings(made_up(5)), SMALL)
     one = rp._Profile(index, SMALL, "cosine", np.random.default_rng(0))
     one.reached[[4, 9, 11, 20]] = True
-    one.scores[[4, 9, 11, 20]] = [1.0, 1.0 + 1e-12, 1.0 - 1e-12, 1.0 + 1e-12]
+    one.scores[[4, 9, 11, 20]] = [1.0, 1.0 + 2e-11, 1.0 - 2e-11, 1.0 + 2e-11]
     assert one.slate().tolist() == [4, 9, 11]
     one.scores[20] = 1.0 + 1e-9
     assert one.slate().tolist() == [20, 4, 9]
@@ -479,3 +479,15 @@ def test_a_clock_that_only_counts() -> None:
     third = run.episodes.iloc[2]
     assert third["first_miss"] == 3
     assert (third["label"], third["starved"], third["frontier"]) == ("control", True, 0)
+
+
+def test_a_list_of_chance_without_own_hits() -> None:
+    table = made_up(0, 6, 60, 30)
+    run = rp.replay(table, SMALL, "random")
+    found = run.witnesses(1000).query("step == 1").set_index("user")["p"]
+    assert len(found) > 1
+    for user, value in found.items():
+        known = rp.check_ratings(table).query("user == @user")["item"][:6]
+        unseen = np.setdiff1d(np.arange(len(run.index.items)), run.index.position(known))
+        other = np.random.default_rng(0).permutation(unseen)[:3]
+        assert value == pytest.approx(1 - jaccard(run.slates[user][0].tolist(), other.tolist()))

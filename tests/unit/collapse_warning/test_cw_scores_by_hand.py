@@ -56,12 +56,16 @@ def test_standard_scores_of_the_first_values() -> None:
     assert z[0] == pytest.approx([-1, 1, 0, 4])
     assert z[1].tolist() == [0, 0, 0, 0]
     assert flat.tolist() == [False, True]
+    z, flat = detectors._standardised(x, 2)
+    assert z[0] == pytest.approx(np.array([-1, 1, 0, 4]) / math.sqrt(2))
     z, flat = detectors._standardised(x[:, :1], 3)
     assert z.tolist() == [[0], [0]]
     assert flat.tolist() == [True, True]
 
 
-@pytest.mark.parametrize(("spread", "flat"), [(1e-13, True), (4e-12, False), (1e-9, False)])
+@pytest.mark.parametrize(
+    ("spread", "flat"), [(1e-13, True), (5e-13, True), (4e-12, False), (1e-9, False)]
+)
 @pytest.mark.parametrize("size", [1.0, 1000.0])
 def test_flat_up_to_rounding(spread, flat, size) -> None:
     """A spread below 1e-12 of the largest value is none."""
@@ -133,7 +137,10 @@ def test_moments_of_every_window(width) -> None:
         ((300, 40), 30, 30, [204, 96], [11]),
         # 8 * 5 = 40: 204 units, 8192 // 204 // 5 = 8 blocks.
         ((210, 100), 5, 5, [204, 6], [40, 40, 16]),
+        # As many windows as fit: no rest is left over.
+        ((1, 8219), 30, 30, [1], [8190]),
         # A window longer than there is room for: one unit, one block.
+        ((1, 30_000), 9000, 9000, [1], [9000, 9000, 3001]),
         ((2, 30_000), 20_000, 20_000, [1, 1], [10_001]),
     ],
 )

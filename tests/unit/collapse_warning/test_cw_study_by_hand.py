@@ -87,6 +87,19 @@ def test_neighbours_of_the_first_studies(width) -> None:
     assert found == pytest.approx(max(min(one) for one in plain if one))
 
 
+def test_flat_windows_are_at_the_origin() -> None:
+    x = np.r_[np.zeros(6), X[:4]]
+    parts = windows_of(x, 4)
+    unit = [(w - w.mean()) / (w.std() or 1) / 2 for w in parts]
+    nearest = [
+        min(np.linalg.norm(one - other) for k, other in enumerate(unit) if k != at)
+        for at, one in enumerate(unit)
+    ]
+    assert peak_score("matrix_profile", {"window": 4}, x) == pytest.approx(max(nearest))
+    lone = np.r_[np.zeros(4), 3.0]
+    assert peak_score("matrix_profile", {"window": 4}, lone) == pytest.approx(1)
+
+
 def test_windows_without_neighbours_or_scale() -> None:
     params = {"window": 4}
     assert peak_score("matrix_profile", params, X[:4]) == -INF
@@ -341,7 +354,7 @@ def test_points_of_figure_7_by_hand(monkeypatch) -> None:
             "horizon": [np.nan, np.nan, 40.0, 40.0, 50.0, 60.0],
             "family": ["ac1", "ac1", "ac1", "variance_ews", "ac1", "ac1"],
             "fp": [0.05, 0.05, 0.09, 0.2, 0.03, 0.0700001],
-            "tpr": [0.25, 0.5, 0.995, 0.995, 0.1, 0.995],
+            "tpr": [0.25 + 3e-10, 0.5, 0.995, 0.995, 1 / 3, 0.995],
         }
     )
     market = pd.DataFrame(
@@ -357,7 +370,7 @@ def test_points_of_figure_7_by_hand(monkeypatch) -> None:
         calibration.artefacts, "table", lambda n: (points if "roc" in n else market).copy()
     )
     monkeypatch.setattr(calibration, "published", lambda horizon: calibrated())
-    summary = pd.DataFrame({"family": ["ac1"], "fp": [0.03], "tpr": [0.1], "more": [1]})
+    summary = pd.DataFrame({"family": ["ac1"], "fp": [0.03], "tpr": [1 / 3], "more": [1]})
     monkeypatch.setattr(calibration, "summary_points", lambda: summary)
     found = calibration.figure7()
     assert found["part"].tolist() == ["markets", "markets", "40", "40", "50", "60"]
@@ -691,6 +704,9 @@ def test_where_the_label_is_written(kind) -> None:
         values[:30, 32:] = np.arange(8.0)
         assert found[:30, 32:] != pytest.approx(values[:30, 32:], abs=1e-12)
     assert found == pytest.approx(values, abs=1e-8)
+    if kind.startswith("ends"):
+        drawn = np.arange(8.0) + rng.normal(size=(30, 8)) / 1e9
+        assert found[:30, 32:] == pytest.approx(drawn, abs=1e-13, rel=0)
 
 
 def test_configurations_that_keep_the_contract(monkeypatch) -> None:

@@ -426,6 +426,10 @@ def test_steps_may_differ_by_a_millionth() -> None:
     assert Panel.from_frame(timed(late)).n_units == 2
     rounded = 2.0**52 + np.array([0.0, 1, 3, 4, 6, 7])
     assert Panel.from_frame(timed(rounded)).n_units == 2
+    # Whole numbers apart by two of the distance of doubles are rounding, by three no longer.
+    assert Panel.from_frame(timed(2.0**52 + np.array([0.0, 1, 2, 5, 6, 7]))).n_units == 2
+    with pytest.raises(ValueError, match="gap in time: 4 before"):
+        Panel.from_frame(timed(2.0**52 + np.array([0.0, 1, 2, 6, 7, 8])))
     with pytest.raises(ValueError, match="gap in time: 6 before"):
         Panel.from_frame(timed(2.0**52 + np.array([0.0, 1, 2, 8, 9])))
     with pytest.raises(ValueError, match="gap in time: 2 before 3, expected steps of 1"):
@@ -528,6 +532,7 @@ def test_alike_is_a_share_of_the_usual_distance() -> None:
     assert au._near(np.r_[0.0, np.arange(1.0, 11)]) == pytest.approx(9e-6)
     assert au._near(np.zeros(3)) == 0
     assert au._near(np.array([0.0, 5.0])) == pytest.approx(5e-6)
+    assert au._near(np.array([0.0, 0.5])) == pytest.approx(5e-7)
 
 
 def report(*, p=0.01, strong=True, alpha=0.04, unlabelable=math.nan):
@@ -615,7 +620,7 @@ def test_units_that_leave_and_stay_away() -> None:
 
 def test_a_resting_value_is_that_of_most_units() -> None:
     labels = [True] * 6 + [False] * 10
-    half = [[0.0, 1, 2]] * 6 + [[0.0, 0, 0]] * 2 + [[5.0 + k, 0, 0] for k in range(8)]
+    half = [[0.0, 1, 2]] * 6 + [[0.0, 0, 0]] * 2 + [[5.0 + k] * 3 for k in range(8)]
     assert not state(half, labels).strong
     more = [[0.0, 1, 2]] * 6 + [[0.0, 0, 0]] * 3 + [[5.0 + k] * 3 for k in range(7)]
     found = state(more, labels)
@@ -658,3 +663,33 @@ def test_a_seed_deals_the_lengths() -> None:
     found = [label_leak(panel, n_permutations=99, seed=s).tests[3].p_value for s in (0, 0, 1, 2)]
     assert found[0] == found[1]
     assert len(set(found)) > 1
+
+
+def test_all_ends_alike_are_no_tie_to_the_label() -> None:
+    labels = np.arange(12) < 4
+    found = label_leak(Panel.from_series([np.zeros(5)] * 12, labels), tail=3).tests[1]
+    assert found.found == "4 of 4 events end with the same 3 values, 8 of 8 controls with them"
+    assert (found.strong, found.p_value) == (True, pytest.approx(1))
+
+
+def test_a_shorter_unit_stays_away_to_its_own_end() -> None:
+    labels = [True] * 6 + [False] * 10
+    found = state([[0.0, 0, 1]] * 6 + [[0.0, 0, 0, 0, 0]] * 10, labels)
+    assert found.found.startswith("6 of 6 units that left the resting value stayed away")
+    assert found.strong
+
+
+def test_lengths_one_step_apart() -> None:
+    labels = np.arange(8) < 4
+    series = [np.zeros(n) for n in (3, 3, 3, 3, 4, 4, 4, 4)]
+    found = label_leak(Panel.from_series(series, labels), n_permutations=999).tests[3]
+    assert found.p_value == pytest.approx(2 / 70, abs=0.015)
+
+
+def test_one_count_in_the_band_and_none_of_it_reached() -> None:
+    labels = np.arange(42) < 4
+    score = np.r_[np.ones(4), 2.0, np.full(37, -np.inf)]
+    found = evaluate_scores(score, labels)
+    assert (found.verdict, found.false_alarms, found.hits) == (SILENT, 0, 0)
+    tied = np.r_[np.ones(4), np.ones(5), np.full(33, -np.inf)]
+    assert evaluate_scores(tied, labels).verdict == JUMPED
