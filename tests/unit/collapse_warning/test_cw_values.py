@@ -1,6 +1,7 @@
 """The contract, the evaluation, effect sizes, panels and the audit: values worked out by hand."""
 
 import math
+from datetime import date
 from itertools import combinations
 from types import SimpleNamespace
 
@@ -458,6 +459,14 @@ def test_days_that_are_no_months_are_not_taken_for_them() -> None:
     times = pd.Series(pd.to_datetime(["2020-01-31", "2020-02-29", "2020-03-30"]))
     with pytest.raises(ValueError, match=r"gap in time: 2\.5056e\+06 before 2020-02-29"):
         Panel.from_frame(timed(times))
+
+
+def test_some_dates_among_numbers_are_no_times() -> None:
+    mixed = pd.Series([date(2020, 1, 1), 5, 6], dtype=object)
+    with pytest.raises(ValueError, match=r"column of object\), expected numbers or dates"):
+        Panel.from_frame(timed(mixed))
+    days = pd.Series([date(2020, 1, d) for d in (1, 2, 3)], dtype=object)
+    assert Panel.from_frame(timed(days)).lengths.tolist() == [3, 3]
 
 
 def test_one_row_a_unit_has_no_gap() -> None:
