@@ -298,10 +298,12 @@ def test_rows_of_a_table(tmp_path: Path) -> None:
     assert audit.audit(tmp_path, records(table(tmp_path, ("t", *row)))) == []
     (tmp_path / "metrics.csv").unlink()
     assert audit.audit(tmp_path, records(*acts)) == []
-    bad = at(tmp_path, "metrics.csv", "name\nx\n", "Metrics")
-    assert audit.audit(tmp_path, records(bad)) == [
-        Finding("unreadable", "", "metrics.csv", "cannot be read")
-    ]
+    # Without the column, and with something behind a closing quote.
+    for text in ("name\nx\n", 'run\n"a"b\n'):
+        bad = at(tmp_path, "metrics.csv", text, "Metrics")
+        assert audit.audit(tmp_path, records(bad)) == [
+            Finding("unreadable", "", "metrics.csv", "cannot be read")
+        ]
 
 
 def test_crates_are_compared_node_by_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

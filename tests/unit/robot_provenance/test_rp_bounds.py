@@ -210,7 +210,7 @@ def bag(folder, **told):
     ],
 )
 def test_both_sides_of_what_a_bag_holds(tmp_path, good, bad) -> None:
-    bag(tmp_path / "good" / "bag", **good)
+    bag(tmp_path / "good" / "deep" / "bag", **good)
     with pytest.raises(ValueError, match=r"goes backwards|array of shape|not finite|max_range is"):
         bag(tmp_path / "bad" / "bag", **bad)
     assert not (tmp_path / "bad" / "bag").exists()

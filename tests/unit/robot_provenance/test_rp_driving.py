@@ -393,6 +393,17 @@ def test_a_beam_ends_on_the_face_and_never_beyond_the_range() -> None:
     assert fog.at(2.25, 2.25) != FREE
 
 
+@pytest.mark.parametrize("largest", [1.0, 62.0, 63.0, 64.0, 65.0, 127.0, 128.0, 129.0])
+def test_a_range_of_any_length_is_looked_along(largest) -> None:
+    """Also where the last lines that are looked at together are one alone."""
+    cells = np.zeros((5, 140), np.int8)
+    grid = Grid(cells, 1.0, (0.0, 0.0))
+    assert lidar.cast(grid, (2.5, 2.5, 0.1), 8, largest).tolist() == [largest] * 8
+    cells[:, -1] = 1
+    far = lidar.cast(Grid(cells, 1.0, (0.0, 0.0)), (139 - largest, 2.5, 0.0), 4, largest + 1)
+    assert far[2] == largest
+
+
 def test_distance_of_many_points_from_a_box() -> None:
     box = Box(0.0, 0.0, 0.0, 1.0, 2.0)
     x, y = np.array([0.0, 2.0, 0.0, 4.0]), np.array([0.0, 0.0, 1.5, 4.5])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -404,6 +406,10 @@ def test_the_root_of_a_crate() -> None:
     assert len(root["mentions"]) == 4
     found = nodes(records())
     assert found[LICENCE]["name"] == LICENCE
+    assert found["ro-crate-metadata.json"]["conformsTo"] == [
+        {"@id": "https://w3id.org/ro/crate/1.1"},
+        {"@id": "https://w3id.org/workflowhub/workflow-ro-crate/1.0"},
+    ]
     assert found["https://w3id.org/ro/wfrun/process/0.5"]["version"] == "0.5"
     assert found[ADA["iri"]]["url"] == ADA["iri"]
     about = records().about
@@ -432,6 +438,13 @@ def test_what_no_crate_can_be_made_of() -> None:
     assert nodes(records(activities=kinds))["./"]["mainEntity"] == {"@id": "w.py"}
     with pytest.raises(crate.CrateError, match="none that informed others"):
         crate.build(records(activities=kinds, communications=()))
+
+
+def test_a_crate_is_written_for_people_to_read(tmp_path: Path) -> None:
+    told = records(about={**records().about, "title": "Über"})
+    text = crate.write(tmp_path, told).read_text("utf-8")
+    assert text == json.dumps(crate.build(told), ensure_ascii=False, indent=1)
+    assert '"name": "Über"' in text
 
 
 def test_an_engine_that_does_steps_is_told_twice() -> None:

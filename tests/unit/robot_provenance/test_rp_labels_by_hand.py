@@ -92,6 +92,12 @@ def test_dealt_labels_are_those_of_the_clusters() -> None:
     assert found.table.tolist() == [[won["s"], lost["s"]], [won["f"], lost["f"]]]
 
 
+def test_labels_that_are_too_few_are_not_dealt() -> None:
+    few, *rest = rows()
+    with pytest.raises(ValueError, match="shorter"):
+        labels.shuffle(few[:-1], *rest, seed=9, n_shuffles=1)
+
+
 def test_names_of_groups() -> None:
     assert labels.label("a-12s34-56") == "s"
     assert labels.label("a-1f1-1") == "f"

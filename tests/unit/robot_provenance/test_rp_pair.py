@@ -466,6 +466,17 @@ def test_every_message_of_a_small_bag() -> None:
     }  # fmt: skip
 
 
+def test_messages_are_of_arrays_that_fit() -> None:
+    whole = {
+        "t": np.zeros(2), "pose": np.zeros((2, 3)), "command": np.zeros((2, 2)),
+        "scans": np.zeros((2, 1), np.float32), "scan_t": np.zeros(2),
+    }  # fmt: skip
+    assert len(bags._messages(SimpleNamespace(**whole), 1.0)) == 6
+    for name in ("t", "pose", "command", "scans", "scan_t"):
+        with pytest.raises(ValueError, match=r"shorter|longer"):
+            bags._messages(SimpleNamespace(**whole | {name: whole[name][:1]}), 1.0)
+
+
 def test_a_scan_without_beams_has_a_whole_turn_for_its_step() -> None:
     run = SimpleNamespace(
         t=np.zeros(0), pose=np.zeros((0, 3)), command=np.zeros((0, 2)),

@@ -243,6 +243,21 @@ def test_a_log_is_free_although_a_fork_holds_it(tmp_path: Path) -> None:
     log.__exit__(None, None, None)
 
 
+def test_a_log_that_is_open_elsewhere_is_not_held(tmp_path: Path) -> None:
+    def held() -> int:
+        links = (f"/proc/self/fd/{one}" for one in os.listdir("/proc/self/fd"))
+        return sum(os.path.realpath(one) == str((tmp_path / LOG).resolve()) for one in links)
+
+    with recorder(tmp_path):
+        assert held() == 1
+        with pytest.raises(RecordError, match="is open elsewhere") as caught, recorder(tmp_path):
+            pass
+        # The error, whose frames are still there, holds no file.
+        assert held() == 1
+        assert caught.tb is not None
+    assert held() == 0
+
+
 def test_an_empty_log_is_begun_and_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / LOG).touch()
     with pytest.raises(RecordError, match=r":1: expected the log's first line"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -635,3 +636,26 @@ def test_a_graph_of_one_triple_is_no_empty_one(tmp_path: Path) -> None:
     assert len(graph) == 1
     with pytest.raises(ValueError, match="the graph is empty"):
         validation.shacl(rdflib.Graph(), shapes)
+
+
+def test_classes_follow_where_they_are_asked_for(tmp_path: Path) -> None:
+    """What uses something is an activity, by PROV-O's domain; the graph itself stays as it is."""
+    shapes = tmp_path / "s.ttl"
+    shapes.write_text(
+        "@prefix sh: <http://www.w3.org/ns/shacl#> . @prefix ex: <https://ex.org/> .\n"
+        "@prefix prov: <http://www.w3.org/ns/prov#> .\n"
+        "ex:S sh:targetClass prov:Activity ; sh:property [ sh:path ex:p ; sh:minCount 1 ] .\n"
+    )
+    line = "<urn:a:a> <http://www.w3.org/ns/prov#used> <urn:a:b> ."
+    graph = rdflib.Graph().parse(data=line, format="turtle")
+    assert validation.shacl(graph, shapes) == []
+    (found,) = validation.shacl(graph, shapes, inference="rdfs")
+    assert found.subject == "urn:a:a"
+    assert len(graph) == 1
+
+
+def test_digests_of_content() -> None:
+    one = campaign.digest({"b": 1, "a": [2]})
+    assert one == hashlib.sha256(b'{"a":[2],"b":1}').hexdigest()
+    with pytest.raises(ValueError, match="JSON compliant"):
+        campaign.digest({"a": math.nan})
