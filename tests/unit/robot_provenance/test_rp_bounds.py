@@ -179,6 +179,26 @@ def test_a_disc_may_touch_a_face() -> None:
     assert Grid(np.array([[-1, 0]]), 0.5, (0, 0)).inflated(9.0).tolist() == [[True, False]]
 
 
+def test_fields_of_a_map_are_read_only() -> None:
+    for grid in (Grid(np.array([[1, 0]]), 0.5, (0, 0)), Grid(np.zeros((2, 2)), 0.5, (0, 0))):
+        for field in (grid.cells, grid.distance):
+            with pytest.raises(ValueError, match="read-only"):
+                field[0, 0] = 1
+    assert Grid(np.array([[1, 0, 0]]), 0.5, (0, 0)).distance.tolist() == [[0.0, 0.5, 1.0]]
+    assert Grid(np.zeros((1, 2)), 0.5, (0, 0)).distance.tolist() == [[math.inf, math.inf]]
+
+
+def test_a_folder_is_no_map_file(tmp_path) -> None:
+    (tmp_path / "m.yaml").mkdir()
+    with pytest.raises(maps.MapError, match=r"m\.yaml: map file is missing$"):
+        maps.load_grid(tmp_path / "m.yaml")
+    (tmp_path / "M.yaml").touch()
+    with pytest.raises(maps.MapError, match=r"missing; there is 'M\.yaml', which differs in case$"):
+        maps.load_grid(tmp_path / "m.yaml")
+    with pytest.raises(maps.MapError, match="missing: there is no folder"):
+        maps.load_grid(tmp_path / "none" / "m.yaml")
+
+
 def bag(folder, **told):
     zero = np.zeros(2)
     made = {

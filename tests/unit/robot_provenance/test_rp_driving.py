@@ -189,7 +189,7 @@ def test_a_way_is_blocked_where_the_robot_does_not_fit() -> None:
     evidence.look(5.125, 5.125)
     # 0.375 m from the face is enough for 0.365 and half the margin of 0.02.
     assert not evidence.blocks([(5.625, 5.125)], 5.125, 5.125)
-    assert evidence.blocks([(5.63, 5.125)], 5.125, 5.125)
+    assert evidence.blocks([(5.627, 5.125)], 5.125, 5.125)
     assert evidence.blocks([(5.125, 5.125), (5.875, 5.125)], 5.125, 5.125)
     # What lies beyond the window is not asked for; a way that is all beyond it is no way.
     assert not evidence.blocks([(5.125, 5.125), (5.125, 6.5)], 5.125, 5.125)
@@ -223,6 +223,13 @@ def test_what_the_controller_tries() -> None:
     gap = np.hypot(controller.ahead[arc], controller.aside[arc] - centre)
     assert gap == pytest.approx(np.full(n, centre))
     assert (controller.aside[arc] > 0).all()
+
+
+def test_arcs_have_nine_decimals() -> None:
+    controller = navsim._Controller(SimConfig())
+    for one in (controller.ahead, controller.aside, controller.end_cos, controller.end_sin):
+        assert (np.round(one, 9) == one).all()
+        assert (np.round(one, 8) != one).any()
 
 
 @pytest.mark.parametrize(("horizon", "n"), [(0.1, 2), (0.5, 2), (0.7, 3), (1.0, 5)])
@@ -338,6 +345,18 @@ def test_without_a_way_the_robot_turns_and_asks_again_at_every_step() -> None:
     assert run.command[-2].tolist() == [0.0, 0.95]
     # Half the largest turn, a tenth of a second long each.
     assert run.pose[-1, 2] - run.pose[-2, 2] == pytest.approx(0.095)
+
+
+def test_times_have_six_decimals() -> None:
+    one = replace(PLAIN, goals=(Pose(1.7, 1.0),))
+    run = navsim.simulate(walled(), one, 0, SimConfig(dt=1 / 30, timeout_s=0.2))
+    assert run.t.tolist() == [0.0, 0.033333, 0.066667, 0.1, 0.133333, 0.166667, 0.2]
+    # A scan at every second step, of which every second is kept.
+    assert run.scan_t.tolist() == [0.0, 0.133333]
+    often = SimConfig(dt=1 / 30, timeout_s=0.2, scan_every=1, record_every=3)
+    assert navsim.simulate(walled(), one, 0, often).scan_t.tolist() == [0.0, 0.1, 0.2]
+    # Speeds grow by no more than the wheels can.
+    assert run.command[:3, 0].tolist() == [0.03, 0.06, 0.09]
 
 
 def test_a_robot_that_stays_is_stuck_at_that_time() -> None:
