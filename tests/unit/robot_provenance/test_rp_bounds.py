@@ -230,7 +230,9 @@ def bag(folder, **told):
     ],
 )
 def test_both_sides_of_what_a_bag_holds(tmp_path, good, bad) -> None:
-    bag(tmp_path / "good" / "deep" / "bag", **good)
+    folder = bag(tmp_path / "good" / "deep" / "bag", **good)
+    assert [one.name for one in folder.parent.iterdir()] == ["bag"]
+    assert bags.table_of(folder)["version"] == 9
     with pytest.raises(ValueError, match=r"goes backwards|array of shape|not finite|max_range is"):
         bag(tmp_path / "bad" / "bag", **bad)
     assert not (tmp_path / "bad" / "bag").exists()

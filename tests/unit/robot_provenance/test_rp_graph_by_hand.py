@@ -440,6 +440,33 @@ def test_what_no_crate_can_be_made_of() -> None:
         crate.build(records(activities=kinds, communications=()))
 
 
+def test_things_that_are_no_longer_at_their_place() -> None:
+    """An overwritten file, a file of elsewhere and an earlier crate are told of by reference."""
+    old = replace(O, id=f"{BASE}{O.path}#old", sha256=SHA["v"], attributes={})
+    far = replace(M, id="arcp://name,set/far#1", path="", location="arcp://name,set/far")
+    nowhere = replace(V, id=f"{BASE}.prov/y#6", attributes={})
+    earlier = Entity(
+        f"{BASE}c#7", "File", "crate", crate.DESCRIPTOR, BASE + "c", SHA["v"], 3, {"n": 1}
+    )
+    some = (old, far, nowhere, earlier)
+    told = records(entities={one.id: one for one in (W, *some, O, M, B, V)})
+    document = crate.build(told)
+    found = {one["@id"]: one for one in document["@graph"]}
+    assert {
+        name: (found[name]["@type"], found[name]["identifier"])
+        for name in ("#Traces-2", "#MCAPFile-3", "#VariationConfig-4", "#File-5")
+    } == {
+        "#Traces-2": ("CreativeWork", BASE + O.path),
+        "#MCAPFile-3": ("CreativeWork", "arcp://name,set/far"),
+        "#VariationConfig-4": ("CreativeWork", nowhere.id),
+        "#File-5": ("CreativeWork", BASE + "c"),
+    }
+    assert "value" not in found["#Traces-2"]
+    assert found["runs/r/o.csv"]["sha256"] == SHA["o"]
+    assert found["#VariationConfig-9"]["@type"] == "PropertyValue"
+    assert crate.RUN_CONTEXT in document["@context"]
+
+
 def test_a_crate_is_written_for_people_to_read(tmp_path: Path) -> None:
     told = records(about={**records().about, "title": "Über"})
     text = crate.write(tmp_path, told).read_text("utf-8")
