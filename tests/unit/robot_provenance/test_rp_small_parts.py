@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -617,6 +619,95 @@ def test_when_a_crate_passes() -> None:
     assert not validation.CrateReport("p", 1, ("s",), ()).passed
     assert not validation.CrateReport("p", 1, (), (one,)).passed
     assert not validation.CrateReport("p", 1, ("s",), (one,)).passed
+
+
+def told_by(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> dict[str, Any]:
+    """Let the validator answer what is told, and keep what it was asked and what was given back."""
+    from rocrate_validator import models, services
+    from rocrate_validator.utils import document_loader, http
+
+    def issue(name: str, severity: str, message: str | None, entity: str | None) -> Any:
+        check = SimpleNamespace(identifier=name)
+        level = models.Severity[severity]
+        return SimpleNamespace(check=check, severity=level, message=message, violatingEntity=entity)
+
+    asked: dict[str, Any] = {"given back": []}
+    some = [issue("c2", "REQUIRED", None, None), issue("c1", "RECOMMENDED", "m", "e")]
+    profile = SimpleNamespace(identifier=changes.get("profile", validation.PROFILE))
+
+    def issues(severity: Any) -> list[Any]:
+        asked["severity"] = severity
+        return some
+
+    result = SimpleNamespace(
+        context=SimpleNamespace(target_validation_profile=profile),
+        executed_checks=changes.get("executed", [1, 2]),
+        skipped_checks=[SimpleNamespace(identifier=one) for one in ("s2", "s1")],
+        get_issues=issues,
+    )
+    monkeypatch.setattr(services, "ValidationSettings", lambda **more: asked.update(more) or more)
+    monkeypatch.setattr(services, "validate", lambda settings: result)
+    back = asked["given back"].append
+    monkeypatch.setattr(document_loader, "uninstall_document_loader", lambda: back("loader"))
+    monkeypatch.setattr(http.HttpRequester, "reset", lambda: back("http"))
+    return asked
+
+
+def test_what_the_validator_is_asked_and_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = told_by(monkeypatch)
+    logging.getLogger("rocrate_validator").setLevel(logging.DEBUG)
+    (tmp_path / "ro-crate-metadata.json").touch()
+    found = validation.validate_crate(tmp_path, "RECOMMENDED")
+    assert found == validation.CrateReport(
+        validation.PROFILE,
+        2,
+        ("s1", "s2"),
+        (
+            validation.Finding("c1", "RECOMMENDED", "m", "e"),
+            validation.Finding("c2", "REQUIRED", "", ""),
+        ),
+    )
+    assert asked["offline"] is True
+    assert asked["rocrate_uri"] == str(tmp_path)
+    assert asked["profile_identifier"] == validation.PROFILE
+    assert asked["requirement_severity"].name == asked["severity"].name == "RECOMMENDED"
+    assert asked["cache_path"] == validation._cache()[1]
+    assert asked["given back"] == ["loader", "http"]
+    assert logging.getLogger("rocrate_validator").level == logging.CRITICAL
+    # A zip file is a crate, too.
+    (tmp_path / "c.zip").touch()
+    assert validation.validate_crate(tmp_path / "c.zip").n_checks == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"profile": "other"}, "validated against other, expected provenance-run-crate-0.5"),
+        ({"executed": []}, "no check was executed"),
+    ],
+)
+def test_a_validation_that_is_worth_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], says: str
+) -> None:
+    told_by(monkeypatch, **changes)
+    (tmp_path / "ro-crate-metadata.json").touch()
+    with pytest.raises(validation.ValidationError, match=says):
+        validation.validate_crate(tmp_path)
+
+
+def test_contexts_are_in_the_cache_for_good() -> None:
+    from requests_cache import CachedSession
+
+    _, place = validation._cache.__wrapped__()
+    with CachedSession(str(place), backend="sqlite") as session:
+        known = {one.url: one for one in session.cache.responses.values()}
+    assert known.keys() == validation.CONTEXT_FILES.keys()
+    for url, one in known.items():
+        assert (one.status_code, one.expires) == (200, None)
+        assert one.content == validation.context(url)
+        assert one.headers["Content-Type"] == "application/ld+json"
 
 
 def test_a_graph_of_one_triple_is_no_empty_one(tmp_path: Path) -> None:
