@@ -92,7 +92,7 @@ class Arm:
     regard : bool
         Whether pasts of the simulated world are chosen by preference.
     n_test : int, optional
-        Test slates of films; all by default.
+        Test slates, and so many users to train by in a simulated world; all by default.
     """
 
     kind: Kind = "joint"
@@ -339,9 +339,10 @@ def film_setting(events: int, n_test: int | None = None) -> Setting:
 
 
 @functools.cache
-def world_setting(labelled: float, regard: bool, seed: int, n_users: int = 800) -> Setting:
-    """Return a simulated world; see `lib.unified_ranking.study.worlds`."""
-    world = simulated(labelled, seed=seed, regard=regard, n_users=n_users)
+def world_setting(labelled: float, regard: bool, seed: int, few: int | None = None) -> Setting:
+    """Return a simulated world, of so few users if need be; see `worlds`."""
+    size = {} if few is None else {"n_users": few, "n_test": few}
+    world = simulated(labelled, seed=seed, regard=regard, **size)
     seen = np.zeros((len(world.test), len(world.content)), bool)
     return Setting(
         *(world.content, world.train, world.test, (0,), 1, world.train.past, seen, world.truth)
@@ -479,7 +480,7 @@ def run_arm(arm: Arm) -> ArmResult:
     """Run one arm and measure it; the same arm gives the same numbers."""
     torch.set_num_threads(1)
     if arm.labelled:
-        setting = world_setting(arm.labelled, arm.regard, arm.seed)
+        setting = world_setting(arm.labelled, arm.regard, arm.seed, arm.n_test)
     else:
         setting = film_setting(arm.events, arm.n_test)
     users = setting.test.users

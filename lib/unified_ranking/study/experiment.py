@@ -44,9 +44,10 @@ SPARSE, DENSE = 0.02, 1.0
 
 def _base(budget: str) -> Arm:
     check.known("budget", budget, BUDGETS)
-    short = pick(smoke=2, book=50, full=200)
+    short = pick(smoke=1, book=50, full=200)
     return Arm(
         steps=short if budget == "B1" else 4 * short,
+        batch=pick(smoke=4, book=16, full=32),
         events=pick(smoke=8, book=EVENTS, full=EVENTS),
         width=pick(smoke=8, book=32, full=64),
         n_test=pick(smoke=24, book=None, full=None),
@@ -54,7 +55,8 @@ def _base(budget: str) -> Arm:
 
 
 def _seeds(arms: Mapping[str, Arm]) -> dict[str, list[Arm]]:
-    return {name: [replace(arm, seed=seed) for seed in SEEDS] for name, arm in arms.items()}
+    seeds = pick(smoke=SEEDS[:2], book=SEEDS, full=SEEDS)
+    return {name: [replace(arm, seed=seed) for seed in seeds] for name, arm in arms.items()}
 
 
 def film_arms(budget: str) -> dict[str, list[Arm]]:

@@ -167,6 +167,8 @@ def sustained(
     share = check.share("share", share)
     burst = offer(stack, asked, np.inf)
     tried = [burst]
+    if not burst.answered:
+        return 0.0, tried
     most = burst.answered / burst.seconds
     for factor in 0.95 ** np.arange(28):
         found = offer(stack, asked, most * float(factor))
