@@ -1,8 +1,8 @@
 """The arms of the experiment: one model each, how it is trained, and what is measured of it.
 
-Arms of one comparison see the same batches in the same order, start from the same weights, and are
-asked the same of the same slates. All runs in double precision, so that they come out the same on
-another processor.
+Arms of one comparison see the same batches in the same order, start from the same weights where
+they have as many of them, and are asked the same of the same slates. All runs in double precision,
+so that they come out the same on another processor.
 
 Interleaving (`Interleaved`) is written as the same transformer over another sequence: each event is
 two places, the item with its action masked, and the action without an item. The place of the item
@@ -96,7 +96,7 @@ class Arm:
     """
 
     kind: Kind = "joint"
-    steps: int = 50
+    steps: int = 40
     batch: int = 16
     events: int = 64
     layers: int = 2

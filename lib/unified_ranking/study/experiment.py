@@ -44,7 +44,7 @@ SPARSE, DENSE = 0.02, 1.0
 
 def _base(budget: str) -> Arm:
     check.known("budget", budget, BUDGETS)
-    short = pick(smoke=1, book=50, full=200)
+    short = pick(smoke=1, book=40, full=200)
     return Arm(
         steps=short if budget == "B1" else 4 * short,
         batch=pick(smoke=4, book=16, full=32),
@@ -218,7 +218,8 @@ class Study:
     Parameters
     ----------
     results : mapping of str to sequence of ArmResult
-        One a seed. In a simulated world each seed has users of its own, numbered alike.
+        One a seed. In a simulated world each seed has users of its own, numbered alike; what some
+        of them have and others lack, such as something to be retrieved, is refused there.
     """
 
     def __init__(self, results: Mapping[str, Sequence[ArmResult]]) -> None:

@@ -228,7 +228,7 @@ def compare(
     seed : int
     """
     rounds = pick(smoke=2, book=4, full=20) if rounds is None else rounds
-    count = pick(smoke=4, book=120, full=1000) if count is None else count
+    count = pick(smoke=4, book=80, full=1000) if count is None else count
     check.integer("rounds", rounds, at_least=1)
     torch.manual_seed(check.integer("seed", seed, at_least=0))
     content = torch.randn(n_items, 32)
