@@ -8,7 +8,7 @@ action loss a retriever; a frozen embedder stays as it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -227,8 +227,18 @@ def _item_loss(
     )
 
 
+StepLoss = Callable[
+    [UnifiedRanker, Tensor, Batch, TrainConfig, CountMinSketch, torch.Generator], JointLoss
+]
+"""What `step_loss` takes and returns."""
+
+
 def train(
-    model: UnifiedRanker, content: Tensor, examples: Examples, config: TrainConfig
+    model: UnifiedRanker,
+    content: Tensor,
+    examples: Examples,
+    config: TrainConfig,
+    loss: StepLoss = step_loss,
 ) -> list[float]:
     """Train a model in place, and leave it in evaluation mode (not sealed).
 
@@ -240,6 +250,8 @@ def train(
     examples : Examples
         One of each batch is drawn without replacement, epoch after epoch.
     config : TrainConfig
+    loss : callable
+        Another loss of a batch, for models that differ in what is asked of them.
 
     Returns
     -------
@@ -263,6 +275,8 @@ def train(
     >>> len(losses)
     2
     """
+    if not callable(loss):
+        raise ValueError(f"loss is {loss!r:.60}, expected a function as step_loss")
     if not len(examples):
         raise ValueError("examples is empty, expected a slate or more")
     columns: Sequence[int] = config.positive
@@ -279,17 +293,17 @@ def train(
             order = np.r_[order, rng.permutation(len(examples))]
         chosen, order = order[: config.batch], order[config.batch :]
         batch = examples.batch(chosen, k=config.k)
-        parts = step_loss(model, content, batch, config, sketch, generator)
-        loss = parts.total(item=config.item, action=config.action)
+        parts = loss(model, content, batch, config, sketch, generator)
+        whole = parts.total(item=config.item, action=config.action)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        whole.backward()  # type: ignore[no-untyped-call]
         slope = float(nn.utils.clip_grad_norm_(trained, 1.0))
         if not math.isfinite(slope):
             raise FloatingPointError(f"the gradient is {slope} at step {step}; lower the rate")
         for group in optimiser.param_groups:
             group["lr"] = config.lr * config.rate(step)
         optimiser.step()
-        losses.append(float(loss.detach()))
+        losses.append(float(whole.detach()))
     model.eval()
     return losses
 

@@ -8,7 +8,7 @@ import torch
 from ur_worlds import world
 
 from lib.unified_ranking.examples import join
-from lib.unified_ranking.losses import CountMinSketch, action_loss, next_engaged
+from lib.unified_ranking.losses import CountMinSketch, JointLoss, action_loss, next_engaged
 from lib.unified_ranking.model import ModelConfig, UnifiedRanker
 from lib.unified_ranking.training import TrainConfig, history_of, step_loss, train
 
@@ -350,3 +350,20 @@ def test_the_rate_rises_and_falls():
     assert rates[-1] == pytest.approx(0.1)
     assert config.rate(27) == pytest.approx(0.55, abs=0.03)
     assert config.rate(80) == pytest.approx(0.1)  # and stays there
+
+
+def test_a_loss_of_ones_own_is_what_is_trained_by(toy):
+    content, early, _ = toy
+    config = TrainConfig((0,), steps=3, batch=4)
+    seen = []
+
+    def half(*arguments):
+        seen.append(len(arguments[2].items))
+        return JointLoss(*(0.5 * part for part in step_loss(*arguments)))
+
+    plain = train(model_of(), content, early, config)
+    halved = train(model_of(), content, early, config, half)
+    assert seen == [4, 4, 4]
+    assert halved[0] == pytest.approx(plain[0] / 2)
+    with pytest.raises(ValueError, match="loss is None"):
+        train(model_of(), content, early, config, None)

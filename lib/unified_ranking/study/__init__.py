@@ -1,0 +1,1 @@
+"""What the chapter alone needs: its data, worlds, arms, loads and figures."""
