@@ -4,16 +4,19 @@ The constructions are those of the dossier's facts on appendix B and of the page
 paper"; the designs of the simulations are those that the notebooks state.
 """
 
-import importlib.util
+import importlib
 import inspect
 import math
 import sys
 from fractions import Fraction
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
+from rerun import anew
 
 from lib.autobidding import arithmetic, correlated, equilibrium, mechanism, pacing, verdicts
 from lib.autobidding.study import (
@@ -27,20 +30,6 @@ from lib.autobidding.study import (
     proofs,
     table1,
 )
-
-
-def anew(module: ModuleType) -> Any:
-    """Run a module anew: what its file says, whatever the imported one has been through."""
-    name = f"{module.__name__}_anew"
-    spec = importlib.util.spec_from_file_location(name, module.__file__)
-    assert spec is not None
-    assert spec.loader is not None
-    found = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(found)
-    finally:
-        del sys.modules[name]
-    return found
 
 
 def default(function: Any, name: str) -> Any:

@@ -4,14 +4,15 @@ The paper's own numbers are those of the dossier's section 2 (its repository's d
 generator); what is an assumption of the book is listed as the theory page has it.
 """
 
-import importlib.util
 import inspect
 import sys
-from types import ModuleType
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
+from rerun import anew, same
 
 from lib.compute_governance import (
     codecs,
@@ -38,28 +39,6 @@ from lib.compute_governance.study import (
     text,
     uncertainty,
 )
-
-
-def anew(module: ModuleType) -> Any:
-    """Run a module anew: what its file says, whatever the imported one has been through."""
-    name = f"{module.__name__}_anew"
-    spec = importlib.util.spec_from_file_location(name, module.__file__)
-    assert spec is not None
-    assert spec.loader is not None
-    found = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(found)
-    finally:
-        del sys.modules[name]
-    return found
-
-
-def same(thing: Any) -> Any:
-    """Return a class or function as its module has it when run anew."""
-    found = anew(sys.modules[thing.__module__])
-    for part in thing.__qualname__.split("."):
-        found = getattr(found, part)
-    return found
 
 
 def test_model_sizes_are_the_published_grid() -> None:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,16 +22,15 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
+import toydata
 import yaml
 from PIL import Image
+from toydata import CONTENT, REVISION
 
 from lib.core import check, data, figures, paths, processes, sources
 from lib.core.data import DataError, DigestError, MissingDataError
 from lib.core.lazy import declared
 from lib.core.paths import atomic, write_atomic
-
-CONTENT = b"a,b\n1,2\n"
-
 
 # --- checks ---------------------------------------------------------------------------------------
 
@@ -356,25 +356,7 @@ def test_an_import_closure_goes_on_after_what_is_known_left_out_or_not_ours(
 # --- data -----------------------------------------------------------------------------------------
 
 
-def entry(**changes: Any) -> dict[str, Any]:
-    """Return a set of one downloaded file, with these fields of set or file changed."""
-    file = {
-        "mirror": "toy/toy.csv",
-        "url": "http://127.0.0.1:9/abc/toy.csv",
-        "bytes": len(CONTENT),
-        "sha256": hashlib.sha256(CONTENT).hexdigest(),
-    }
-    made: dict[str, Any] = {
-        "title": "Toy",
-        "licence": "none",
-        "redistributable": False,
-        "citation": "Nobody",
-        "used_by": ["ch99_demo"],
-        "repository": "nobody/toy",
-        "revision": "abc",
-        "files": [file | {key: one for key, one in changes.items() if key in file}],
-    }
-    return made | {key: one for key, one in changes.items() if key not in file}
+entry = partial(toydata.entry, "http://127.0.0.1:9")
 
 
 @pytest.fixture
@@ -510,7 +492,7 @@ def test_a_download_says_nothing(
     assert pooch.get_logger().level == logging.WARNING
     options = {"path": target.parent, "fname": "toy.csv", "progressbar": False}
     options["known_hash"] = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
-    assert asked == [("http://127.0.0.1:9/abc/toy.csv", options)]
+    assert asked == [(f"http://127.0.0.1:9/{REVISION}/toy.csv", options)]
     assert capfd.readouterr() == ("", "")
 
 

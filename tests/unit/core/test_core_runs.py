@@ -401,25 +401,6 @@ def test_the_order_of_a_tolerance_is_no_part_of_the_key(one: Notebook) -> None:
     assert notebooks.key_parts(one) == before
 
 
-@pytest.mark.parametrize(
-    ("code", "speaks"),
-    [
-        ("def f():\n    print(1)\n\n\nf()", False),
-        ("def f():\n    pass\n\n\nprint(1)", True),
-        ("class A:\n    x = print(1)", False),
-        ("async def f():\n    print(1)", False),
-        ("x = 1\nx", True),
-        ("x\ny = 1", False),
-        ("x = print(1)", True),
-        ("figures.show_chart(a)", True),
-        ("printed(1)", False),
-        ("f(print(1));", True),
-    ],
-)
-def test_which_code_leaves_an_output(code: str, speaks: bool) -> None:
-    assert notebooks._speaks(code) is speaks
-
-
 def code_cell(source: str, count: int, *outputs: Any) -> Any:
     return nbformat.v4.new_code_cell(source, execution_count=count, outputs=list(outputs))
 

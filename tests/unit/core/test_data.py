@@ -11,12 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from toydata import CONTENT, REVISION, entry
 
 from lib.core import data
 from lib.core.data import DataError, DigestError, MissingDataError
-
-CONTENT = b"a,b\n1,2\n"
-REVISION = "0123456789abcdef"
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -36,27 +34,6 @@ def served(tmp_path: Path) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
-
-
-def entry(server: str, /, **changes: object) -> dict[str, object]:
-    file = {
-        "mirror": "toy/toy.csv",
-        "url": f"{server}/{REVISION}/toy.csv",
-        "bytes": len(CONTENT),
-        "sha256": hashlib.sha256(CONTENT).hexdigest(),
-    }
-    made = {
-        "title": "Toy",
-        "licence": "none",
-        "redistributable": False,
-        "citation": "Nobody",
-        "used_by": ["ch99_demo"],
-        "repository": "nobody/toy",
-        "revision": REVISION,
-        "files": [{**file, **{key: one for key, one in changes.items() if key in file}}],
-    }
-    made |= {key: one for key, one in changes.items() if key not in file}
-    return {key: one for key, one in made.items() if one is not None}
 
 
 @pytest.fixture
@@ -192,7 +169,8 @@ def test_the_sets_that_are_used_are_written_down(
 )
 def test_wrong_entries(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     file = tmp_path / "registry.yml"
-    file.write_text(yaml.safe_dump({"toy": entry("http://127.0.0.1", **changes)}))
+    made = entry("http://127.0.0.1", **changes)
+    file.write_text(yaml.safe_dump({"toy": {k: one for k, one in made.items() if one is not None}}))
     with pytest.raises(DataError, match=message):
         data.registry(file)
 

@@ -437,6 +437,16 @@ def test_stripped_outputs_errors_and_counts_are_seen(fresh: Notebook) -> None:
         ("def f():\n    print(1)", False),
         ("ledger.report('a', 1)", True),
         ("", False),
+        ("def f():\n    print(1)\n\n\nf()", False),
+        ("def f():\n    pass\n\n\nprint(1)", True),
+        ("class A:\n    x = print(1)", False),
+        ("async def f():\n    print(1)", False),
+        ("x = 1\nx", True),
+        ("x\ny = 1", False),
+        ("x = print(1)", True),
+        ("figures.show_chart(a)", True),
+        ("printed(1)", False),
+        ("f(print(1));", True),
     ],
 )
 def test_where_an_output_is_expected(code: str, speaks: bool) -> None:

@@ -4,15 +4,16 @@ Sizes and limits are a TurtleBot 4's and the map server's; what is an assumption
 listed as the theory page has it.
 """
 
-import importlib.util
 import inspect
 import math
 import sys
 from datetime import timedelta
-from types import ModuleType
-from typing import Any
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
+from rerun import anew, same
 
 from lib.robot_provenance import audit, bags, campaign, maps, record, validation
 from lib.robot_provenance.constraints import ordering, report
@@ -26,28 +27,6 @@ from lib.robot_provenance.study import (
     oracle,
     runner,
 )
-
-
-def anew(module: ModuleType) -> Any:
-    """Run a module anew: what its file says, whatever the imported one has been through."""
-    name = f"{module.__name__}_anew"
-    spec = importlib.util.spec_from_file_location(name, module.__file__)
-    assert spec is not None
-    assert spec.loader is not None
-    found = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(found)
-    finally:
-        del sys.modules[name]
-    return found
-
-
-def same(thing: Any) -> Any:
-    """Return a class or function as its module has it when run anew."""
-    found = anew(sys.modules[thing.__module__])
-    for part in thing.__qualname__.split("."):
-        found = getattr(found, part)
-    return found
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,15 @@
 """Constants and defaults, each as the pages, the dossier or a source has it."""
 
-import importlib.util
 import inspect
 import sys
 from dataclasses import replace
-from types import ModuleType
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "core"))
+from rerun import anew, same
 
 from lib.semantic_ids import (
     anatomy,
@@ -42,28 +43,6 @@ from lib.semantic_ids.study import (
 )
 from lib.semantic_ids.training import TrainConfig
 from lib.semantic_ids.transformer import TransformerConfig
-
-
-def anew(module: ModuleType) -> Any:
-    """Run a module anew: what its file says, whatever the imported one has been through."""
-    name = f"{module.__name__}_anew"
-    spec = importlib.util.spec_from_file_location(name, module.__file__)
-    assert spec is not None
-    assert spec.loader is not None
-    found = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(found)
-    finally:
-        del sys.modules[name]
-    return found
-
-
-def same(thing: Any) -> Any:
-    """Return a class or function as its module has it when run anew."""
-    found = anew(sys.modules[thing.__module__])
-    for part in thing.__qualname__.split("."):
-        found = getattr(found, part)
-    return found
 
 
 @pytest.mark.parametrize(
